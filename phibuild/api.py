@@ -1,0 +1,56 @@
+"""The public facade for plugins: names only. A plugin imports phibuild through this module alone."""
+
+from phibuild.hookspecs import hookimpl
+from phibuild.model.action import Action, FileInput, Slice, frozen_recipe
+from phibuild.model.digest import Digest
+from phibuild.model.errors import PhiError, RecipeError, SourceError, ToolchainError
+from phibuild.model.recipe import (
+    PRECISIONS,
+    Precision,
+    parse_recipe,
+    recipe_field,
+    recipe_values,
+    rules_of,
+)
+from phibuild.offers import (
+    API_VERSION,
+    Backend,
+    Command,
+    Description,
+    Evaluator,
+    ModelFacts,
+    NativeToolchain,
+    PythonToolchain,
+    Tensor,
+)
+from phibuild.toolchain.compiler import Compiler, find_compiler
+
+__all__ = [
+    "API_VERSION",
+    "PRECISIONS",
+    "Action",
+    "Backend",
+    "Command",
+    "Compiler",
+    "Description",
+    "Digest",
+    "Evaluator",
+    "FileInput",
+    "ModelFacts",
+    "NativeToolchain",
+    "PhiError",
+    "Precision",
+    "PythonToolchain",
+    "RecipeError",
+    "Slice",
+    "SourceError",
+    "Tensor",
+    "ToolchainError",
+    "find_compiler",
+    "frozen_recipe",
+    "hookimpl",
+    "parse_recipe",
+    "recipe_field",
+    "recipe_values",
+    "rules_of",
+]

@@ -1,0 +1,17 @@
+"""The `phibuild` command: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+
+from phibuild.cli.main import cli
+from phibuild.model.errors import PhiError
+
+
+def main() -> None:
+    """The entry point: the only place besides the SCons room that turns errors into text."""
+    try:
+        cli.main(prog_name="phibuild", standalone_mode=True)
+    except PhiError as error:
+        print(f"phibuild: {error}", file=sys.stderr)
+        sys.exit(2)

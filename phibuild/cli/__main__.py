@@ -1,0 +1,5 @@
+"""`python -m phibuild.cli`."""
+
+from phibuild.cli import main
+
+main()

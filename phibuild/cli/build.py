@@ -1,0 +1,23 @@
+"""`phibuild build`: bring targets up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from phibuild.cli.sconstruct import folder_option, run_scons
+
+
+@click.command("build")
+@click.argument("targets", nargs=-1)
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="Targets made at once.")
+@click.option("-k", "--keep-going", is_flag=True, help="Go on with what a failure does not touch.")
+@click.option("-s", "--silent", is_flag=True, help="Print nothing but errors.")
+@folder_option
+def command(
+    targets: tuple[str, ...], jobs: int, keep_going: bool, silent: bool, folder: Path
+) -> None:
+    """Bring TARGETS (all, if none is named) up to date. The same as `scons TARGETS`."""
+    arguments = [f"-j{jobs}", *["-k"] * keep_going, *["-s"] * silent, *targets]
+    raise SystemExit(run_scons(arguments, folder=folder))

@@ -1,0 +1,31 @@
+"""A workshop that tells its progress, for commands that work without SCons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from phibuild.engine import Workshop
+from phibuild.model.sizes import show_seconds
+
+
+class _Lines:
+    """One line when an action begins."""
+
+    def started(self, name: str, *, seconds: float | None) -> None:
+        guess = "" if seconds is None else f", about {show_seconds(seconds)}"
+        click.echo(f"working   {name}{guess}")
+
+    def progressed(self, name: str, fraction: float | None, text: str) -> None:
+        pass
+
+    def ended(self, name: str) -> None:
+        pass
+
+
+@contextmanager
+def told() -> Iterator[Workshop]:
+    """The user's workshop."""
+    yield Workshop.open(_Lines())

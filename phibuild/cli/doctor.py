@@ -1,0 +1,95 @@
+"""`phibuild doctor`: what is missing, and the command that cures it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+
+from phibuild.engine import Workshop
+from phibuild.model.errors import PhiError
+from phibuild.model.sizes import show_size
+from phibuild.store import store_root
+from phibuild.toolchain.compiler import find_compiler
+
+_ROOM = 10_000_000_000
+"""Bytes that the four Python toolchains, llama.cpp and a first small model need together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `cure` is what to type, empty when all is well."""
+
+    what: str
+    state: str
+    cure: str = ""
+    is_error: bool = False
+
+
+@click.command("doctor")
+def command() -> None:
+    """Look for what is missing; exit status 1 if a build would fail."""
+    failed = False
+    for finding in findings():
+        mark = "FAIL" if finding.is_error else ("todo" if finding.cure else "ok")
+        click.echo(f"{mark:<5} {finding.what}: {finding.state}")
+        if finding.cure:
+            click.echo(f"      cure: {finding.cure}")
+        failed = failed or finding.is_error
+    raise SystemExit(int(failed))
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that a build needs, in the order in which it needs it."""
+    yield Finding("python", f"{sys.version.split()[0]} at {sys.executable}")
+    try:
+        yield Finding("C++ compiler", find_compiler().identity)
+    except PhiError as error:
+        yield Finding("C++ compiler", error.message, error.hint, is_error=True)
+    try:
+        shop = Workshop.open()
+    except PhiError as error:
+        yield Finding("store", error.message, error.hint, is_error=True)
+        return
+    yield _disk()
+    for plugin in shop.registry.plugins:
+        if plugin.problem:
+            cure = f"pip install --force-reinstall {plugin.distribution}, or uninstall it"
+            yield Finding(f"plugin {plugin.name}", plugin.problem, cure, is_error=True)
+        else:
+            yield Finding(f"plugin {plugin.name}", f"{plugin.distribution} {plugin.version}")
+    yield from _toolchains(shop)
+
+
+def _toolchains(shop: Workshop) -> Iterator[Finding]:
+    from phibuild.engine.realize import installed_tool
+
+    for name, python in shop.registry.pythons.items():
+        cure = f"phibuild toolchain install {name}   (or let the first build do it)"
+        if shop.interpreters.is_installed(python):
+            yield Finding(f"toolchain {name}", "installed")
+        else:
+            yield Finding(f"toolchain {name}", "not installed yet", cure)
+    for name in shop.registry.natives:
+        try:
+            there = installed_tool(shop, name).is_dir()
+        except PhiError as error:
+            yield Finding(f"toolchain {name}", error.message, error.hint, is_error=True)
+            continue
+        cure = "" if there else f"phibuild toolchain install {name}   (or let the first build do it)"
+        yield Finding(f"toolchain {name}", "installed" if there else "not built yet", cure)
+
+
+def _disk() -> Finding:
+    root = store_root()
+    free = shutil.disk_usage(root).free
+    state = f"{root}, {show_size(free)} free"
+    if not os.access(root, os.W_OK):
+        return Finding("store", f"{root} is not writable", "set PHIBUILD_STORE", is_error=True)
+    if free < _ROOM:
+        return Finding("store", state, "free some room, or set PHIBUILD_STORE to another disk")
+    return Finding("store", state)

@@ -1,0 +1,28 @@
+"""`phibuild explain TARGET`: why a target would be made again, fact by fact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from phibuild.cli.sconstruct import chosen, describe_targets, folder_option
+
+
+@click.command("explain")
+@click.argument("target")
+@folder_option
+def command(target: str, folder: Path) -> None:
+    """Name the facts that changed since TARGET was made, and the actions that would run."""
+    (one,) = chosen(describe_targets(folder), [target])
+    if "error" in one:
+        raise click.ClickException(one["error"])
+    click.echo(f"{one['name']} ({one['format']} {one['label']}): {one['standing']}")
+    changes = [(action["name"], change) for action in one["actions"] for change in action["changes"]]
+    for name, change in changes:
+        click.echo(f"  {name}: {change}")
+    if not changes and one["reason"]:
+        click.echo(f"  {one['reason']}")
+    if one["actions"]:
+        count = sum(not action["is_known"] for action in one["actions"])
+        click.echo(f"  {count} of {len(one['actions'])} actions would run")

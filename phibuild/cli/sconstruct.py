@@ -1,0 +1,67 @@
+"""Running SCons on the user's SConstruct, as a subprocess: one build a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from phibuild.process import run_attached
+
+DESCRIBE = "PHIBUILD_DESCRIBE"
+
+
+def run_scons(arguments: Sequence[str], *, folder: Path) -> int:
+    """Run SCons with these arguments in this folder, on our own terminal; its exit status."""
+    command = [sys.executable, "-m", "SCons", "-Q", *arguments]
+    return run_attached(command, folder=folder, environment=dict(os.environ))
+
+
+def describe_targets(folder: Path) -> list[dict[str, Any]]:
+    """What the SConstruct in `folder` declares and how it stands; nothing is built or changed.
+
+    Ends the command with SCons' own message if the SConstruct cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch) / "description.json"
+        log = Path(scratch) / "log.txt"
+        status = run_attached(
+            # A question to SCons that builds nothing: with -n nothing is executed.
+            [sys.executable, "-m", "SCons", "-Q", "-s", "-n"],
+            folder=folder,
+            environment={**os.environ, DESCRIBE: str(answer)},
+            log=log,
+        )
+        if status != 0 or not answer.is_file():
+            click.echo(log.read_text("utf-8", errors="replace").strip(), err=True)
+            raise SystemExit(status or 2)
+        targets: list[dict[str, Any]] = json.loads(answer.read_text("utf-8"))["targets"]
+        return targets
+
+
+def chosen(targets: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The targets of these names, all if none is given; ends the command for an unknown name."""
+    if not names:
+        return targets
+    wanted = {str(Path(name)) for name in names}
+    unknown = wanted - {one["name"] for one in targets}
+    if unknown:
+        known = "\n  ".join(one["name"] for one in targets)
+        raise click.ClickException(f"no target {', '.join(sorted(unknown))}; there are\n  {known}")
+    return [one for one in targets if one["name"] in wanted]
+
+
+folder_option = click.option(
+    "-C",
+    "--directory",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="The folder of the SConstruct.",
+)

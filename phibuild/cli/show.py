@@ -1,0 +1,69 @@
+"""`phibuild show ARTIFACT`: what is in an artifact, and what it was made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from phibuild.engine import Workshop
+from phibuild.model.manifest import SUFFIX, Manifest
+from phibuild.model.sizes import show_size
+from phibuild.offers import Description
+from phibuild.registry import load_registry
+
+
+@click.command("show")
+@click.argument("artifact", type=click.Path(exists=True, path_type=Path))
+@click.option("--tensors/--no-tensors", default=True, help="List every tensor.")
+def command(artifact: Path, tensors: bool) -> None:
+    """Print the format, tensors, bits per weight, metadata and provenance of ARTIFACT."""
+    artifact = Path(str(artifact).removesuffix(SUFFIX)).absolute()
+    shop = Workshop.open()
+    manifest = shop.manifest_of(artifact)
+    if manifest is None:
+        raise click.ClickException(f"{artifact} has no manifest: phibuild did not make it")
+    click.echo(f"{artifact.name}: {manifest.format}, {show_size(manifest.tree.size)}")
+    if manifest.bits_per_weight is not None:
+        click.echo(
+            f"{manifest.bits_per_weight:.3f} bits per weight, {manifest.parameters:,} weights"
+        )
+    click.echo(f"{manifest.tree.digest}  {'intact' if shop.is_in_place(manifest.tree, artifact) else 'CHANGED since it was made'}")
+    description = _described(manifest, artifact)
+    if description is not None:
+        _print_description(description, tensors=tensors)
+    _print_provenance(shop, manifest)
+
+
+def _described(manifest: Manifest, artifact: Path) -> Description | None:
+    for backend in load_registry().backends.values():
+        if backend.format == manifest.format:
+            return backend.describe(artifact)
+    return None
+
+
+def _print_description(description: Description, *, tensors: bool) -> None:
+    if description.metadata:
+        click.echo("\nmetadata")
+        for name, value in description.metadata:
+            click.echo(f"  {name} = {value}")
+    count = len(description.tensors)
+    click.echo(f"\n{count} tensors")
+    types: dict[str, int] = {}
+    for tensor in description.tensors:
+        types[tensor.type] = types.get(tensor.type, 0) + 1
+        if tensors:
+            shape = " x ".join(map(str, tensor.shape)) or "scalar"
+            click.echo(f"  {tensor.name:<48} {tensor.type:<8} {shape:<20} {show_size(tensor.size)}")
+    click.echo("  " + ", ".join(f"{kind}: {number}" for kind, number in sorted(types.items())))
+
+
+def _print_provenance(shop: Workshop, manifest: Manifest) -> None:
+    click.echo("\nprovenance")
+    result = shop.store.recall(manifest.key)
+    if result is None:
+        click.echo(f"  the record of {manifest.key} is not in this store")
+        return
+    click.echo(f"  {result.action}, {result.maker}, {result.finished}, {result.seconds:.1f} s")
+    for fact in result.facts:
+        click.echo(f"  {fact.name} = {fact.value}")

@@ -1,0 +1,56 @@
+"""`phibuild toolchain`: list, install and remove what does the work."""
+
+from __future__ import annotations
+
+import shutil
+
+import click
+
+from phibuild.cli.console import told
+from phibuild.engine import Workshop
+from phibuild.engine.realize import installed_tool, realize_tool
+
+
+@click.group("toolchain")
+def command() -> None:
+    """Toolchains: locked Python environments, and programs built from source."""
+
+
+@command.command("list")
+def list_() -> None:
+    """List all toolchains and whether they are installed."""
+    shop = Workshop.open()
+    for name, python in shop.registry.pythons.items():
+        state = "installed" if shop.interpreters.is_installed(python) else "-"
+        click.echo(f"{name:<12} python  {state:<10} {shop.interpreters.path_of(python)}")
+    for name in shop.registry.natives:
+        prefix = installed_tool(shop, name)
+        click.echo(f"{name:<12} native  {'installed' if prefix.is_dir() else '-':<10} {prefix}")
+
+
+@command.command("install")
+@click.argument("names", nargs=-1)
+def install(names: tuple[str, ...]) -> None:
+    """Install the toolchains NAMES, or all. Needs the network; builds do not, afterwards."""
+    with told() as shop:
+        for name in names or (*shop.registry.natives, *shop.registry.pythons):
+            if name in shop.registry.natives:
+                realize_tool(shop, name)
+            else:
+                shop.python_of(shop.python_toolchain(name).name)
+            click.echo(f"{name} is installed")
+
+
+@command.command("remove")
+@click.argument("names", nargs=-1, required=True)
+def remove(names: tuple[str, ...]) -> None:
+    """Remove the toolchains NAMES; the next build that needs one installs it again."""
+    shop = Workshop.open()
+    for name in names:
+        if name in shop.registry.natives:
+            prefix = installed_tool(shop, name)
+            removed = prefix.is_dir()
+            shutil.rmtree(prefix, ignore_errors=True)
+        else:
+            removed = shop.interpreters.remove(shop.python_toolchain(name))
+        click.echo(f"{name} {'is removed' if removed else 'was not installed'}")

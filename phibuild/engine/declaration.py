@@ -1,0 +1,102 @@
+"""A declaration: one artifact that an SConstruct asks for, as a value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phibuild.model.action import Action, FileInput
+from phibuild.offers import Backend, Evaluator, ModelFacts, Tensor
+from phibuild.source import Checkpoint
+
+NO_MODEL = ModelFacts({}, ())
+CURRENT = "current/"
+"""Prefix of a toolchain's name that means: its packages in the running interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A checkpoint by its folder. `made_here` if a target of the same build makes the folder, so
+    that it can only be read when that target is done."""
+
+    folder: Path
+    made_here: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The artifact that a backend makes of a model by a recipe."""
+
+    backend: Backend
+    recipe: Any
+    extras: Mapping[str, FileInput]
+
+    def action(self, model: ModelFacts) -> Action:
+        """Check, then plan; RecipeError PHI2xx for what cannot be built or run."""
+        self.backend.check(self.recipe, model, self.extras)
+        return self.backend.plan(self.recipe, model, self.extras)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The answer of an artifact to a prompt; it must contain `expect`, in any case of letters."""
+
+    evaluator: Evaluator
+    artifact: Path
+    prompt: str
+    max_tokens: int
+    expect: str
+
+    def action(self, model: ModelFacts) -> Action:
+        """The evaluator's action over the artifact."""
+        return self.evaluator.generate(FileInput(str(self.artifact)), self.prompt, self.max_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """What a worker of the user's own makes."""
+
+    made_by: Action
+
+    def action(self, model: ModelFacts) -> Action:
+        """The user's action itself."""
+        return self.made_by
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """`name` is the target's path as people see it, `target` the absolute one; `label` is the
+    precision or type that the summary shows."""
+
+    name: str
+    target: Path
+    format: str
+    label: str
+    model: ModelRef | None
+    what: Conversion | Generation | Custom
+    current_interpreter: bool = False
+
+    def action(self, checkpoint: Checkpoint | None) -> Action:
+        """The action that makes the artifact, its inputs included."""
+        action = self.what.action(NO_MODEL if checkpoint is None else model_facts(checkpoint))
+        return _in_current(action) if self.current_interpreter else action
+
+
+def model_facts(checkpoint: Checkpoint) -> ModelFacts:
+    """What plans and checks may know of a checkpoint."""
+    return ModelFacts(
+        checkpoint.documents.architecture,
+        tuple(Tensor(one.name, one.dtype, one.shape, one.size) for one in checkpoint.tensors),
+    )
+
+
+def _in_current(action: Action) -> Action:
+    """The same action under the running interpreter, and so are its inputs."""
+    inputs = tuple(
+        (name, _in_current(one) if isinstance(one, Action) else one) for name, one in action.inputs
+    )
+    own = action.toolchain if action.toolchain == "host" else CURRENT + action.toolchain
+    return dataclasses.replace(action, toolchain=own, inputs=inputs)

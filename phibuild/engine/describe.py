@@ -1,0 +1,150 @@
+"""What a build would do and why, without doing it: for plan, explain and graph."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+from phibuild.engine.declaration import Declaration, Generation
+from phibuild.engine.keys import facts, file_digests, known_result
+from phibuild.engine.work import expected_seconds, input_size
+from phibuild.engine.workshop import Workshop
+from phibuild.model.action import Action, FileInput
+from phibuild.model.digest import Digest
+from phibuild.model.facts import Difference, differences
+from phibuild.model.manifest import Manifest
+from phibuild.source import Checkpoint
+from phibuild.store import ActionResult
+
+
+class Standing(enum.Enum):
+    """How a target stands to what the SConstruct asks for now."""
+
+    UP_TO_DATE = "up to date"
+    RECALL = "recall"
+    WORK = "work"
+    WAITS = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionState:
+    """One action of a target: whether its result is in the store, what it is expected to cost in
+    seconds, and which of its facts changed since the artifact that is there was made."""
+
+    name: str
+    is_known: bool
+    seconds: float | None
+    changes: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A declaration with its standing, the reason, and its actions, inputs first."""
+
+    declaration: Declaration
+    standing: Standing
+    reason: str
+    actions: tuple[ActionState, ...]
+    manifest: Manifest | None
+
+
+def describe(shop: Workshop, declaration: Declaration) -> Described:
+    """Compare what is there with what is asked for. Reads sources that have changed."""
+    manifest = shop.manifest_of(declaration.target)
+    waits_for = _missing_source(shop, declaration)
+    if waits_for is not None:
+        reason = f"{waits_for.name} is not made yet"
+        return Described(declaration, Standing.WAITS, reason, (), manifest)
+    checkpoint = shop.checkpoint(declaration.model.folder) if declaration.model else None
+    action = declaration.action(checkpoint)
+    previous = shop.store.recall(manifest.key) if manifest is not None else None
+    states: list[ActionState] = []
+    _walk(shop, action, checkpoint, previous, states)
+    result = _result(shop, action, checkpoint)
+    reason = ""
+    if manifest is None:
+        reason = "it was never built here"
+    elif result is None or result.key != manifest.key:
+        changes = [str(change) for state in states for change in state.changes]
+        reason = "; ".join(dict.fromkeys(changes)) or "what it was made of is no longer known"
+    elif not shop.is_in_place(manifest.tree, declaration.target):
+        reason = "its files were deleted or changed"
+    if not reason:
+        standing = Standing.UP_TO_DATE
+    elif result is not None and shop.store.has(result.tree):
+        standing = Standing.RECALL
+    else:
+        standing = Standing.WORK
+    return Described(declaration, standing, reason, tuple(states), manifest)
+
+
+def _missing_source(shop: Workshop, declaration: Declaration) -> Path | None:
+    """A folder or file that another target of this build makes and that is not there yet."""
+    model = declaration.model
+    if model is not None and model.made_here and shop.manifest_of(model.folder) is None:
+        return model.folder
+    what = declaration.what
+    files = [what.artifact] if isinstance(what, Generation) else []
+    if model is None and not files:
+        inputs = declaration.action(None).inputs
+        files = [Path(one.path) for _, one in inputs if isinstance(one, FileInput)]
+    return next((path for path in files if not path.exists()), None)
+
+
+def _walk(
+    shop: Workshop,
+    action: Action,
+    checkpoint: Checkpoint | None,
+    previous: ActionResult | None,
+    states: list[ActionState],
+) -> None:
+    before = dict(previous.inputs) if previous is not None else {}
+    results: dict[str, ActionResult] = {}
+    for name, one in action.inputs:
+        if isinstance(one, Action):
+            earlier = shop.store.recall(before[name]) if name in before else None
+            _walk(shop, one, checkpoint, earlier, states)
+            result = _result(shop, one, checkpoint)
+            if result is not None:
+                results[name] = result
+    digests = {name: result.tree.digest for name, result in results.items()}
+    states.append(
+        ActionState(
+            action.name,
+            _result(shop, action, checkpoint) is not None,
+            expected_seconds(shop, action, input_size(action, checkpoint, results)),
+            _changes(shop, action, checkpoint, previous, digests),
+        )
+    )
+
+
+def _result(
+    shop: Workshop, action: Action, checkpoint: Checkpoint | None
+) -> ActionResult | None:
+    known = known_result(shop, action, checkpoint)
+    return known[1] if known is not None else None
+
+
+def _changes(
+    shop: Workshop,
+    action: Action,
+    checkpoint: Checkpoint | None,
+    previous: ActionResult | None,
+    digests: dict[str, Digest],
+) -> tuple[Difference, ...]:
+    """The facts that changed. An input whose own action must run counts as it was: that action
+    has the reason, and its result may turn out the same."""
+    if previous is None:
+        return ()
+    was = {fact.name: fact.value for fact in previous.facts}
+    for name, one in action.inputs:
+        if isinstance(one, Action) and name not in digests and f"input.{name}" in was:
+            digests[name] = Digest.parse(was[f"input.{name}"])
+    digests |= file_digests(shop, action)
+    if any(name not in digests for name, _ in action.inputs):
+        return ()
+    changed = differences(previous.facts, facts(shop, action, checkpoint, digests))
+    # A changed input is the consequence of a change that its own action already names.
+    made = {f"input.{name}" for name, one in action.inputs if isinstance(one, Action)}
+    return tuple(change for change in changed if change.name not in made)

@@ -1,0 +1,80 @@
+"""From an action to its facts, its key, and the signature that a build graph compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from phibuild.engine.workshop import Workshop
+from phibuild.model.action import Action, facts_of
+from phibuild.model.digest import Digest, digest_of_value
+from phibuild.model.facts import Fact, Facts, action_key
+from phibuild.source import Checkpoint
+from phibuild.store import ActionResult
+
+
+def facts(
+    shop: Workshop, action: Action, checkpoint: Checkpoint | None, inputs: Mapping[str, Digest]
+) -> Facts:
+    """The facts of an action whose inputs have these digests."""
+    return facts_of(
+        action,
+        worker=shop.worker_digest(action),
+        slices={} if checkpoint is None else checkpoint.slices,
+        inputs=inputs,
+        toolchains=toolchain_facts(shop, action),
+    )
+
+
+def toolchain_facts(shop: Workshop, action: Action) -> Facts:
+    """The identity of all that does the work: the interpreter, and the facts of the actions that
+    build its native tools, so that an explanation can name the flag that changed."""
+    identity = list(shop.interpreter_facts(action.toolchain))
+    for tool in action.tools:
+        build = shop.native_build(tool)
+        identity += [
+            Fact(f"toolchain.{tool}.{fact.name}", fact.value)
+            for fact in facts(shop, build, None, file_digests(shop, build))
+        ]
+    return tuple(identity)
+
+
+def file_digests(shop: Workshop, action: Action) -> dict[str, Digest]:
+    """The digests of those inputs that are files."""
+    return {
+        name: shop.digest_of_path(Path(one.path))
+        for name, one in action.inputs
+        if not isinstance(one, Action)
+    }
+
+
+def known_result(
+    shop: Workshop, action: Action, checkpoint: Checkpoint | None
+) -> tuple[Facts, ActionResult | None] | None:
+    """The facts of an action and the result recorded under their key; None where an input's own
+    result is not known, so that the key is not either. Nothing runs; files may be gone."""
+    digests = file_digests(shop, action)
+    for name, one in action.inputs:
+        if isinstance(one, Action):
+            known = known_result(shop, one, checkpoint)
+            if known is None or known[1] is None:
+                return None
+            digests[name] = known[1].tree.digest
+    found = facts(shop, action, checkpoint, digests)
+    return found, shop.store.recall(action_key(found))
+
+
+def signature(shop: Workshop, action: Action, checkpoint: Checkpoint | None) -> Digest:
+    """A digest that changes whenever the action's key may: known before anything has run. Files
+    are left out, since the build graph watches them itself."""
+    return digest_of_value(
+        [
+            [action.name, str(shop.worker_digest(action)), *map(list, action.recipe)],
+            [[name, str(checkpoint.slices[name])] for name in action.slices] if checkpoint else [],
+            [[fact.name, fact.value] for fact in toolchain_facts(shop, action)],
+            [
+                [name, str(signature(shop, one, checkpoint)) if isinstance(one, Action) else ""]
+                for name, one in action.inputs
+            ],
+        ]
+    )

@@ -1,0 +1,196 @@
+"""The workshop: everything around an action that is not the action itself."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phibuild.engine.declaration import CURRENT
+from phibuild.engine.reporter import Reporter, Silent
+from phibuild.model.action import Action
+from phibuild.model.digest import Digest, digest_of_value
+from phibuild.model.errors import PluginError, SourceError, StoreError
+from phibuild.model.facts import Facts
+from phibuild.model.manifest import SUFFIX, Manifest
+from phibuild.model.tree import THE_FILE, Entry, Tree
+from phibuild.offers import NativeToolchain, PythonToolchain
+from phibuild.registry import Registry, load_registry
+from phibuild.source import Checkpoint, read_checkpoint
+from phibuild.store import Store, store_root
+from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_lock
+
+_SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
+
+
+@dataclass
+class Workshop:
+    """The store, the plugins, and what this process has found out about toolchains and sources."""
+
+    store: Store
+    registry: Registry
+    reporter: Reporter = field(default_factory=Silent)
+    _facts: dict[str, Facts] = field(default_factory=dict)
+    _workers: dict[tuple[Path, ...], Digest] = field(default_factory=dict)
+    _builds: dict[str, Action] = field(default_factory=dict)
+    _checkpoints: dict[Path, Checkpoint] = field(default_factory=dict)
+    _reading: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, reporter: Reporter | None = None) -> Workshop:
+        """The workshop of this user, with the installed plugins."""
+        return cls(Store(store_root()), load_registry(), reporter or Silent())
+
+    @property
+    def interpreters(self) -> Interpreters:
+        """The Python toolchains of the store."""
+        return Interpreters(self.store.root / "toolchains", self.store.root / "uv")
+
+    def checkpoint(self, folder: Path) -> Checkpoint:
+        """The checkpoint in a folder, read once in this process unless its files change."""
+        with self._reading:
+            known = self._checkpoints.get(folder)
+            if known is None or not self.is_unchanged(known):
+                name = f"read {folder.name}"
+                told = False
+
+                def progressed(done: int, total: int) -> None:
+                    nonlocal told
+                    if not told:
+                        self.reporter.started(name, seconds=total / 1.5e9)
+                        told = True
+                    self.reporter.progressed(name, done / max(total, 1), "digests of tensors")
+
+                try:
+                    known = read_checkpoint(folder, self.store.index, on_progress=progressed)
+                finally:
+                    if told:
+                        self.reporter.ended(name)
+                self._checkpoints[folder] = known
+            return known
+
+    def is_unchanged(self, checkpoint: Checkpoint) -> bool:
+        """Whether the files are still those that the slices were read from."""
+        try:
+            return all(self.store.index.signature(path) == seen for path, seen in checkpoint.files)
+        except OSError:
+            return False
+
+    def python_toolchain(self, name: str) -> PythonToolchain:
+        """The Python toolchain of this name; PluginError PHI503 if there is none."""
+        found = self.registry.pythons.get(name)
+        if found is None:
+            raise PluginError(
+                f"no plugin offers the Python toolchain {name!r}",
+                hint=f"there are {', '.join(sorted(self.registry.pythons))}",
+            )
+        return found
+
+    def native_toolchain(self, name: str) -> NativeToolchain:
+        """The native toolchain of this name; PluginError PHI503 if there is none."""
+        found = self.registry.natives.get(name)
+        if found is None:
+            raise PluginError(
+                f"no plugin offers the native toolchain {name!r}",
+                hint=f"there are {', '.join(sorted(self.registry.natives))}",
+            )
+        return found
+
+    def interpreter_facts(self, name: str) -> Facts:
+        """The identity facts of an action's interpreter. `host`, phibuild's own, runs workers that
+        need the standard library only and so has none."""
+        if name not in self._facts:
+            if name == "host":
+                self._facts[name] = ()
+            elif name.startswith(CURRENT):
+                toolchain = self.python_toolchain(name.removeprefix(CURRENT))
+                self._facts[name] = facts_of_current(toolchain)
+            else:
+                self._facts[name] = facts_of_lock(self.python_toolchain(name))
+        return self._facts[name]
+
+    def native_build(self, name: str) -> Action:
+        """The action that builds a native toolchain, planned once in this process."""
+        if name not in self._builds:
+            self._builds[name] = self.native_toolchain(name).build()
+        return self._builds[name]
+
+    def worker_digest(self, action: Action) -> Digest:
+        """The digest of the worker's script and of the files that it reads beside it."""
+        files = (action.worker, *action.worker_files)
+        if files not in self._workers:
+            named = sorted((path.name, str(Digest.of(path.read_bytes()))) for path in files)
+            self._workers[files] = digest_of_value(named)
+        return self._workers[files]
+
+    def digest_of_path(self, path: Path) -> Digest:
+        """The digest of a user's file or folder, or of an artifact by its manifest.
+
+        SourceError PHI101 if it is not there.
+        """
+        manifest = self.manifest_of(path)
+        if manifest is not None and self.is_in_place(manifest.tree, path):
+            return manifest.tree.digest
+        if path.is_file():
+            return self.store.index.digest_of(path)
+        if not path.is_dir():
+            raise SourceError(f"there is no file or folder {path}", hint="check the path")
+        return Tree(tuple(sorted(self._entries(path)))).digest
+
+    def manifest_of(self, target: Path) -> Manifest | None:
+        """The manifest beside an artifact, None if there is none or it cannot be read as one."""
+        path = Path(f"{target}{SUFFIX}")
+        try:
+            return Manifest.from_text(path.read_text("utf-8"), where=str(path))
+        except (OSError, UnicodeDecodeError, StoreError):
+            return None
+
+    def is_in_place(self, tree: Tree, target: Path) -> bool:
+        """Whether an artifact's files are all as its manifest says, and no others beside them."""
+        if not tree.is_file:
+            try:
+                found = {child.relative_to(target).as_posix() for child in _files(target)}
+            except OSError:
+                return False
+            if found != {entry.path for entry in tree.entries}:
+                return False
+        return all(
+            self.store.lies_at(entry, target if entry.path == THE_FILE else target / entry.path)
+            for entry in tree.entries
+        )
+
+    def python_of(self, toolchain: str) -> Path:
+        """The interpreter of a toolchain, installed if it is not there yet."""
+        if toolchain == "host" or toolchain.startswith(CURRENT):
+            return Path(sys.executable)
+        offer = self.python_toolchain(toolchain)
+        if not self.interpreters.is_installed(offer):
+            with self.store.locked(f"toolchain-{self.interpreters.path_of(offer).name}"):
+                if not self.interpreters.is_installed(offer):
+                    name = f"toolchain {toolchain}"
+                    self.reporter.started(name, seconds=None)
+                    self.reporter.progressed(name, None, "install packages, once on this machine")
+                    try:
+                        self.interpreters.install(offer)
+                    finally:
+                        self.reporter.ended(name)
+        return self.interpreters.python_of(offer)
+
+    def _entries(self, folder: Path) -> list[Entry]:
+        return [
+            Entry(
+                path.relative_to(folder).as_posix(),
+                self.store.index.digest_of(path),
+                path.stat().st_size,
+                bool(path.stat().st_mode & 0o100),
+            )
+            for path in _files(folder)
+            if path.is_file() and not _SKIPPED_FOLDERS.intersection(path.relative_to(folder).parts)
+        ]
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(folder)
+    return [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]

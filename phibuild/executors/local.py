@@ -1,0 +1,160 @@
+"""The local executor: one action is one subprocess under its toolchain's interpreter."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import phibuild.worker
+from phibuild.model.action import Action
+from phibuild.model.errors import ActionError, PhiError, error_of_code
+from phibuild.process import Outcome, run_logged
+
+_PROTOCOL = 1
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_NETWORK = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+_BUILD = ("CC", "CXX", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOrder:
+    """An action with everything found that it needs; all paths absolute, `workspace` empty but for
+    what `inputs` point at."""
+
+    action: Action
+    python: Path
+    workspace: Path
+    inputs: Mapping[str, Path]
+    tools: Mapping[str, Path]
+
+    @property
+    def output(self) -> Path:
+        """Where the worker puts what it makes."""
+        return self.workspace / "output"
+
+    @property
+    def log(self) -> Path:
+        """What the worker and its toolkit print."""
+        return self.workspace / "log.txt"
+
+
+def run_worker(order: WorkOrder, on_progress: Callable[[float | None, str], None]) -> Outcome:
+    """Run the worker to its end. A PhiError with code, hint and the log's tail if it fails; the
+    caller throws the workspace away."""
+    for folder in ("home", "tmp", "scratch"):
+        (order.workspace / folder).mkdir()
+    job = order.workspace / "job.json"
+    job.write_text(json.dumps(_job(order)), "utf-8")
+    reported: list[PhiError] = []
+
+    def on_message(line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return  # a native library wrote to our descriptor; it is not a message
+        if "error" in message:
+            reported.append(_reported(message["error"]))
+        elif message.get("errno") == errno.ENOSPC:
+            reported.append(disk_full(order.workspace))
+        elif "progress" in message:
+            on_progress(message["progress"], message["text"])
+
+    outcome = run_logged(
+        [order.python, "-s", order.action.worker, job],
+        folder=order.workspace,
+        environment=_environment(order),
+        log=order.log,
+        on_message=on_message,
+    )
+    if outcome.status != 0:
+        raise reported[0] if reported else _unexplained(order, outcome)
+    if not order.output.exists():
+        raise ActionError(f"{order.action.name} ended without making its output", code="PHI403")
+    return outcome
+
+
+def disk_full(folder: Path) -> ActionError:
+    """The error for a write that found no room."""
+    return ActionError(
+        f"the disk that holds {folder} is full",
+        hint="free some room, or set PHIBUILD_STORE to a folder on a larger disk; what was finished"
+        " is kept and the artifact is as it was",
+        code="PHI404",
+    )
+
+
+def _job(order: WorkOrder) -> dict[str, object]:
+    return {
+        "protocol": _PROTOCOL,
+        "name": order.action.name,
+        "inputs": {name: str(path) for name, path in order.inputs.items()},
+        "output": str(order.output),
+        "recipe": {name: json.loads(value) for name, value in order.action.recipe},
+        "tools": {name: str(path) for name, path in order.tools.items()},
+        "scratch": str(order.workspace / "scratch"),
+        "threads": os.cpu_count() or 1,
+    }
+
+
+def _environment(order: WorkOrder) -> dict[str, str]:
+    """Nothing ambient reaches a worker but how to find programs and libraries."""
+    names = _PASSED_ON + (_BUILD if order.action.toolchain == "host" else ())
+    passed = {name: os.environ[name] for name in names if name in os.environ}
+    home = str(order.workspace / "home")
+    if order.action.network:  # the user's index, proxy and certificate settings are in force
+        passed |= {name: text for name, text in os.environ.items() if name.startswith(_NETWORK)}
+        home = os.environ.get("HOME", home)
+    own = Path(phibuild.worker.__file__).parent
+    return passed | {
+        "HOME": home,
+        "TMPDIR": str(order.workspace / "tmp"),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONPATH": str(own),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "SOURCE_DATE_EPOCH": "0",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _reported(error: Mapping[str, str]) -> PhiError:
+    return error_of_code(error["code"], error["message"], hint=error["hint"])
+
+
+def _unexplained(order: WorkOrder, outcome: Outcome) -> PhiError:
+    name = order.action.name
+    log = order.log.read_text("utf-8", errors="replace")
+    if "No space left on device" in log or shutil.disk_usage(order.workspace).free < 1 << 20:
+        return disk_full(order.workspace)
+    if outcome.status in (-signal.SIGINT, 128 + signal.SIGINT, -signal.SIGTERM):
+        return ActionError(
+            f"{name} was interrupted",
+            hint="build again: what had finished is recalled",
+            code="PHI406",
+        )
+    if outcome.status < 0:
+        peak = outcome.peak_bytes / 1e9
+        return ActionError(
+            f"{name} was killed by signal {-outcome.status}"
+            f" ({signal.Signals(-outcome.status).name}) after {outcome.seconds:.0f} s,"
+            f" with {peak:.1f} GB of memory at its peak",
+            hint="if nobody killed it, the machine ran out of memory: build fewer at once (-j1),"
+            " or on a larger machine",
+            code="PHI402",
+        )
+    tail = "\n".join(f"  | {line}" for line in log.strip().splitlines()[-12:])
+    return ActionError(f"{name} failed with exit status {outcome.status}; its last words:\n{tail}")

@@ -1,0 +1,36 @@
+"""The hooks. A plugin implements any of them with `phibuild.api.hookimpl`; each returns descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from phibuild.offers import Backend, Command, Evaluator, NativeToolchain, PythonToolchain
+
+hookspec = pluggy.HookspecMarker("phibuild")
+hookimpl = pluggy.HookimplMarker("phibuild")
+
+
+@hookspec
+def phibuild_backends() -> Iterable[Backend]:
+    """Makers of artifacts: each becomes a builder of the SCons tool."""
+    raise NotImplementedError
+
+
+@hookspec
+def phibuild_evaluators() -> Iterable[Evaluator]:
+    """Runners of artifacts in their own runtimes."""
+    raise NotImplementedError
+
+
+@hookspec
+def phibuild_toolchains() -> Iterable[PythonToolchain | NativeToolchain]:
+    """What does the work: interpreters with locked packages, and programs built from source."""
+    raise NotImplementedError
+
+
+@hookspec
+def phibuild_commands() -> Iterable[Command]:
+    """Further subcommands of the `phibuild` command."""
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Immutable values and pure functions over them; standard library only, no input or output."""

@@ -1,0 +1,110 @@
+"""The one exception tree: every failure says what is wrong, where, and what to do, with a code."""
+
+from __future__ import annotations
+
+# The reference page docs/reference/errors.md is made from this table.
+CODES: dict[str, str] = {
+    "PHI101": "the checkpoint's folder or a file that it needs is missing",
+    "PHI102": "a safetensors file is truncated or its header lies",
+    "PHI103": "config.json is missing, unreadable or lacks model_type",
+    "PHI104": "the checkpoint holds pickled weights (.bin, .pt), which are never loaded",
+    "PHI105": "a file of the source leads out of the source folder",
+    "PHI106": "the source changed while it was being read",
+    "PHI110": "a package could not be fetched",
+    "PHI111": "a fetched file does not have the expected sha256",
+    "PHI201": "a recipe field is unknown, misspelt or outdated",
+    "PHI202": "a recipe field's value is of the wrong type or out of range",
+    "PHI203": "the backend cannot build or run this combination",
+    "PHI204": "the backend does not support this architecture",
+    "PHI205": "two targets have the same path, or a target has no usable path",
+    "PHI301": "the store has a format that this phibuild does not know",
+    "PHI302": "the store cannot be written",
+    "PHI303": "an artifact's manifest is unreadable",
+    "PHI401": "a worker failed",
+    "PHI402": "a worker was killed or ran out of memory",
+    "PHI403": "a worker ended without making its output",
+    "PHI404": "the disk is full",
+    "PHI405": "another build is working in this folder",
+    "PHI406": "the build was interrupted",
+    "PHI501": "two plugins claim one name, or a hook is misspelt",
+    "PHI502": "a plugin was made for another api_version",
+    "PHI503": "no plugin provides what was asked for",
+    "PHI601": "no working C++ compiler was found",
+    "PHI602": "a toolchain's source could not be fetched or is not the pinned one",
+    "PHI603": "a native toolchain failed to configure or to compile",
+    "PHI604": "a Python toolchain could not be installed",
+    "PHI605": "the current interpreter lacks packages that toolchain=\"current\" needs",
+    "PHI801": "the generated text does not contain what was expected",
+    "PHI802": "the artifact did not load or generate in its own runtime",
+}
+
+
+class PhiError(Exception):
+    """What is wrong (`message`), what to do about it (`hint`), and a stable `code`."""
+
+    default_code = "PHI401"
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code or self.default_code
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.message}" + (f"\n  hint: {self.hint}" if self.hint else "")
+
+
+class SourceError(PhiError):
+    """PHI1xx: the checkpoint cannot be used as it is."""
+
+    default_code = "PHI101"
+
+
+class RecipeError(PhiError):
+    """PHI2xx: the SConstruct asks for something that cannot be."""
+
+    default_code = "PHI201"
+
+
+class StoreError(PhiError):
+    """PHI3xx: bytes at rest cannot be read or written."""
+
+    default_code = "PHI302"
+
+
+class ActionError(PhiError):
+    """PHI4xx: an action ran and failed."""
+
+    default_code = "PHI401"
+
+
+class PluginError(PhiError):
+    """PHI5xx: plugins are missing or contradict each other."""
+
+    default_code = "PHI503"
+
+
+class ToolchainError(PhiError):
+    """PHI6xx: what does the work cannot be had."""
+
+    default_code = "PHI604"
+
+
+class CheckError(PhiError):
+    """PHI8xx: an artifact was made and is not good."""
+
+    default_code = "PHI801"
+
+
+def error_of_code(code: str, message: str, *, hint: str) -> PhiError:
+    """The error of the class that `code` belongs to, for failures that a worker reports by code."""
+    classes: dict[str, type[PhiError]] = {
+        "1": SourceError,
+        "2": RecipeError,
+        "3": StoreError,
+        "4": ActionError,
+        "5": PluginError,
+        "6": ToolchainError,
+        "8": CheckError,
+    }
+    return classes.get(code[3:4], ActionError)(message, hint=hint, code=code)

@@ -1,0 +1,139 @@
+"""Recipes: what to do to the weights, as frozen dataclasses whose fields are checked by name and value.
+
+A backend declares its recipe as a frozen dataclass with `recipe_field`s; `parse_recipe` turns the
+keywords that a user wrote into a value of it, or into one error that names the field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
+
+from phibuild.model.errors import RecipeError
+
+Precision = Literal["int4", "int8", "fp16", "fp32"]
+PRECISIONS: tuple[Precision, ...] = ("int4", "int8", "fp16", "fp32")
+
+
+class Recipe(Protocol):
+    """What every recipe dataclass is; `outdated` maps names of the past to what to write now."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+RecipeT = TypeVar("RecipeT")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FieldRules:
+    """What a recipe field accepts; `kind` str_map takes a mapping of text to text, kept as pairs."""
+
+    doc: str
+    kind: Literal["bool", "int", "float", "str", "strs", "str_map"]
+    choices: tuple[Any, ...] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+def recipe_field(
+    default: Any,
+    doc: str,
+    *,
+    kind: Literal["bool", "int", "float", "str", "strs", "str_map"],
+    choices: tuple[Any, ...] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """A field of a recipe dataclass. A default of None means "the backend's own default"."""
+    rules = FieldRules(doc, kind, choices, minimum, maximum)
+    return dataclasses.field(default=default, metadata={"rules": rules})
+
+
+def rules_of(recipe: type[Any]) -> dict[str, FieldRules]:
+    """The rules of each field of a recipe dataclass, in the order of declaration."""
+    return {field.name: field.metadata["rules"] for field in dataclasses.fields(recipe)}
+
+
+def parse_recipe(recipe: type[RecipeT], given: Mapping[str, Any], *, builder: str) -> RecipeT:
+    """The recipe that the keywords ask for.
+
+    RecipeError PHI201 for an unknown, misspelt or outdated field (the class attribute `outdated`
+    maps old names to new ones), PHI202 for a value of the wrong type or out of range.
+    """
+    rules = rules_of(recipe)
+    outdated: Mapping[str, str] = getattr(recipe, "outdated", {})
+    values = {}
+    for name, value in given.items():
+        if name not in rules:
+            raise _unknown(name, tuple(rules), outdated, builder)
+        values[name] = None if value is None else _checked(name, value, rules[name], builder)
+    return recipe(**values)
+
+
+def recipe_values(recipe: Any) -> dict[str, Any]:
+    """The fields that differ from None, as JSON values by name."""
+    return {
+        field.name: value
+        for field in dataclasses.fields(recipe)
+        if (value := getattr(recipe, field.name)) is not None
+    }
+
+
+def _unknown(
+    name: str, known: tuple[str, ...], outdated: Mapping[str, str], builder: str
+) -> RecipeError:
+    if name in outdated:
+        return RecipeError(
+            f"{builder}: the field {name!r} is outdated", hint=f"write {outdated[name]} instead"
+        )
+    close = difflib.get_close_matches(name, [*known, *outdated], n=1)
+    suggestion = outdated.get(close[0], close[0]) if close else ""
+    return RecipeError(
+        f"{builder}: unknown field {name!r}",
+        hint=f"did you mean {suggestion!r}?" if close else f"the fields are {', '.join(known)}",
+    )
+
+
+def _checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
+    value = _of_kind(name, value, rules.kind, builder)
+    for single in value if isinstance(value, tuple) and rules.kind == "strs" else (value,):
+        if rules.choices is not None and single not in rules.choices:
+            close = difflib.get_close_matches(str(single), [str(c) for c in rules.choices], n=1)
+            raise RecipeError(
+                f"{builder}: {name}={single!r} is not possible",
+                hint=(f"did you mean {close[0]!r}? " if close else "")
+                + f"possible are {', '.join(str(choice) for choice in rules.choices)}",
+                code="PHI202",
+            )
+    low, high = rules.minimum, rules.maximum
+    if (low is not None and value < low) or (high is not None and value > high):
+        limits = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise RecipeError(
+            f"{builder}: {name}={value!r} is out of range", hint=f"{name} is {limits}", code="PHI202"
+        )
+    return value
+
+
+def _of_kind(name: str, value: Any, kind: str, builder: str) -> Any:
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind == "str" and isinstance(value, str):
+        return value
+    if kind == "strs" and isinstance(value, list | tuple):
+        if all(isinstance(item, str) for item in value):
+            return tuple(value)
+    if kind == "str_map" and isinstance(value, Mapping):
+        if all(isinstance(key, str) and isinstance(item, str) for key, item in value.items()):
+            return tuple((str(key), str(item)) for key, item in value.items())
+    wanted = {"strs": "a list of strings", "str_map": "a mapping of strings to strings"}
+    raise RecipeError(
+        f"{builder}: {name}={value!r} is of the wrong type",
+        hint=f"{name} takes {wanted.get(kind, kind)}",
+        code="PHI202",
+    )

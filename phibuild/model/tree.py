@@ -1,0 +1,79 @@
+"""A tree is a sorted list of (path, digest, size, executable); one file is a tree with one entry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from phibuild.model.digest import Digest, digest_of_value
+
+THE_FILE = "."
+"""The path of the only entry when the tree is a single file rather than a folder."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """One file: its path inside the tree (POSIX), the digest of its bytes, size in bytes."""
+
+    path: str
+    digest: Digest
+    size: int
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What an action made. Entries are sorted by path and stay inside the tree."""
+
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        paths = [entry.path for entry in self.entries]
+        if paths != sorted(set(paths)):
+            raise ValueError("a tree's entries are sorted by path and each path is there once")
+        for path in paths:
+            pure = PurePosixPath(path)
+            if path != THE_FILE and (pure.is_absolute() or ".." in pure.parts or not pure.parts):
+                raise ValueError(f"the path {path!r} leaves the tree")
+
+    @property
+    def is_file(self) -> bool:
+        return len(self.entries) == 1 and self.entries[0].path == THE_FILE
+
+    @property
+    def size(self) -> int:
+        """Sum of the files' sizes in bytes."""
+        return sum(entry.size for entry in self.entries)
+
+    @property
+    def digest(self) -> Digest:
+        """Digest of the bytes for a file, of the list of entries for a folder."""
+        return self.entries[0].digest if self.is_file else digest_of_value(self.as_json())
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The entries as JSON objects, in order."""
+        return [
+            {
+                "path": entry.path,
+                "digest": str(entry.digest),
+                "size": entry.size,
+                "executable": entry.executable,
+            }
+            for entry in self.entries
+        ]
+
+    @classmethod
+    def from_json(cls, entries: list[dict[str, Any]]) -> Tree:
+        """The inverse of `as_json`; ValueError, KeyError or TypeError for anything else."""
+        return cls(
+            tuple(
+                Entry(
+                    path=entry["path"],
+                    digest=Digest.parse(entry["digest"]),
+                    size=int(entry["size"]),
+                    executable=bool(entry["executable"]),
+                )
+                for entry in entries
+            )
+        )

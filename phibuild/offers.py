@@ -1,0 +1,118 @@
+"""What plugins and the engine exchange: frozen descriptors, each one thing that a plugin offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from phibuild.model.action import Action, FileInput
+
+API_VERSION = 1
+"""The version of `phibuild.api` that a descriptor was written for; another one is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor of a model or artifact; `shape` as the format stores it, `size` in bytes."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a plan may know of a model: the canonical architecture (older spelling of config.json)
+    and the tensors. Both are empty while the model is still to be made by another target."""
+
+    architecture: Mapping[str, Any]
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def model_type(self) -> str:
+        """The `model_type` of config.json, empty while unknown."""
+        return str(self.architecture.get("model_type", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What `phibuild show` prints of an artifact."""
+
+    format: str
+    tensors: tuple[Tensor, ...]
+    metadata: tuple[tuple[str, str], ...]
+
+
+Extras = Mapping[str, FileInput]
+"""Files that the user passed beside the model (an imatrix, a calibration text), by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Makes artifacts of one format; becomes the builder `env.<builder>(target, model, **fields)`.
+
+    `check(recipe, model, extras)` raises RecipeError for what cannot be built or run. It is called
+    with an empty model when the SConstruct is read before the model exists, and again with the real
+    one. `plan(recipe, model, extras)` returns the action that makes the artifact, with the actions
+    that it needs as its inputs; it may look at nothing but its arguments. `extras` names the
+    keywords that take a file or another artifact. `label(recipe)` is the precision or type, for
+    people. `describe(path)` reads an artifact for `phibuild show`.
+    """
+
+    name: str
+    builder: str
+    format: str
+    kind: Literal["file", "tree"]
+    recipe: type[Any]
+    check: Callable[[Any, ModelFacts, Extras], None]
+    plan: Callable[[Any, ModelFacts, Extras], Action]
+    label: Callable[[Any], str]
+    describe: Callable[[Path], Description]
+    extras: tuple[str, ...] = ()
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Runs an artifact of one format in its own runtime.
+
+    `generate(artifact, prompt, max_tokens)` is the action whose result is one UTF-8 text file: what
+    the artifact answers to the prompt through its own chat template, by greedy decoding, without
+    the prompt. A worker that finds the artifact unable to load or run raises WorkerError PHI802.
+    """
+
+    format: str
+    generate: Callable[[FileInput, str, int], Action]
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class PythonToolchain:
+    """An interpreter with locked packages. `lock` is in requirements format, pinned and hashed;
+    `roots` are the packages that `toolchain="current"` must find installed."""
+
+    name: str
+    lock: Path
+    roots: tuple[str, ...] = ()
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class NativeToolchain:
+    """Programs made by an ordinary keyed action, whose result tree is shown to workers as a tool."""
+
+    name: str
+    build: Callable[[], Action]
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A further subcommand of `phibuild`: a click command, imported when it is called."""
+
+    name: str
+    load: Callable[[], Any]
+    api_version: int = API_VERSION

@@ -1,0 +1,91 @@
+"""The only module that starts a program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program ended: exit status (negative: the signal that killed it), wall time in seconds,
+    peak resident memory in bytes of the largest process among it and its waited-for children."""
+
+    status: int
+    seconds: float
+    peak_bytes: int
+
+
+def capture(command: Sequence[str | Path]) -> str:
+    """The standard output of a program that is expected to succeed at once."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def run_logged(
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    on_message: Callable[[bytes], None] | None = None,
+) -> Outcome:
+    """Run a program with its output in `log`. Lines that it writes to the file descriptor named by
+    PHIBUILD_MESSAGES go to `on_message`. It stays in our process group, so that Ctrl-C reaches it.
+    """
+    reader, writer = os.pipe()
+    start = time.monotonic()
+    with log.open("ab") as output:
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**environment, "PHIBUILD_MESSAGES": str(writer)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(writer,),
+            )
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+    listener = threading.Thread(target=_listen, args=(reader, on_message), daemon=True)
+    listener.start()
+    try:
+        _, wait_status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        raise
+    process.returncode = os.waitstatus_to_exitcode(wait_status)
+    listener.join(timeout=5)
+    kibibyte = 1 if os.uname().sysname == "Darwin" else 1024
+    return Outcome(process.returncode, time.monotonic() - start, usage.ru_maxrss * kibibyte)
+
+
+def _listen(descriptor: int, on_message: Callable[[bytes], None] | None) -> None:
+    with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
+        for line in stream:
+            if on_message is not None:
+                on_message(line)
+
+
+def run_attached(
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path | None = None,
+) -> int:
+    """Run a program to its end on our own terminal, or with all its output in `log`; its status."""
+    if log is None:
+        return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+    with log.open("wb") as output:
+        return subprocess.run(
+            command, cwd=folder, env=environment, check=False, stdout=output, stderr=output
+        ).returncode

@@ -1,0 +1,149 @@
+"""Plugins: found through the `phibuild` entry point group, checked, and sorted by what they offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pluggy
+
+from phibuild import hookspecs
+from phibuild.model.errors import PluginError
+from phibuild.offers import (
+    API_VERSION,
+    Backend,
+    Command,
+    Evaluator,
+    NativeToolchain,
+    PythonToolchain,
+)
+
+GROUP = "phibuild"
+OfferT = TypeVar("OfferT")
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One entry point: `problem` says why it was skipped, empty for one that works."""
+
+    name: str
+    distribution: str
+    version: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What the plugins offer, by the name that a user or another offer refers to it with."""
+
+    plugins: tuple[Plugin, ...]
+    backends: Mapping[str, Backend]
+    evaluators: Mapping[str, Evaluator]
+    pythons: Mapping[str, PythonToolchain]
+    natives: Mapping[str, NativeToolchain]
+    commands: Mapping[str, Command]
+
+    def backend_of_builder(self, builder: str) -> Backend:
+        """The backend behind a builder's name; PluginError PHI503 if no plugin has it."""
+        for backend in self.backends.values():
+            if backend.builder == builder:
+                return backend
+        raise _missing("backend", builder, [backend.builder for backend in self.backends.values()])
+
+    def evaluator(self, format_name: str) -> Evaluator:
+        """The evaluator of a format; PluginError PHI503 if no plugin has it."""
+        if format_name not in self.evaluators:
+            raise _missing("evaluator", format_name, self.evaluators)
+        return self.evaluators[format_name]
+
+
+@cache
+def load_registry() -> Registry:
+    """Load all installed plugins. One that fails to import is skipped and reported by `doctor`."""
+    found: list[tuple[str, str, str, ModuleType | str]] = []
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        distribution = point.dist
+        name = distribution.name if distribution else "unknown"
+        version = distribution.version if distribution else ""
+        try:
+            found.append((point.name, name, version, point.load()))
+        except Exception as error:  # a stranger's module may fail in any way at all
+            found.append((point.name, name, version, f"{type(error).__name__}: {error}"))
+    return sort_offers(found)
+
+
+def sort_offers(found: Iterable[tuple[str, str, str, ModuleType | str]]) -> Registry:
+    """Check the hooks of (name, distribution, version, module or problem) and collect the offers.
+
+    PluginError PHI501 for a name clash or a misspelt hook, PHI502 for another api_version; both
+    name the distributions.
+    """
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    plugins = []
+    owners: dict[str, str] = {}
+    for name, distribution, version, module in found:
+        problem = module if isinstance(module, str) else ""
+        plugins.append(Plugin(name, distribution, version, problem))
+        if not isinstance(module, str):
+            owners[name] = f"{distribution} {version}".strip()
+            try:
+                manager.register(module, name)
+                manager.check_pending()
+            except pluggy.PluginValidationError as error:
+                raise PluginError(
+                    f"plugin {name!r} of {owners[name]} has a wrong hook: {error}",
+                    hint="the hooks are listed in docs/reference/hooks.md",
+                    code="PHI501",
+                ) from None
+    toolchains = _offers(manager, "phibuild_toolchains", owners, lambda offer: str(offer.name))
+    return Registry(
+        plugins=tuple(plugins),
+        backends=_offers(manager, "phibuild_backends", owners, lambda offer: str(offer.builder)),
+        evaluators=_offers(manager, "phibuild_evaluators", owners, lambda offer: str(offer.format)),
+        pythons={n: one for n, one in toolchains.items() if isinstance(one, PythonToolchain)},
+        natives={n: one for n, one in toolchains.items() if isinstance(one, NativeToolchain)},
+        commands=_offers(manager, "phibuild_commands", owners, lambda offer: str(offer.name)),
+    )
+
+
+def _offers(
+    manager: pluggy.PluginManager,
+    hook: str,
+    owners: Mapping[str, str],
+    name_of: Callable[[Any], str],
+) -> dict[str, Any]:
+    offers: dict[str, Any] = {}
+    taken: dict[str, str] = {}
+    for plugin, module in manager.list_name_plugin():
+        implementation = getattr(module, hook, None)
+        for offer in implementation() if implementation is not None else ():
+            if offer.api_version != API_VERSION:
+                raise PluginError(
+                    f"plugin {plugin!r} of {owners[plugin]} was made for api_version"
+                    f" {offer.api_version}, this phibuild has {API_VERSION}",
+                    hint="install versions of both that fit each other",
+                    code="PHI502",
+                )
+            name = name_of(offer)
+            if name in offers:
+                raise PluginError(
+                    f"{owners[taken[name]]} and {owners[plugin]} both offer {name!r}"
+                    f" ({hook.removeprefix('phibuild_')})",
+                    hint="uninstall one of them",
+                    code="PHI501",
+                )
+            offers[name] = offer
+            taken[name] = plugin
+    return offers
+
+
+def _missing(kind: str, name: str, known: Iterable[str]) -> PluginError:
+    return PluginError(
+        f"no plugin offers the {kind} {name!r}",
+        hint=f"there are {', '.join(sorted(known)) or 'none'}; see `phibuild plugins`",
+    )

@@ -1,0 +1,215 @@
+"""The builders: each turns a call in an SConstruct into a declaration and the nodes that stand for it.
+
+SCons sees one small file for each artifact, its manifest, and an alias that has the artifact's path
+for a name: sources of the user's own rules get that path and rerun when the manifest changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import SCons.Errors
+import SCons.Node
+from SCons.Script import BUILD_TARGETS, Action, GetOption
+
+from phibuild.engine import Declaration, Made, realize_target
+from phibuild.engine.declaration import NO_MODEL, Conversion, Custom, Generation, model_facts
+from phibuild.engine.keys import signature
+from phibuild.model.action import Action as PhiAction
+from phibuild.model.action import FileInput, frozen_recipe
+from phibuild.model.errors import PhiError, RecipeError
+from phibuild.model.manifest import SUFFIX
+from phibuild.model.recipe import parse_recipe
+from phibuild.offers import Backend
+from phibuild.scons.models import Model, as_model
+from phibuild.scons.session import session
+from phibuild.scons.translate import find, read_phase, single, target_node
+
+
+def declare_conversion(
+    backend: Backend,
+    env: Any,
+    target: Any,
+    model: Any = None,
+    *,
+    toolchain: str | None = None,
+    **fields: Any,
+) -> Any:
+    """`env.<Builder>(target, model, **recipe)`: an artifact of one backend."""
+    with read_phase():
+        source = as_model(env, model)
+        passed = {name: fields.pop(name) for name in backend.extras if fields.get(name) is not None}
+        extras = {name: find(env, value) for name, value in passed.items()}
+        recipe = parse_recipe(
+            backend.recipe,
+            {name: value for name, value in fields.items() if name not in backend.extras},
+            builder=backend.builder,
+        )
+        what = Conversion(
+            backend, recipe, {name: FileInput(str(one.path)) for name, one in extras.items()}
+        )
+        checkpoint = source.checkpoint()
+        backend.check(recipe, model_facts(checkpoint) if checkpoint else NO_MODEL, what.extras)
+        return _declare(
+            env,
+            target,
+            format_name=backend.format,
+            label=backend.label(recipe),
+            model=source,
+            what=what,
+            sources=[one.node for one in extras.values()],
+            toolchain=toolchain,
+        )
+
+
+def declare_generation(
+    env: Any,
+    target: Any,
+    artifact: Any,
+    *,
+    prompt: str,
+    expect: str = "",
+    max_tokens: int = 32,
+    toolchain: str | None = None,
+) -> Any:
+    """`env.Generate(target, artifact, prompt=..., expect=...)`: ask an artifact in its own runtime,
+    through its chat template; the build fails unless the answer contains `expect`."""
+    with read_phase():
+        found = find(env, artifact)
+        asked = session().declarations.get(found.path)
+        if asked is None:
+            raise RecipeError(
+                f"{single(artifact, 'artifact')} is not an artifact of this SConstruct",
+                hint="pass what env.GGUF(...) or another builder returned",
+                code="PHI205",
+            )
+        evaluator = session().shop.registry.evaluator(asked.format)
+        what = Generation(evaluator, found.path, prompt, max_tokens, expect)
+        return _declare(
+            env,
+            target,
+            format_name="answer",
+            label=asked.name,
+            model=None,
+            what=what,
+            sources=[found.node],
+            toolchain=toolchain,
+        )
+
+
+def declare_artifact(
+    env: Any,
+    target: Any,
+    *,
+    worker: Any,
+    inputs: Mapping[str, Any] | None = None,
+    toolchain: str = "host",
+    network: bool = False,
+    label: str = "",
+    **recipe: Any,
+) -> Any:
+    """`env.Artifact(target, worker="script.py", inputs={...}, ...)`: a keyed, recalled action of
+    the user's own. The script gets a job through phibuild's worker protocol."""
+    with read_phase():
+        script = find(env, worker)
+        found = {name: find(env, value) for name, value in (inputs or {}).items()}
+        action = PhiAction(
+            name=script.path.stem,
+            worker=script.path,
+            toolchain=toolchain,
+            recipe=frozen_recipe(recipe),
+            inputs=tuple((name, FileInput(str(one.path))) for name, one in sorted(found.items())),
+            network=network,
+        )
+        return _declare(
+            env,
+            target,
+            format_name="artifact",
+            label=label or script.path.stem,
+            model=None,
+            what=Custom(action),
+            sources=[one.node for one in found.values()],
+            toolchain=None,
+        )
+
+
+def _declare(
+    env: Any,
+    target: Any,
+    *,
+    format_name: str,
+    label: str,
+    model: Model | None,
+    what: Conversion | Generation | Custom,
+    sources: list[SCons.Node.Node],
+    toolchain: str | None,
+) -> Any:
+    if toolchain not in (None, "current"):
+        raise RecipeError(
+            f"toolchain={toolchain!r} is not possible",
+            hint='leave it out for the locked toolchain, or write toolchain="current"',
+            code="PHI202",
+        )
+    manifest = target_node(env, target)
+    declaration = Declaration(
+        name=str(manifest).removesuffix(SUFFIX),
+        target=Path(manifest.get_abspath().removesuffix(SUFFIX)),
+        format=format_name,
+        label=label,
+        model=model.ref if model else None,
+        what=what,
+        current_interpreter=toolchain == "current",
+    )
+    one = session()
+    one.declare(declaration)
+    env.Command(
+        manifest,
+        [*(model.nodes if model else ()), *sources],
+        Action(make_target, describe_target, varlist=["PHIBUILD_SIGNATURE"]),
+        PHIBUILD_DECLARATION=declaration,
+        PHIBUILD_SIGNATURE="" if one.only_cleans else _signature(declaration, model),
+    )
+    env.Precious(manifest)  # SCons would delete the old manifest before the new artifact is made
+    env.NoCache(manifest)
+    artifact = env.fs.Entry(str(declaration.target))
+    env.Clean(manifest, artifact)
+    if not one.only_cleans and _is_damaged(declaration):
+        env.AlwaysBuild(manifest)
+    for position, typed in enumerate(BUILD_TARGETS):
+        if one.folder / str(typed) == declaration.target:
+            BUILD_TARGETS[position] = declaration.name
+    return env.Alias(declaration.name, manifest)
+
+
+def make_target(target: Any, source: Any, env: Any) -> None:
+    """The one action function: recall or work, then tell what was made."""
+    one = session()
+    declaration: Declaration = env["PHIBUILD_DECLARATION"]
+    try:
+        one.begin()
+        made: Made = realize_target(one.shop, declaration)
+    except PhiError as error:
+        raise SCons.Errors.BuildError(node=target[0], errstr=str(error)) from None
+    one.finished(made)
+
+
+def describe_target(target: Any, source: Any, env: Any) -> str:
+    """What `scons -n` prints; a real build tells its progress itself."""
+    declaration: Declaration = env["PHIBUILD_DECLARATION"]
+    if not GetOption("no_exec"):
+        return ""
+    return f"make {declaration.name} ({declaration.format} {declaration.label})"
+
+
+def _signature(declaration: Declaration, model: Model | None) -> str:
+    checkpoint = model.checkpoint() if model else None
+    return str(signature(session().shop, declaration.action(checkpoint), checkpoint))
+
+
+def _is_damaged(declaration: Declaration) -> bool:
+    """Whether a manifest stands for files that were deleted or changed: SCons cannot see them."""
+    shop = session().shop
+    manifest = shop.manifest_of(declaration.target)
+    return manifest is not None and not shop.is_in_place(manifest.tree, declaration.target)

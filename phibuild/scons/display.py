@@ -1,0 +1,112 @@
+"""The build's display: what is being done, for how long, and how much is left.
+
+On a terminal a few live lines at the bottom; elsewhere a plain line now and then. rich is imported
+when there is something to show, so that a build with nothing to do does not pay for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from phibuild.engine import Made
+from phibuild.model.sizes import show_seconds, show_size
+
+_QUIET_SECONDS = 10.0
+"""Without a terminal, at most one line an action in this time."""
+
+
+@dataclass
+class _Running:
+    began: float
+    expected: float | None
+    row: Any = None
+    told: float = 0.0
+
+
+@dataclass
+class Display:
+    """Implements the engine's Reporter; safe to call from several threads."""
+
+    silent: bool = False
+    _running: dict[str, _Running] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _live: Any = None
+
+    def started(self, name: str, *, seconds: float | None) -> None:
+        """An action begins to work."""
+        with self._guard:
+            self._running[name] = running = _Running(time.monotonic(), seconds)
+            if self.silent:
+                return
+            if sys.stdout.isatty():
+                running.row = self._progress().add_task(name, total=1.0, note="")
+            else:
+                guess = "" if seconds is None else f", about {show_seconds(seconds)}"
+                print(f"working   {name}{guess}", flush=True)
+
+    def progressed(self, name: str, fraction: float | None, text: str) -> None:
+        """An action has done a share of its work."""
+        with self._guard:
+            running = self._running.get(name)
+            if running is None or self.silent:
+                return
+            spent = time.monotonic() - running.began
+            note = f"{text}  {_left(spent, fraction, running.expected)}"
+            if self._live is not None:
+                self._live.update(running.row, completed=fraction or 0.0, note=note)
+            elif spent - running.told >= _QUIET_SECONDS:
+                running.told = spent
+                share = "" if fraction is None else f"{fraction:.0%} "
+                print(f"          {name}: {share}{note} ({show_seconds(spent)} so far)", flush=True)
+
+    def ended(self, name: str) -> None:
+        """An action is over."""
+        with self._guard:
+            running = self._running.pop(name, None)
+            if running is not None and self._live is not None and running.row is not None:
+                self._live.remove_task(running.row)
+
+    def made(self, made: Made, *, position: int) -> None:
+        """A target is true."""
+        size = show_size(made.manifest.tree.size)
+        print(
+            f"{made.outcome.value:<9} {made.declaration.name}"
+            f"  ({made.declaration.format} {made.declaration.label}, {size},"
+            f" {show_seconds(made.seconds)})",
+            flush=True,
+        )
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        with self._guard:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+
+    def _progress(self) -> Any:
+        if self._live is None:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._live = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+                transient=True,
+            )
+            self._live.start()
+        return self._live
+
+
+def _left(spent: float, fraction: float | None, expected: float | None) -> str:
+    """How much is left: from the share done once it says something, else from the last time."""
+    if fraction is not None and fraction > 0.05:
+        return f"about {show_seconds(spent * (1 - fraction) / fraction)} left"
+    if expected is not None and expected > spent:
+        return f"about {show_seconds(expected - spent)} left"
+    return ""

@@ -1,0 +1,59 @@
+"""`env.PhiModel`: a checkpoint as the source of artifacts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SCons.Node
+import SCons.Node.FS
+
+from phibuild.engine import ModelRef
+from phibuild.model.errors import RecipeError
+from phibuild.model.manifest import SUFFIX
+from phibuild.scons.session import session
+from phibuild.scons.translate import read_phase, single
+from phibuild.source import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What `PhiModel` returns. `nodes` are the manifests it waits for when it is made here."""
+
+    ref: ModelRef
+    nodes: tuple[SCons.Node.Node, ...]
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint, if it can be read before the build begins and anything needs it."""
+        if self.ref.made_here or session().only_cleans:
+            return None
+        return session().shop.checkpoint(self.ref.folder)
+
+
+def declare_model(env: Any, source: Any) -> Model:
+    """A model from the folder of a checkpoint, or from a target that makes such a folder.
+
+    A folder is read at once: what is wrong with it is said before anything is built.
+    """
+    with read_phase():
+        one = single(source, "model")
+        node = env.Entry(env.subst(one)) if isinstance(one, str) else one
+        is_path = isinstance(node, SCons.Node.FS.Base)
+        path = Path(node.get_abspath()) if is_path else session().folder / str(node)
+        if path in session().declarations:
+            return Model(ModelRef(path, made_here=True), (env.File(f"{path}{SUFFIX}"),))
+        if is_path and not path.is_dir():
+            path = Path(node.srcnode().get_abspath())
+        model = Model(ModelRef(path), ())
+        model.checkpoint()
+        return model
+
+
+def as_model(env: Any, value: Any) -> Model:
+    """The model argument of a builder: what `PhiModel` returned, or anything that it takes."""
+    if isinstance(value, Model):
+        return value
+    if value is None:
+        raise RecipeError("a builder needs a model", hint="pass what env.PhiModel(...) returned")
+    return declare_model(env, value)

@@ -1,0 +1,98 @@
+"""One SCons process: its workshop, what its SConstruct declared, and what was made of it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from SCons.Node.FS import get_default_fs
+from SCons.Script import GetOption
+
+from phibuild.engine import Declaration, Made, Workshop
+from phibuild.model.digest import Digest
+from phibuild.model.errors import RecipeError
+from phibuild.scons.display import Display
+from phibuild.store import FolderLock
+
+DESCRIBE = "PHIBUILD_DESCRIBE"
+"""Names the file that a run of SCons which builds nothing writes its description to."""
+
+
+@dataclass
+class Session:
+    """Declarations by absolute target path, in order; `made` grows as targets become true. `folder`
+    is that of the SConstruct."""
+
+    folder: Path
+    declarations: dict[Path, Declaration] = field(default_factory=dict)
+    made: list[Made] = field(default_factory=list)
+    display: Display = field(default_factory=Display)
+    _lock: FolderLock | None = None
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _shop: Workshop | None = None
+
+    @property
+    def shop(self) -> Workshop:
+        """The workshop, opened when it is first needed."""
+        with self._guard:
+            if self._shop is None:
+                self._shop = Workshop.open(self.display)
+            return self._shop
+
+    @property
+    def only_cleans(self) -> bool:
+        """Whether this run reads the SConstruct to clean or to print help."""
+        return bool(GetOption("clean") or GetOption("help"))
+
+    def declare(self, declaration: Declaration) -> None:
+        """Remember a declaration; RecipeError PHI205 if its path is taken."""
+        if declaration.target in self.declarations:
+            raise RecipeError(
+                f"two targets have the path {declaration.name}",
+                hint="give each artifact a path of its own",
+                code="PHI205",
+            )
+        self.declarations[declaration.target] = declaration
+
+    def begin(self) -> None:
+        """Called before the first target is worked on: one build at a time in a folder."""
+        shop = self.shop
+        with self._guard:
+            if self._lock is None:
+                name = f"folder-{Digest.of(os.fsencode(self.folder)).hex[:16]}"
+                self._lock = FolderLock(shop.store.root / "locks" / name, folder=self.folder)
+
+
+    def finished(self, made: Made) -> None:
+        """Called when a target is true."""
+        with self._guard:
+            self.made.append(made)
+        if not GetOption("silent"):
+            self.display.made(made, position=len(self.made))
+
+
+@cache
+def session() -> Session:
+    """The session of this process."""
+    # While a SConscript is read, the current folder is that script's and not the project's.
+    one = Session(Path(get_default_fs().SConstruct_dir.get_abspath()))
+    atexit.register(_finish, one)
+    return one
+
+
+def _finish(one: Session) -> None:
+    path = os.environ.get(DESCRIBE)
+    if path:
+        from phibuild.scons.description import write_description
+
+        write_description(one, Path(path))
+    elif one.made:
+        one.display.close()
+        if not GetOption("silent"):
+            from phibuild.scons.summary import print_summary
+
+            print_summary(one)

@@ -1,0 +1,24 @@
+"""The callable tool: it gives an Environment the builders that the plugins offer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from SCons.Environment import Base as Environment
+
+from phibuild.registry import load_registry
+from phibuild.scons.builders import declare_artifact, declare_conversion, declare_generation
+from phibuild.scons.models import declare_model
+from phibuild.scons.translate import read_phase
+
+
+def phibuild(env: Environment, **_: Any) -> None:
+    """Add `PhiModel`, `Generate`, `Artifact`, and one builder for each backend."""
+    with read_phase():
+        registry = load_registry()
+        env.AddMethod(declare_model, "PhiModel")
+        env.AddMethod(declare_generation, "Generate")
+        env.AddMethod(declare_artifact, "Artifact")
+        for backend in registry.backends.values():
+            env.AddMethod(partial(declare_conversion, backend), backend.builder)

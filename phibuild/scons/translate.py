@@ -1,0 +1,81 @@
+"""Between SCons' world and ours: paths and nodes to values, our errors to SCons' errors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SCons.Errors
+import SCons.Node
+import SCons.Node.FS
+import SCons.Util
+
+from phibuild.model.errors import PhiError, RecipeError
+from phibuild.model.manifest import SUFFIX
+from phibuild.scons.session import session
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A path that a user named, and the node whose content stands for it in the build graph.
+
+    `made_here`: a target of this build makes it, and the node is that target's manifest."""
+
+    path: Path
+    node: SCons.Node.Node
+    made_here: bool
+
+
+@contextlib.contextmanager
+def read_phase() -> Iterator[None]:
+    """While the SConstruct is read, a PhiError ends the run with the line that caused it."""
+    try:
+        yield
+    except PhiError as error:
+        raise SCons.Errors.UserError(str(error)) from None
+
+
+def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
+    """The node of the manifest beside an artifact; RecipeError PHI205 for an unusable path."""
+    name = env.subst(str(single(target, "target")))
+    if not name or name.endswith("/"):
+        raise RecipeError(
+            f"{name!r} is not a path for an artifact",
+            hint='write a path such as "dist/model.gguf"',
+            code="PHI205",
+        )
+    return env.File(f"{name}{SUFFIX}")
+
+
+def find(env: Any, value: Any) -> Found:
+    """The path of a source: a string, a node, or what one of our builders returned."""
+    one = single(value, "source")
+    if isinstance(one, str):
+        one = env.Entry(env.subst(one))
+    if isinstance(one, SCons.Node.FS.Base):
+        path = Path(one.get_abspath())
+        if not path.exists() and Path(one.srcnode().get_abspath()).exists():
+            path = Path(one.srcnode().get_abspath())
+    else:
+        path = session().folder / str(one)  # an alias: its name is the artifact's path
+    if path in session().declarations:
+        return Found(path, env.File(f"{path}{SUFFIX}"), made_here=True)
+    if path.is_dir():
+        return Found(path, env.Value(str(session().shop.digest_of_path(path))), made_here=False)
+    return Found(path, env.File(str(path)), made_here=False)
+
+
+def single(value: Any, what: str) -> Any:
+    """The one item of a value that may be a list of nodes."""
+    if isinstance(value, Path):
+        return str(value)
+    if SCons.Util.is_List(value):
+        if len(value) != 1:
+            raise RecipeError(
+                f"one {what} is expected, not {len(value)}", hint="call the builder once for each"
+            )
+        return single(value[0], what)
+    return value

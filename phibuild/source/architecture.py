@@ -1,0 +1,67 @@
+"""The canonical config.json: the published, older spelling, without what cannot change an artifact.
+
+transformers 5 writes `rope_parameters` and `dtype`; the published checkpoints have `rope_theta`,
+`rope_scaling` and `torch_dtype`, which is the spelling that every backend understands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+"""Fields of config.json that belong to the generation slice."""
+
+_COSMETIC = frozenset(
+    {
+        "_name_or_path",
+        "_attn_implementation",
+        "_commit_hash",
+        "attn_implementation",
+        "auto_map",
+        "finetuning_task",
+        "id2label",
+        "label2id",
+        "output_attentions",
+        "output_hidden_states",
+        "problem_type",
+        "return_dict",
+        "task_specific_params",
+        "transformers_version",
+        "use_cache",
+    }
+)
+_CLASS_NAMES = {"PhimoeForCausalLM": "PhiMoEForCausalLM"}
+_ROPE_TYPES = {"su": "longrope"}
+
+
+def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of config.json that shape the computation, in the published spelling, sorted."""
+    fields = {
+        name: value
+        for name, value in config.items()
+        if name not in _COSMETIC and name not in TOKEN_IDS and value is not None
+    }
+    if "dtype" in fields:
+        fields["torch_dtype"] = fields.pop("dtype")
+    if "architectures" in fields:
+        fields["architectures"] = [_CLASS_NAMES.get(name, name) for name in fields["architectures"]]
+    fields |= _older_rope(fields.pop("rope_parameters", {}), fields.pop("rope_scaling", {}))
+    if fields.get("partial_rotary_factor") == 1.0:
+        del fields["partial_rotary_factor"]  # 1.0 is what the absence of the field means
+    return dict(sorted(fields.items()))
+
+
+def _older_rope(parameters: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str, Any]:
+    top: dict[str, Any] = {}
+    inner = dict(scaling)
+    for name, value in parameters.items():
+        if name in ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings"):
+            top[name] = value
+        elif value is not None:
+            inner[name] = value
+    kind = inner.pop("rope_type", None) or inner.pop("type", None)
+    inner.pop("type", None)
+    if kind not in (None, "default"):
+        top["rope_scaling"] = dict(sorted({**inner, "type": _ROPE_TYPES.get(kind, kind)}.items()))
+    return top

@@ -1,0 +1,267 @@
+"""Reading a checkpoint: which files it has, its tensors, and the digest of each slice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from phibuild.model.action import Slice
+from phibuild.model.digest import Digest, digest_of_value
+from phibuild.model.errors import SourceError
+from phibuild.source.documents import TOKENIZER_BYTES, TOKENIZER_JSON, Documents, read_documents
+from phibuild.source.safetensors import Span, read_spans
+
+_BLOCK = 4 << 20
+_NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
+
+
+class Memory(Protocol):
+    """What was learnt of files before, by their stat (the store's index)."""
+
+    def recall(self, path: Path, kind: Literal["digest", "json", "tensors"]) -> str | None: ...
+
+    def record(
+        self, path: Path, kind: Literal["digest", "json", "tensors"], value: str, *, seen: str
+    ) -> None: ...
+
+    def signature(self, path: Path) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTensor:
+    """A tensor by content: digest and size of its bytes in bytes, wherever it is stored."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size: int
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model in a folder. `files` are all that any slice was read from, with the stat signature
+    that they had; `tensors` are sorted by name."""
+
+    folder: Path
+    shards: tuple[Path, ...]
+    documents: Documents
+    tensors: tuple[SourceTensor, ...]
+    slices: Mapping[Slice, Digest]
+    files: tuple[tuple[Path, str], ...]
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, tied ones counted once as they are stored."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.size for tensor in self.tensors)
+
+
+def read_checkpoint(
+    folder: Path, memory: Memory, *, on_progress: Callable[[int, int], None] | None = None
+) -> Checkpoint:
+    """Read what is not remembered. `on_progress(done, total)` counts bytes of tensors that must be
+    read; it is not called when nothing must.
+
+    SourceError PHI101 to PHI105 for what is missing, damaged or unsafe.
+    """
+    if not folder.is_dir():
+        raise SourceError(
+            f"there is no checkpoint folder {folder}",
+            hint="PhiModel takes the path of a folder, relative to the SConstruct",
+        )
+    documents = read_documents(folder)
+    shards = _shards(folder)
+    small = tuple(
+        path
+        for name in (
+            "config.json",
+            "generation_config.json",
+            "tokenizer_config.json",
+            "chat_template.jinja",
+            "model.safetensors.index.json",
+            *TOKENIZER_JSON,
+            *TOKENIZER_BYTES,
+        )
+        if (path := folder / name).is_file()
+    )
+    for path in (*small, *shards):
+        _refuse_escape(path, folder)
+    files = tuple((path, memory.signature(path)) for path in (*small, *shards))
+    tensors = _tensors(shards, memory, on_progress)
+    return Checkpoint(
+        folder=folder,
+        shards=shards,
+        documents=documents,
+        tensors=tensors,
+        slices=_slices(folder, documents, tensors, memory),
+        files=files,
+    )
+
+
+def _slices(
+    folder: Path, documents: Documents, tensors: tuple[SourceTensor, ...], memory: Memory
+) -> dict[Slice, Digest]:
+    tokenizer: dict[str, Any] = {"tokenizer_config.json": documents.tokenizer_config}
+    for name in (*TOKENIZER_JSON, *TOKENIZER_BYTES):
+        if (folder / name).is_file():
+            tokenizer[name] = _file_digest(folder / name, memory, as_json=name in TOKENIZER_JSON)
+    return {
+        "weights": digest_of_value(
+            [[one.name, one.dtype, list(one.shape), str(one.digest)] for one in tensors]
+        ),
+        "architecture": digest_of_value(documents.architecture),
+        "tokenizer": digest_of_value(tokenizer),
+        "chat_template": digest_of_value(documents.template),
+        "generation": digest_of_value([documents.generation, documents.token_ids]),
+    }
+
+
+def normal_json(path: Path) -> bytes:
+    """A JSON file without its white space, its order kept (a vocabulary's order may matter)."""
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise SourceError(
+            f"{path} is not JSON: {error}", hint="fetch the file again", code="PHI103"
+        ) from None
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _file_digest(path: Path, memory: Memory, *, as_json: bool) -> str:
+    kind: Literal["json", "digest"] = "json" if as_json else "digest"
+    known = memory.recall(path, kind)
+    if known is None:
+        seen = memory.signature(path)
+        known = str(Digest.of(normal_json(path) if as_json else path.read_bytes()))
+        memory.record(path, kind, known, seen=seen)
+    return known
+
+
+def _shards(folder: Path) -> tuple[Path, ...]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise SourceError(
+                f"{index} is not an index of shards", hint="fetch the file again", code="PHI102"
+            ) from None
+        if any(not isinstance(name, str) or Path(name).name != name for name in names):
+            raise SourceError(f"{index} names files outside its folder", code="PHI105")
+    else:
+        names = sorted(path.name for path in folder.glob("*.safetensors"))
+        if "model.safetensors" in names:
+            names = ["model.safetensors"]
+        for match in filter(None, map(_NUMBERED.fullmatch, names[:1])):
+            count = int(match[3])
+            names = [f"{match[1]}-{one:05}-of-{match[3]}.safetensors" for one in range(1, count + 1)]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise SourceError(
+            f"{folder} lacks {len(missing)} of {len(names)} shards: {', '.join(missing[:3])}",
+            hint="fetch the missing files; a download may have been interrupted",
+        )
+    if names:
+        return tuple(folder / name for name in names)
+    pickled = [path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth")]
+    if pickled:
+        raise SourceError(
+            f"{folder} has pickled weights only ({sorted(pickled)[0]}), which phibuild never loads",
+            hint="take the safetensors files of the same checkpoint, or convert it with transformers"
+            " (save_pretrained) on a machine where you trust the file",
+            code="PHI104",
+        )
+    raise SourceError(
+        f"{folder} has no .safetensors files", hint="name the folder of a complete checkpoint"
+    )
+
+
+def _refuse_escape(path: Path, folder: Path) -> None:
+    """Links may stay in the folder, or lead to `blobs` of the hub cache that the folder is in."""
+    real = path.resolve()
+    home = folder.resolve()
+    if not real.is_relative_to(home) and not real.is_relative_to(home.parent.parent / "blobs"):
+        raise SourceError(
+            f"{path} is a link that leads out of the checkpoint, to {real}",
+            hint="copy the file into the folder, or name the folder that really holds it",
+            code="PHI105",
+        )
+
+
+def _tensors(
+    shards: tuple[Path, ...], memory: Memory, on_progress: Callable[[int, int], None] | None
+) -> tuple[SourceTensor, ...]:
+    known = {shard: memory.recall(shard, "tensors") for shard in shards}
+    unread = {shard: read_spans(shard) for shard, text in known.items() if text is None}
+    total = sum(span.size for spans in unread.values() for span in spans)
+    done = 0
+    found: dict[str, SourceTensor] = {}
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for shard, text in known.items():
+            if text is None:
+                seen = memory.signature(shard)
+                tensors = []
+                for tensor in pool.map(_Reader(shard), unread[shard]):
+                    tensors.append(tensor)
+                    done += tensor.size
+                    if on_progress is not None:
+                        on_progress(done, total)
+                memory.record(shard, "tensors", _to_text(tensors), seen=seen)
+            else:
+                tensors = _from_text(text)
+            for tensor in tensors:
+                if tensor.name in found:
+                    raise SourceError(
+                        f"{shard} repeats tensor {tensor.name!r} of another shard",
+                        hint="remove the shards that do not belong to the checkpoint",
+                        code="PHI102",
+                    )
+                found[tensor.name] = tensor
+    return tuple(found[name] for name in sorted(found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Takes the digest of a span of one file; hashing lets other threads run."""
+
+    path: Path
+
+    def __call__(self, span: Span) -> SourceTensor:
+        digest = hashlib.sha256()
+        with self.path.open("rb", buffering=0) as stream:
+            buffer = memoryview(bytearray(min(_BLOCK, max(span.size, 1))))
+            stream.seek(span.begin)
+            left = span.size
+            while left:
+                count = stream.readinto(buffer[: min(left, len(buffer))])
+                if not count:
+                    raise SourceError(f"{self.path} became shorter while it was read", code="PHI106")
+                digest.update(buffer[:count])
+                left -= count
+        return SourceTensor(
+            span.name, span.dtype, span.shape, span.size, Digest(digest.hexdigest())
+        )
+
+
+def _to_text(tensors: list[SourceTensor]) -> str:
+    return json.dumps([[t.name, t.dtype, t.shape, t.size, t.digest.hex] for t in tensors])
+
+
+def _from_text(text: str) -> list[SourceTensor]:
+    return [
+        SourceTensor(name, dtype, tuple(shape), size, Digest(hex_digits))
+        for name, dtype, shape, size, hex_digits in json.loads(text)
+    ]

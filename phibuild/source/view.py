@@ -1,0 +1,67 @@
+"""The view of a checkpoint that a worker is shown: the slices it declared, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from phibuild.model.action import Slice
+from phibuild.source.checkpoint import Checkpoint, normal_json
+from phibuild.source.documents import TOKENIZER_BYTES, TOKENIZER_JSON
+from phibuild.source.safetensors import read_spans
+
+
+def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> None:
+    """Fill `folder`. Shards are links; documents are written in their canonical form, so that what
+    a worker can read is what the slices' digests were taken of."""
+    folder.mkdir(parents=True)
+    documents = checkpoint.documents
+    if "weights" in slices:
+        _lay_out_weights(checkpoint, folder)
+    if "architecture" in slices:
+        ids = documents.token_ids if "generation" in slices else {}
+        _write_json(folder / "config.json", documents.architecture | ids)
+    if "generation" in slices and documents.generation is not None:
+        _write_json(folder / "generation_config.json", documents.generation)
+    if "tokenizer" in slices:
+        for name in (*TOKENIZER_JSON, *TOKENIZER_BYTES):
+            source = checkpoint.folder / name
+            if source.is_file():
+                as_json = name in TOKENIZER_JSON
+                (folder / name).write_bytes(
+                    normal_json(source) if as_json else source.read_bytes()
+                )
+        config = documents.tokenizer_config
+        if config is not None:
+            named = documents.template if "chat_template" in slices else None
+            extra = {"chat_template": named} if isinstance(named, list) else {}
+            _write_json(folder / "tokenizer_config.json", config | extra)
+    if "chat_template" in slices and isinstance(documents.template, str):
+        (folder / "chat_template.jinja").write_text(documents.template, "utf-8")
+
+
+def _lay_out_weights(checkpoint: Checkpoint, folder: Path) -> None:
+    """Shards under the names that every toolkit expects, whatever they were called."""
+    count = len(checkpoint.shards)
+    for position, shard in enumerate(checkpoint.shards, start=1):
+        name = f"model-{position:05}-of-{count:05}" if count > 1 else "model"
+        (folder / f"{name}.safetensors").symlink_to(shard.resolve())
+    if count > 1:
+        _write_index(folder)
+
+
+def _write_index(folder: Path) -> None:
+    places: dict[str, str] = {}
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        for span in read_spans(path):
+            places[span.name] = path.name
+            total += span.size
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
+    _write_json(folder / "model.safetensors.index.json", index)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2), "utf-8")

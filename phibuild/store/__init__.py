@@ -1,0 +1,17 @@
+"""Bytes at rest: objects by digest, action results by key, and what was seen of files."""
+
+from phibuild.store.index import Index
+from phibuild.store.locks import FolderLock, locked
+from phibuild.store.place import put_in_place
+from phibuild.store.results import ActionResult
+from phibuild.store.store import Store, store_root
+
+__all__ = [
+    "ActionResult",
+    "FolderLock",
+    "Index",
+    "Store",
+    "locked",
+    "put_in_place",
+    "store_root",
+]

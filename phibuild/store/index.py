@@ -1,0 +1,130 @@
+"""What was learnt of files and actions, remembered by their stat: a cache whose loss costs only time.
+
+A file's entry holds while size, mtime, ctime and inode stay the same. ctime cannot be set by a
+program, so changed bytes under a kept mtime are found. A blob of the store is linked and unlinked
+by everyone who uses it, which moves its ctime: its seal is size, mtime and inode alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from phibuild.model.digest import Digest
+
+Kind = Literal["digest", "json", "tensors", "seal"]
+
+_SETTLED_NS = 20_000_000
+"""A file younger than this may change again within one tick of the file system's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the last run of this kind of action cost: `size` is its input in bytes."""
+
+    size: int
+    seconds: float
+    peak_bytes: int
+
+
+class Index:
+    """A small SQLite database beside the objects, safe for threads and for several processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(
+            path, timeout=60, isolation_level=None, check_same_thread=False
+        )
+        self._database.executescript(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+            "CREATE TABLE IF NOT EXISTS files"
+            " (path TEXT, kind TEXT, signature TEXT, value TEXT, PRIMARY KEY (path, kind))"
+            " WITHOUT ROWID;"
+            "CREATE TABLE IF NOT EXISTS history"
+            " (action TEXT PRIMARY KEY, size INTEGER, seconds REAL, peak INTEGER) WITHOUT ROWID;"
+        )
+
+    def close(self) -> None:
+        """Close the database; the index is not used afterwards."""
+        self._database.close()
+
+    def recall(self, path: Path, kind: Kind) -> str | None:
+        """What was recorded of this file, if it has not changed since."""
+        row = self._one("SELECT signature, value FROM files WHERE path=? AND kind=?", path, kind)
+        if row is None:
+            return None
+        try:
+            return str(row[1]) if row[0] == _signature(path, kind) else None
+        except FileNotFoundError:
+            return None
+
+    def record(self, path: Path, kind: Kind, value: str, *, seen: str) -> None:
+        """Remember `value`, learnt of the file while its signature was `seen`."""
+        if kind != "seal":
+            _settle(path)
+        if _signature(path, kind) == seen:
+            with self._lock:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                    (str(path), kind, seen, value),
+                )
+
+    def signature(self, path: Path, kind: Kind = "digest") -> str:
+        """What must stay the same for a record to hold."""
+        return _signature(path, kind)
+
+    def digest_of(self, path: Path) -> Digest:
+        """The digest of a file's bytes, read only if it changed since it was last seen."""
+        known = self.recall(path, "digest")
+        if known is not None:
+            return Digest.parse(known)
+        seen = _signature(path, "digest")
+        digest = hash_file(path)
+        self.record(path, "digest", str(digest), seen=seen)
+        return digest
+
+    def history_of(self, action: str) -> History | None:
+        """What the last run of actions of this name cost."""
+        row = self._one("SELECT size, seconds, peak FROM history WHERE action=?", action)
+        return None if row is None else History(*row)
+
+    def record_history(self, action: str, history: History) -> None:
+        """Remember what a run cost; the newest one counts."""
+        with self._lock:
+            self._database.execute(
+                "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)",
+                (action, history.size, history.seconds, history.peak_bytes),
+            )
+
+    def _one(self, query: str, *values: object) -> tuple[int, float, int] | None:
+        with self._lock:
+            row: tuple[int, float, int] | None = self._database.execute(
+                query, tuple(str(value) for value in values)
+            ).fetchone()
+        return row
+
+
+def hash_file(path: Path) -> Digest:
+    """sha256 of a file's bytes, in bounded memory."""
+    with path.open("rb", buffering=0) as stream:
+        return Digest(hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def _settle(path: Path) -> None:
+    """Wait until a change of the file would show in its times."""
+    stat = path.stat()
+    age = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns)
+    if 0 <= age < _SETTLED_NS:
+        time.sleep((_SETTLED_NS - age) / 1e9)
+
+
+def _signature(path: Path, kind: Kind) -> str:
+    stat = os.stat(path)  # noqa: PTH116 - the hot path of a null build
+    seal = f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
+    return seal if kind == "seal" else f"{seal}:{stat.st_ctime_ns}"

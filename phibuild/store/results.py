@@ -1,0 +1,64 @@
+"""An action result: what an action made, of which facts, and what it cost. Its text is its format."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from phibuild.model.digest import Digest
+from phibuild.model.facts import Fact, Facts
+from phibuild.model.tree import Tree
+
+FORMAT = "phibuild-result/1"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """The record behind an action key. `inputs` are the keys of the actions whose results it read;
+    wall time in seconds, peak resident memory in bytes, `finished` an ISO 8601 time in UTC."""
+
+    key: Digest
+    action: str
+    facts: Facts
+    inputs: tuple[tuple[str, Digest], ...]
+    tree: Tree
+    seconds: float
+    peak_bytes: int
+    finished: str
+    maker: str
+
+    def to_text(self) -> str:
+        """JSON, one record."""
+        return json.dumps(
+            {
+                "result": FORMAT,
+                "key": str(self.key),
+                "action": self.action,
+                "facts": [[fact.name, fact.value] for fact in self.facts],
+                "inputs": {name: str(key) for name, key in self.inputs},
+                "tree": self.tree.as_json(),
+                "seconds": self.seconds,
+                "peak_bytes": self.peak_bytes,
+                "finished": self.finished,
+                "maker": self.maker,
+            },
+            indent=1,
+        )
+
+    @classmethod
+    def from_text(cls, text: str) -> ActionResult:
+        """The inverse; ValueError, KeyError or TypeError for anything else."""
+        document = json.loads(text)
+        if document["result"] != FORMAT:
+            raise ValueError(f"{document['result']!r} is not {FORMAT!r}")
+        return cls(
+            key=Digest.parse(document["key"]),
+            action=document["action"],
+            facts=tuple(Fact(name, value) for name, value in document["facts"]),
+            inputs=tuple((name, Digest.parse(key)) for name, key in document["inputs"].items()),
+            tree=Tree.from_json(document["tree"]),
+            seconds=document["seconds"],
+            peak_bytes=document["peak_bytes"],
+            finished=document["finished"],
+            maker=document["maker"],
+        )

@@ -1,0 +1,1 @@
+"""What does the work: native programs built from source, and locked Python interpreters."""

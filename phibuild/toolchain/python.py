@@ -1,0 +1,171 @@
+"""Python toolchains: one virtual environment for each lock file, made on first use and shared.
+
+uv installs, since it links packages from one cache: environments that hold the same torch hold it
+once on disk (docs/decisions/0002). pip's own settings in the environment are passed on to it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from phibuild.model.digest import digest_of_value
+from phibuild.model.errors import ToolchainError
+from phibuild.model.facts import Fact, Facts
+from phibuild.offers import PythonToolchain
+from phibuild.process import run_logged
+from phibuild.toolchain.lock import read_lock
+
+_DONE = "phibuild-complete"
+_PIP_TO_UV = {
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+    "PIP_CERT": "SSL_CERT_FILE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreters:
+    """The environments under one root folder; `cache` is uv's, on the same file system."""
+
+    root: Path
+    cache: Path
+
+    def path_of(self, toolchain: PythonToolchain) -> Path:
+        """The folder of a toolchain's environment, made or not."""
+        lock = read_lock(toolchain.lock)
+        name = digest_of_value([str(lock.digest), sys.version, platform.platform(terse=True)])
+        return self.root / f"{toolchain.name}-{name.hex[:12]}"
+
+    def is_installed(self, toolchain: PythonToolchain) -> bool:
+        """Whether the environment is complete and its base interpreter is still there."""
+        folder = self.path_of(toolchain)
+        return (folder / _DONE).exists() and (folder / "bin" / "python").exists()
+
+    def python_of(self, toolchain: PythonToolchain) -> Path:
+        """The interpreter inside the environment."""
+        return self.path_of(toolchain) / "bin" / "python"
+
+    def install(self, toolchain: PythonToolchain) -> None:
+        """Make the environment; the caller holds its lock. What is half made is thrown away."""
+        folder = self.path_of(toolchain)
+        shutil.rmtree(folder, ignore_errors=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        log = self.root / f"{folder.name}.log"
+        log.unlink(missing_ok=True)
+        uv = _uv()
+        # This interpreter makes the environment: markers and hashes were read with it.
+        commands: tuple[list[str | Path], ...] = (
+            [uv, "venv", "--no-project", "--python", sys.executable, folder],
+            [
+                *(uv, "pip", "install", "--python", folder / "bin" / "python", "--no-deps"),
+                *("--require-hashes", "--only-binary", ":all:", "--link-mode", "hardlink"),
+                *("--index-strategy", "unsafe-best-match", "--compile-bytecode"),
+                *("--requirements", toolchain.lock),
+            ],
+        )
+        try:
+            for command in commands:
+                outcome = run_logged(
+                    command,
+                    folder=self.root,
+                    environment=_environment(os.environ, self.cache),
+                    log=log,
+                )
+                if outcome.status != 0:
+                    raise _failed(toolchain, log)
+            (folder / _DONE).touch()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def remove(self, toolchain: PythonToolchain) -> bool:
+        """Delete the environment; whether there was one."""
+        folder = self.path_of(toolchain)
+        existed = folder.exists()
+        shutil.rmtree(folder, ignore_errors=True)
+        return existed
+
+
+def facts_of_lock(toolchain: PythonToolchain) -> Facts:
+    """The identity of a locked toolchain; reads a small file and imports nothing of it."""
+    lock = read_lock(toolchain.lock)
+    prefix = f"toolchain.{toolchain.name}"
+    return (
+        Fact(prefix, str(lock.digest)),
+        Fact(f"{prefix}.python", _python()),
+        *(Fact(f"{prefix}.{pin.name}", pin.version) for pin in lock.pins),
+    )
+
+
+def facts_of_current(toolchain: PythonToolchain) -> Facts:
+    """The identity of the running interpreter in place of the locked one: installed versions.
+
+    ToolchainError PHI605 when it lacks one of the toolchain's root packages.
+    """
+    prefix = f"toolchain.{toolchain.name}"
+    versions = {pin.name: _installed(pin.name) for pin in read_lock(toolchain.lock).pins_here()}
+    missing = [name for name in toolchain.roots if versions.get(name) is None]
+    if missing:
+        raise ToolchainError(
+            f'toolchain="current" lacks {", ".join(missing)} in {sys.prefix}',
+            hint=f"pip install 'phibuild[{toolchain.name}]', or leave toolchain= out",
+            code="PHI605",
+        )
+    return (
+        Fact(prefix, "current"),
+        Fact(f"{prefix}.python", _python()),
+        *(Fact(f"{prefix}.{name}", version) for name, version in versions.items() if version),
+    )
+
+
+def _python() -> str:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"{sys.implementation.name} {version} {sys.platform} {platform.machine()}"
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _uv() -> str:
+    from uv import find_uv_bin
+
+    return str(find_uv_bin())
+
+
+def _environment(user: Mapping[str, str], cache: Path) -> dict[str, str]:
+    """The user's environment with pip's settings in uv's names, where uv's are not set."""
+    environment = {
+        name: value
+        for name, value in user.items()
+        if name not in ("VIRTUAL_ENV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT")
+    }
+    for pip_name, uv_name in _PIP_TO_UV.items():
+        if pip_name in user and uv_name not in user:
+            separator = "," if uv_name == "UV_FIND_LINKS" else " "
+            environment[uv_name] = separator.join(user[pip_name].split())
+    environment["UV_CACHE_DIR"] = str(cache)
+    return environment
+
+
+def _failed(toolchain: PythonToolchain, log: Path) -> ToolchainError:
+    try:
+        tail = "\n".join(log.read_text("utf-8", errors="replace").strip().splitlines()[-6:])
+    except OSError:
+        tail = ""
+    return ToolchainError(
+        f"the toolchain {toolchain.name!r} could not be installed:\n{tail}",
+        hint=f"is the package index reachable? the whole log is {log};"
+        f" then: phibuild toolchain install {toolchain.name}",
+    )

@@ -1,0 +1,93 @@
+"""The worker's side of an action: read the job, report progress, say what went wrong.
+
+Runs under a toolchain's interpreter, where phibuild itself is not installed: standard library only,
+Python 3.10 and later. Protocol: the job is a JSON file named by the first argument; messages go as
+JSON lines to the file descriptor that ``PHIBUILD_MESSAGES`` names; stdout and stderr are the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROTOCOL = 1
+
+
+class WorkerError(Exception):
+    """A failure that the worker understands: shown to the user with its code and hint."""
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "PHI401") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one action is asked to do. Paths are absolute; `output` does not exist yet."""
+
+    name: str
+    inputs: dict[str, Path]
+    output: Path
+    recipe: dict[str, Any]
+    tools: dict[str, Path]
+    scratch: Path
+    threads: int
+
+    def progress(self, fraction: float | None, text: str = "") -> None:
+        """Tell how far the work is: a share between 0 and 1 (None: unknown) and what is being done."""
+        _send({"progress": fraction, "text": text})
+
+
+def run(main: Callable[[Job], None]) -> None:
+    """Execute `main` on the job named on the command line; exit status 1 after a reported error."""
+    _die_with_parent()
+    document = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    if document["protocol"] != PROTOCOL:
+        raise SystemExit(f"worker protocol {document['protocol']} is not {PROTOCOL}")
+    job = Job(
+        name=document["name"],
+        inputs={name: Path(path) for name, path in document["inputs"].items()},
+        output=Path(document["output"]),
+        recipe=document["recipe"],
+        tools={name: Path(path) for name, path in document["tools"].items()},
+        scratch=Path(document["scratch"]),
+        threads=document["threads"],
+    )
+    try:
+        main(job)
+    except WorkerError as error:
+        _send({"error": {"message": error.message, "hint": error.hint, "code": error.code}})
+        raise SystemExit(1) from None
+    except OSError as error:
+        traceback.print_exc()
+        _send({"errno": error.errno, "text": str(error)})
+        raise SystemExit(1) from None
+
+
+def _send(message: dict[str, Any]) -> None:
+    descriptor = os.environ.get("PHIBUILD_MESSAGES")
+    if descriptor is not None:
+        with _sending:
+            os.write(int(descriptor), json.dumps(message).encode() + b"\n")
+
+
+_sending = threading.Lock()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when the build that started it is killed."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
