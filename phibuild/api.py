@@ -1,4 +1,4 @@
-"""The public facade for plugins: names only. A plugin imports phibuild through this module alone."""
+"""The public facade for plugins, names only: a plugin imports phibuild through this alone."""
 
 from phibuild.hookspecs import hookimpl
 from phibuild.model.action import Action, FileInput, Slice, frozen_recipe

@@ -1,4 +1,4 @@
-"""The hooks. A plugin implements any of them with `phibuild.api.hookimpl`; each returns descriptors."""
+"""The hooks: a plugin implements any of them with `phibuild.api.hookimpl`."""
 
 from __future__ import annotations
 

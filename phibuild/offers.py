@@ -102,7 +102,7 @@ class PythonToolchain:
 
 @dataclass(frozen=True, slots=True)
 class NativeToolchain:
-    """Programs made by an ordinary keyed action, whose result tree is shown to workers as a tool."""
+    """Programs made by an ordinary keyed action; workers are shown its result tree as a tool."""
 
     name: str
     build: Callable[[], Action]

@@ -69,7 +69,7 @@ def run_logged(
 
 
 def _listen(descriptor: int, on_message: Callable[[bytes], None] | None) -> None:
-    with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
+    with open(descriptor, "rb") as stream:
         for line in stream:
             if on_message is not None:
                 on_message(line)

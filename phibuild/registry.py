@@ -1,4 +1,4 @@
-"""Plugins: found through the `phibuild` entry point group, checked, and sorted by what they offer."""
+"""Plugins: found through the `phibuild` entry point group, checked, sorted by what they offer."""
 
 from __future__ import annotations
 

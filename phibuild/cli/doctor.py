@@ -80,7 +80,9 @@ def _toolchains(shop: Workshop) -> Iterator[Finding]:
         except PhiError as error:
             yield Finding(f"toolchain {name}", error.message, error.hint, is_error=True)
             continue
-        cure = "" if there else f"phibuild toolchain install {name}   (or let the first build do it)"
+        cure = (
+            "" if there else f"phibuild toolchain install {name}   (or let the first build do it)"
+        )
         yield Finding(f"toolchain {name}", "installed" if there else "not built yet", cure)
 
 

@@ -18,7 +18,9 @@ def command(target: str, folder: Path) -> None:
     if "error" in one:
         raise click.ClickException(one["error"])
     click.echo(f"{one['name']} ({one['format']} {one['label']}): {one['standing']}")
-    changes = [(action["name"], change) for action in one["actions"] for change in action["changes"]]
+    changes = [
+        (action["name"], change) for action in one["actions"] for change in action["changes"]
+    ]
     for name, change in changes:
         click.echo(f"  {name}: {change}")
     if not changes and one["reason"]:

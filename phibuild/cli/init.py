@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,7 +23,7 @@ env = Environment(tools=[phibuild])
 
 phi = env.PhiModel({path!r})
 """
-_FIELDS = {
+_FIELDS: dict[str, dict[str, Any]] = {
     "GGUF": {"precision": "int4"},
     "OnnxGenAI": {"precision": "int4", "execution_provider": "cpu"},
     "OpenVINO": {"precision": "int4"},

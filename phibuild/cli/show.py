@@ -28,7 +28,8 @@ def command(artifact: Path, tensors: bool) -> None:
         click.echo(
             f"{manifest.bits_per_weight:.3f} bits per weight, {manifest.parameters:,} weights"
         )
-    click.echo(f"{manifest.tree.digest}  {'intact' if shop.is_in_place(manifest.tree, artifact) else 'CHANGED since it was made'}")
+    is_intact = shop.is_in_place(manifest.tree, artifact)
+    click.echo(f"{manifest.tree.digest}  {'intact' if is_intact else 'CHANGED since it was made'}")
     description = _described(manifest, artifact)
     if description is not None:
         _print_description(description, tensors=tensors)

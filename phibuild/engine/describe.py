@@ -119,9 +119,7 @@ def _walk(
     )
 
 
-def _result(
-    shop: Workshop, action: Action, checkpoint: Checkpoint | None
-) -> ActionResult | None:
+def _result(shop: Workshop, action: Action, checkpoint: Checkpoint | None) -> ActionResult | None:
     known = known_result(shop, action, checkpoint)
     return known[1] if known is not None else None
 

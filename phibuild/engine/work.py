@@ -1,4 +1,4 @@
-"""Running one action: a fresh workspace that holds what it declared, a worker, a recorded result."""
+"""Running one action: a workspace that holds what it declared, a worker, a recorded result."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ class FileInput:
 class Action:
     """A worker, what it is told and what it is shown.
 
-    `recipe` holds JSON values in canonical form, `slices` is what the worker sees of the model under
-    the input name "model", `inputs` are results of other actions or the user's files by name,
+    `recipe` holds JSON values in canonical form, `slices` is what the worker sees of the model,
+    as the input "model", `inputs` are results of other actions or the user's files by name,
     `toolchain` is the interpreter, `tools` native toolchains by name. `worker` is a script; its
     bytes, and those of `worker_files` beside it, are facts, and its path is not.
     """
@@ -60,7 +60,7 @@ def facts_of(
     action: Action,
     *,
     worker: Digest,
-    slices: Mapping[str, Digest],
+    slices: Mapping[Slice, Digest],
     inputs: Mapping[str, Digest],
     toolchains: Iterable[Fact],
 ) -> Facts:

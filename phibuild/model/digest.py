@@ -1,4 +1,4 @@
-"""A digest names bytes: sha256, the function that SCons, REAPI, OCI and the Hugging Face Hub use."""
+"""A digest names bytes by sha256, as SCons, REAPI, OCI and the Hugging Face Hub do."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ CODES: dict[str, str] = {
     "PHI602": "a toolchain's source could not be fetched or is not the pinned one",
     "PHI603": "a native toolchain failed to configure or to compile",
     "PHI604": "a Python toolchain could not be installed",
-    "PHI605": "the current interpreter lacks packages that toolchain=\"current\" needs",
+    "PHI605": 'the current interpreter lacks packages that toolchain="current" needs',
     "PHI801": "the generated text does not contain what was expected",
     "PHI802": "the artifact did not load or generate in its own runtime",
 }

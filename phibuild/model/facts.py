@@ -1,4 +1,4 @@
-"""Facts: one list of everything that may change a result; the key and the explanation both read it."""
+"""Facts: the one list of what may change a result; key and explanation both read it."""
 
 from __future__ import annotations
 

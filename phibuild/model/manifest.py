@@ -1,4 +1,4 @@
-"""The manifest: the small file beside an artifact that stands for all its bytes in a build graph."""
+"""The manifest: the small file beside an artifact that stands for its bytes in a build graph."""
 
 from __future__ import annotations
 

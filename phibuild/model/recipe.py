@@ -1,4 +1,4 @@
-"""Recipes: what to do to the weights, as frozen dataclasses whose fields are checked by name and value.
+"""Recipes: what to do to the weights, as frozen dataclasses with checked fields.
 
 A backend declares its recipe as a frozen dataclass with `recipe_field`s; `parse_recipe` turns the
 keywords that a user wrote into a value of it, or into one error that names the field.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
 
 from phibuild.model.errors import RecipeError
 
@@ -17,18 +17,12 @@ Precision = Literal["int4", "int8", "fp16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = ("int4", "int8", "fp16", "fp32")
 
 
-class Recipe(Protocol):
-    """What every recipe dataclass is; `outdated` maps names of the past to what to write now."""
-
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
-
-
 RecipeT = TypeVar("RecipeT")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FieldRules:
-    """What a recipe field accepts; `kind` str_map takes a mapping of text to text, kept as pairs."""
+    """What a recipe field accepts. `str_map` is a mapping of text to text, kept as pairs."""
 
     doc: str
     kind: Literal["bool", "int", "float", "str", "strs", "str_map"]
@@ -111,7 +105,9 @@ def _checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
     if (low is not None and value < low) or (high is not None and value > high):
         limits = f"at least {low}" if high is None else f"between {low} and {high}"
         raise RecipeError(
-            f"{builder}: {name}={value!r} is out of range", hint=f"{name} is {limits}", code="PHI202"
+            f"{builder}: {name}={value!r} is out of range",
+            hint=f"{name} is {limits}",
+            code="PHI202",
         )
     return value
 
@@ -125,15 +121,17 @@ def _of_kind(name: str, value: Any, kind: str, builder: str) -> Any:
         return float(value)
     if kind == "str" and isinstance(value, str):
         return value
-    if kind == "strs" and isinstance(value, list | tuple):
-        if all(isinstance(item, str) for item in value):
-            return tuple(value)
-    if kind == "str_map" and isinstance(value, Mapping):
-        if all(isinstance(key, str) and isinstance(item, str) for key, item in value.items()):
-            return tuple((str(key), str(item)) for key, item in value.items())
+    if kind == "strs" and isinstance(value, list | tuple) and _all_text(value):
+        return tuple(value)
+    if kind == "str_map" and isinstance(value, Mapping) and _all_text([*value, *value.values()]):
+        return tuple(value.items())
     wanted = {"strs": "a list of strings", "str_map": "a mapping of strings to strings"}
     raise RecipeError(
         f"{builder}: {name}={value!r} is of the wrong type",
         hint=f"{name} takes {wanted.get(kind, kind)}",
         code="PHI202",
     )
+
+
+def _all_text(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)

@@ -1,4 +1,4 @@
-"""A tree is a sorted list of (path, digest, size, executable); one file is a tree with one entry."""
+"""A tree: a sorted list of (path, digest, size, executable); a file is a tree of one entry."""
 
 from __future__ import annotations
 

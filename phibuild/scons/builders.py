@@ -1,4 +1,4 @@
-"""The builders: each turns a call in an SConstruct into a declaration and the nodes that stand for it.
+"""The builders: each turns a call in an SConstruct into a declaration and its nodes.
 
 SCons sees one small file for each artifact, its manifest, and an alias that has the artifact's path
 for a name: sources of the user's own rules get that path and rerun when the manifest changes.

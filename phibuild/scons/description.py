@@ -1,4 +1,4 @@
-"""A description of everything an SConstruct declares, as JSON: what plan, explain and graph print."""
+"""All that an SConstruct declares, as JSON: what plan, explain and graph print."""
 
 from __future__ import annotations
 

@@ -66,7 +66,6 @@ class Session:
                 name = f"folder-{Digest.of(os.fsencode(self.folder)).hex[:16]}"
                 self._lock = FolderLock(shop.store.root / "locks" / name, folder=self.folder)
 
-
     def finished(self, made: Made) -> None:
         """Called when a target is true."""
         with self._guard:

@@ -167,7 +167,9 @@ def _shards(folder: Path) -> tuple[Path, ...]:
             names = ["model.safetensors"]
         for match in filter(None, map(_NUMBERED.fullmatch, names[:1])):
             count = int(match[3])
-            names = [f"{match[1]}-{one:05}-of-{match[3]}.safetensors" for one in range(1, count + 1)]
+            names = [
+                f"{match[1]}-{one:05}-of-{match[3]}.safetensors" for one in range(1, count + 1)
+            ]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise SourceError(
@@ -180,8 +182,8 @@ def _shards(folder: Path) -> tuple[Path, ...]:
     if pickled:
         raise SourceError(
             f"{folder} has pickled weights only ({sorted(pickled)[0]}), which phibuild never loads",
-            hint="take the safetensors files of the same checkpoint, or convert it with transformers"
-            " (save_pretrained) on a machine where you trust the file",
+            hint="take the safetensors files of the same checkpoint, or convert it by transformers'"
+            " save_pretrained on a machine where you trust the file",
             code="PHI104",
         )
     raise SourceError(
@@ -248,7 +250,9 @@ class _Reader:
             while left:
                 count = stream.readinto(buffer[: min(left, len(buffer))])
                 if not count:
-                    raise SourceError(f"{self.path} became shorter while it was read", code="PHI106")
+                    raise SourceError(
+                        f"{self.path} became shorter while it was read", code="PHI106"
+                    )
                 digest.update(buffer[:count])
                 left -= count
         return SourceTensor(

@@ -84,5 +84,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             f"{path} is not JSON: {error}", hint="fetch the file again", code="PHI103"
         ) from None
     if not isinstance(document, dict):
-        raise SourceError(f"{path} is not a JSON object", hint="fetch the file again", code="PHI103")
+        raise SourceError(
+            f"{path} is not a JSON object", hint="fetch the file again", code="PHI103"
+        )
     return document

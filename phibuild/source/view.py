@@ -30,9 +30,7 @@ def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> 
             source = checkpoint.folder / name
             if source.is_file():
                 as_json = name in TOKENIZER_JSON
-                (folder / name).write_bytes(
-                    normal_json(source) if as_json else source.read_bytes()
-                )
+                (folder / name).write_bytes(normal_json(source) if as_json else source.read_bytes())
         config = documents.tokenizer_config
         if config is not None:
             named = documents.template if "chat_template" in slices else None

@@ -1,4 +1,4 @@
-"""What was learnt of files and actions, remembered by their stat: a cache whose loss costs only time.
+"""What was learnt of files and actions: a cache whose loss costs only time.
 
 A file's entry holds while size, mtime, ctime and inode stay the same. ctime cannot be set by a
 program, so changed bytes under a kept mtime are found. A blob of the store is linked and unlinked
@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from phibuild.model.digest import Digest
 
@@ -92,7 +92,7 @@ class Index:
     def history_of(self, action: str) -> History | None:
         """What the last run of actions of this name cost."""
         row = self._one("SELECT size, seconds, peak FROM history WHERE action=?", action)
-        return None if row is None else History(*row)
+        return None if row is None else History(int(row[0]), float(row[1]), int(row[2]))
 
     def record_history(self, action: str, history: History) -> None:
         """Remember what a run cost; the newest one counts."""
@@ -102,9 +102,9 @@ class Index:
                 (action, history.size, history.seconds, history.peak_bytes),
             )
 
-    def _one(self, query: str, *values: object) -> tuple[int, float, int] | None:
+    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         with self._lock:
-            row: tuple[int, float, int] | None = self._database.execute(
+            row: tuple[Any, ...] | None = self._database.execute(
                 query, tuple(str(value) for value in values)
             ).fetchone()
         return row

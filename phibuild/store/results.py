@@ -1,4 +1,4 @@
-"""An action result: what an action made, of which facts, and what it cost. Its text is its format."""
+"""An action result: what an action made, of which facts, and what it cost."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """The store: files by digest and action results by key, written beside and renamed, never modified.
 
-    format            the version of this layout
-    objects/ab/<hex>  read-only files; `<hex>.x` where the file is executable
-    results/<hex>     action results by action key
-    index.sqlite      what was seen of files (see index.py); may be deleted at any time
-    locks/ work/      one build at a time for each action; workspaces
-    toolchains/ uv/   Python toolchains and the cache that they are linked from
+format            the version of this layout
+objects/ab/<hex>  read-only files; `<hex>.x` where the file is executable
+results/<hex>     action results by action key
+index.sqlite      what was seen of files (see index.py); may be deleted at any time
+locks/ work/      one build at a time for each action; workspaces
+toolchains/ uv/   Python toolchains and the cache that they are linked from
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ class Store:
             shutil.copyfile(place, path)
             path.chmod(0o755 if entry.executable else 0o644)
             return
-        # Other build tools compare times: what is put in place now is newer than what it was made of.
+        # Other build tools compare times: what is placed now is newer than what it was made of.
         with self.locked(f"seal-{entry.digest.hex[:16]}"):
             os.utime(path)
             self._seal(entry)

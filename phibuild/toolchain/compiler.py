@@ -13,7 +13,7 @@ from phibuild.process import capture
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """Executables of the C and C++ compiler, and the first line of their version with the target."""
+    """Executables of the compilers, and the first line of their version with the target."""
 
     cc: str
     cxx: str
@@ -22,13 +22,14 @@ class Compiler:
 
 @cache
 def find_compiler() -> Compiler:
-    """The compilers named by CC and CXX, else the system's; ToolchainError PHI601 if there is none."""
+    """Those named by CC and CXX, else the system's; ToolchainError PHI601 if there is none."""
     cc = _first(os.environ.get("CC"), "cc", "gcc", "clang")
     cxx = _first(os.environ.get("CXX"), "c++", "g++", "clang++")
     if cc is None or cxx is None:
         raise ToolchainError(
             "no C++ compiler was found",
-            hint="install one (Debian: apt install g++; macOS: xcode-select --install) or set CC and CXX",
+            hint="install one (Debian: apt install g++; macOS: xcode-select --install),"
+            " or set CC and CXX",
             code="PHI601",
         )
     version = capture([cxx, "--version"]).splitlines()[0]

@@ -44,7 +44,7 @@ class Job:
     threads: int
 
     def progress(self, fraction: float | None, text: str = "") -> None:
-        """Tell how far the work is: a share between 0 and 1 (None: unknown) and what is being done."""
+        """Tell the share that is done, between 0 and 1 (None: unknown), and what is being done."""
         _send({"progress": fraction, "text": text})
 
 
