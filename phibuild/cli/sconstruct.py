@@ -19,7 +19,7 @@ DESCRIBE = "PHIBUILD_DESCRIBE"
 
 def run_scons(arguments: Sequence[str], *, folder: Path) -> int:
     """Run SCons with these arguments in this folder, on our own terminal; its exit status."""
-    command = [sys.executable, "-m", "SCons", "-Q", *arguments]
+    command = [sys.executable, "-P", "-m", "SCons", "-Q", *arguments]
     return run_attached(command, folder=folder, environment=dict(os.environ))
 
 
@@ -33,7 +33,7 @@ def describe_targets(folder: Path) -> list[dict[str, Any]]:
         log = Path(scratch) / "log.txt"
         status = run_attached(
             # A question to SCons that builds nothing: with -n nothing is executed.
-            [sys.executable, "-m", "SCons", "-Q", "-s", "-n"],
+            [sys.executable, "-P", "-m", "SCons", "-Q", "-s", "-n"],
             folder=folder,
             environment={**os.environ, DESCRIBE: str(answer)},
             log=log,

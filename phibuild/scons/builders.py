@@ -6,6 +6,7 @@ for a name: sources of the user's own rules get that path and rerun when the man
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -153,16 +154,18 @@ def _declare(
             code="PHI202",
         )
     manifest = target_node(env, target)
+    one = session()
+    target_path = Path(manifest.get_abspath().removesuffix(SUFFIX))
+    is_inside = target_path.is_relative_to(one.folder)
     declaration = Declaration(
-        name=str(manifest).removesuffix(SUFFIX),
-        target=Path(manifest.get_abspath().removesuffix(SUFFIX)),
+        name=str(target_path.relative_to(one.folder) if is_inside else target_path),
+        target=target_path,
         format=format_name,
         label=label,
         model=model.ref if model else None,
         what=what,
         current_interpreter=toolchain == "current",
     )
-    one = session()
     one.declare(declaration)
     env.Command(
         manifest,
@@ -191,6 +194,8 @@ def make_target(target: Any, source: Any, env: Any) -> None:
         one.begin()
         made: Made = realize_target(one.shop, declaration)
     except PhiError as error:
+        if error.code == "PHI406":  # SCons replaces what we raise by "Build interrupted."
+            print(error, file=sys.stderr)
         raise SCons.Errors.BuildError(node=target[0], errstr=str(error)) from None
     one.finished(made)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,26 @@ class Found:
 
 @contextlib.contextmanager
 def read_phase() -> Iterator[None]:
-    """While the SConstruct is read, a PhiError ends the run with the line that caused it."""
+    """While the SConstruct is read, a PhiError ends the run with the line that caused it.
+
+    A StopError, since SCons would name a line of ours for a UserError.
+    """
     try:
         yield
     except PhiError as error:
-        raise SCons.Errors.UserError(str(error)) from None
+        raise SCons.Errors.StopError(f"{error}\n  at {_user_line()}.") from None
+
+
+def _user_line() -> str:
+    """The innermost line of the stack that is neither ours nor SCons' nor Python's."""
+    ours = (str(_OURS), str(Path(SCons.Errors.__file__).parent), str(Path(contextlib.__file__)))
+    for frame in reversed(traceback.extract_stack()):
+        if not frame.filename.startswith(ours):
+            return f"{frame.filename}, line {frame.lineno}"
+    return "an unknown line"
+
+
+_OURS = Path(__file__).parent.parent
 
 
 def target_node(env: Any, target: Any) -> SCons.Node.FS.File:

@@ -1,0 +1,93 @@
+"""Edits of a checkpoint, each of which changes one thing and leaves every other byte as it was.
+
+Files are replaced, never written into: a hard link or an open reader keeps the old content.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from phibuild.testing.checkpoints import spelt_files
+from phibuild.testing.configs import config
+from phibuild.testing.families import FAMILIES, Dtype, Family, Size
+from phibuild.testing.shards import BYTES_PER_VALUE, read_extents, read_tensors, write_shards
+from phibuild.testing.tokenizer_files import Spelling, as_json
+
+DTYPES: tuple[Dtype, ...] = ("bf16", "f16", "f32")
+SPELLINGS: tuple[Spelling, ...] = ("published", "transformers5")
+FLIPPED = bytes(byte ^ 0x80 for byte in range(256))
+
+
+def reshard(folder: Path, shards: int) -> None:
+    """Spread the same tensors over another number of safetensors files."""
+    write_shards(folder, read_tensors(folder), shards)
+
+
+def change_tensor(folder: Path, name: str) -> None:
+    """Flip the sign of every value of one tensor; done twice, the file is as before."""
+    tensor, extent = next(found for found in read_extents(folder) if found[0].name == name)
+    content = bytearray(b"".join(extent.chunks()))
+    width = BYTES_PER_VALUE[tensor.dtype]
+    content[width - 1 :: width] = content[width - 1 :: width].translate(FLIPPED)
+    beside = extent.path.with_name(f".{extent.path.name}.new")
+    shutil.copyfile(extent.path, beside)
+    with beside.open("r+b") as file:
+        file.seek(extent.offset)
+        file.write(content)
+    beside.replace(extent.path)
+
+
+def set_chat_template(folder: Path, text: str) -> None:
+    """Change the chat template where the checkpoint keeps it."""
+    path = folder / "chat_template.jinja"
+    if path.exists():
+        replace(path, text.encode())
+        return
+    path = folder / "tokenizer_config.json"
+    replace(path, as_json(json.loads(path.read_bytes()) | {"chat_template": text}))
+
+
+def chat_template(folder: Path) -> str:
+    """The chat template, or nothing."""
+    path = folder / "chat_template.jinja"
+    if path.exists():
+        return path.read_text()
+    settings = json.loads((folder / "tokenizer_config.json").read_bytes())
+    return str(settings.get("chat_template", ""))
+
+
+def respell(folder: Path, spelling: Spelling) -> None:
+    """Write the JSON files of a checkpoint of ``write_checkpoint`` in the other spelling."""
+    fields = json.loads((folder / "config.json").read_bytes())
+    family, size, dtype = recognised(fields)
+    files = {
+        each: spelt_files(family, size, dtype, chat_template=chat_template(folder), spelling=each)
+        for each in SPELLINGS
+    }
+    for name in {name for each in SPELLINGS for name in files[each]} - files[spelling].keys():
+        (folder / name).unlink(missing_ok=True)
+    for name, content in files[spelling].items():
+        replace(folder / name, content)
+
+
+def recognised(fields: dict[str, Any]) -> tuple[Family, Size, Dtype]:
+    """The family, size and dtype whose config.json this is."""
+    size = Size(
+        hidden=fields["hidden_size"],
+        layers=fields["num_hidden_layers"],
+        vocab=fields["vocab_size"],
+    )
+    for family, dtype, spelling in product(FAMILIES.values(), DTYPES, SPELLINGS):
+        if config(family, size, dtype, spelling) == fields:
+            return family, size, dtype
+    raise ValueError("config.json is not as write_checkpoint writes it")
+
+
+def replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_bytes(content)
+    beside.replace(path)

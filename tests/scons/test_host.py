@@ -1,0 +1,258 @@
+"""The host pattern in SCons, with a worker that needs no toolchain: when it asks, what it leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import HEADER, Project
+
+WORKER = """\
+import phiworker, time, pathlib
+def main(job):
+    job.progress(0.5, "half way")
+    text = job.inputs["text"].read_text()
+    if text.startswith("fail"):
+        raise phiworker.WorkerError("the text says fail", hint="write another", code="PHI401")
+    if text.startswith("wait"):
+        pathlib.Path(text.split()[1]).touch()
+        time.sleep(60)
+    job.output.mkdir()
+    (job.output / "copy.txt").write_text(text * job.recipe["times"])
+    (job.output / "sub").mkdir()
+    (job.output / "sub" / "more.txt").write_text("more")
+phiworker.run(main)
+"""
+BUILD = 'a = env.Artifact("dist/copy", worker="twice.py", inputs={"text": "in.txt"}, times=2)\n'
+
+
+@pytest.fixture
+def copying(project: Project) -> Project:
+    """A project with one artifact, a folder, made from a text."""
+    project.write("twice.py", WORKER)
+    project.write("in.txt", "hello ")
+    project.sconstruct(BUILD)
+    return project
+
+
+def text_of(project: Project) -> str:
+    return (project.folder / "dist" / "copy" / "copy.txt").read_text()
+
+
+def test_it_builds_once_and_then_nothing(copying: Project) -> None:
+    assert copying.scons().names("built") == ["dist/copy"]
+    assert text_of(copying) == "hello hello "
+    again = copying.scons()
+    assert again.text == "scons: `.' is up to date.\n"
+
+
+@pytest.mark.parametrize("typed", ["dist/copy", "./dist/copy", "{folder}/dist/copy", "dist"])
+def test_an_artifact_path_typed_builds_it(copying: Project, typed: str) -> None:
+    ran = copying.scons(typed.format(folder=copying.folder))
+    assert ran.names("built") == ["dist/copy"]
+
+
+def test_clean_removes_all_of_it(copying: Project) -> None:
+    copying.scons()
+    copying.scons("-c")
+    left = {path.name for path in copying.folder.rglob("*") if path.is_file()}
+    assert left == {"SConstruct", "in.txt", "twice.py", ".sconsign.dblite"}
+
+
+def test_a_dry_run_changes_nothing(copying: Project) -> None:
+    ran = copying.scons("-n")
+    assert "make dist/copy" in ran.text
+    assert not (copying.folder / "dist").exists()
+
+
+def test_what_was_deleted_or_tampered_with_comes_back(copying: Project) -> None:
+    copying.scons()
+    for spoil in (
+        lambda path: path.unlink(),
+        lambda path: (path.unlink(), path.write_text("other")),
+        lambda path: (path.parent / "stray.txt").write_text("stray"),
+        lambda path: (path.chmod(0o644), path.write_text("written into the store's own file")),
+    ):
+        spoil(copying.folder / "dist" / "copy" / "copy.txt")
+        assert copying.scons().status == 0
+        assert text_of(copying) == "hello hello "
+        assert not (copying.folder / "dist" / "copy" / "stray.txt").exists()
+        assert copying.scons().text == "scons: `.' is up to date.\n"
+
+
+def test_deleting_everything_computes_nothing(copying: Project) -> None:
+    copying.scons()
+    copying.scons("-c")
+    (copying.folder / ".sconsign.dblite").unlink()
+    ran = copying.scons()
+    assert ran.names("recalled") == ["dist/copy"]
+    assert ran.actions == []
+
+
+def test_a_moved_checkout_shares_results(copying: Project, tmp_path: Path) -> None:
+    copying.scons()
+    moved = Project(tmp_path / "elsewhere", copying.environment)
+    copying.folder.rename(moved.folder)
+    assert moved.scons().actions == []
+
+
+def test_an_edit_and_its_revert(copying: Project) -> None:
+    copying.scons()
+    copying.write("in.txt", "bye ")
+    assert copying.scons().actions == ["twice"]
+    copying.write("in.txt", "hello ")
+    assert copying.scons().names("recalled") == ["dist/copy"]
+    assert text_of(copying) == "hello hello "
+
+
+def test_a_changed_worker_or_recipe_works_again(copying: Project) -> None:
+    copying.scons()
+    copying.sconstruct(BUILD.replace("times=2", "times=3"))
+    assert copying.scons().actions == ["twice"]
+    copying.write("twice.py", WORKER.replace('"more"', '"less"'))
+    assert copying.scons().actions == ["twice"]
+
+
+def test_a_rule_of_the_users_own_takes_an_artifact(copying: Project) -> None:
+    copying.sconstruct(
+        BUILD + 'env.Command("a.txt", a, "cat $SOURCE/copy.txt > $TARGET")\n'
+        'env.Command("b.txt", "dist/copy", "cat $SOURCE/copy.txt > $TARGET")\n'
+    )
+    copying.scons()
+    assert (copying.folder / "a.txt").read_text() == "hello hello "
+    copying.write("in.txt", "bye ")
+    copying.scons("-j4")
+    assert (copying.folder / "a.txt").read_text() == (copying.folder / "b.txt").read_text()
+    assert (copying.folder / "a.txt").read_text() == "bye bye "
+    assert copying.scons().text == "scons: `.' is up to date.\n"
+
+
+def test_artifacts_may_be_declared_in_an_sconscript(copying: Project) -> None:
+    (copying.folder / "sub").mkdir()
+    for name in ("twice.py", "in.txt"):
+        (copying.folder / name).rename(copying.folder / "sub" / name)
+    copying.write("sub/SConscript", HEADER + BUILD + 'env.Alias("mine", a)\n')
+    copying.write("SConstruct", 'SConscript("sub/SConscript")\n')
+    assert copying.scons("sub/dist/copy").names("built") == ["sub/dist/copy"]
+    assert copying.scons("mine").status == 0
+
+
+def test_a_failure_is_one_error_and_leaves_the_previous_artifact(copying: Project) -> None:
+    copying.scons()
+    copying.write("in.txt", "fail")
+    ran = copying.scons()
+    assert ran.status == 2
+    assert "[PHI401] the text says fail\n  hint: write another" in ran.text
+    assert "Traceback" not in ran.text
+    assert text_of(copying) == "hello hello "
+    assert (copying.folder / "dist" / "copy.phi.json").is_file()
+    assert not list((copying.folder / "dist").glob(".*"))
+
+
+def test_a_mistake_in_the_sconstruct_names_its_line(copying: Project) -> None:
+    copying.sconstruct(BUILD + BUILD)
+    ran = copying.scons()
+    assert ran.status == 2
+    assert "[PHI205] two targets have the path dist/copy" in ran.text
+    assert "SConstruct, line 5." in ran.text
+    assert "Traceback" not in ran.text
+
+
+def waiting_build(copying: Project, *, started: Path) -> "subprocess.Popen[str]":
+    """Start a build whose worker waits, and return when the worker does."""
+    copying.write("in.txt", f"wait {started}")
+    build = subprocess.Popen(
+        [sys.executable, "-P", "-m", "SCons", "-Q"],
+        cwd=copying.folder,
+        env={**os.environ, **copying.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while not started.exists():
+        assert build.poll() is None, build.communicate()[0]
+        time.sleep(0.05)
+    return build
+
+
+def workers_of(folder: Path) -> list[int]:
+    """Processes that work on the text of this project."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if os.fsencode(folder / "twice.py") in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_a_killed_worker_is_one_clear_error(copying: Project, tmp_path: Path) -> None:
+    copying.scons()
+    build = waiting_build(copying, started=tmp_path / "started")
+    (worker,) = workers_of(copying.folder)
+    os.kill(worker, signal.SIGKILL)
+    text, _ = build.communicate(timeout=30)
+    assert build.returncode == 2
+    assert "[PHI402]" in text
+    assert "SIGKILL" in text
+    assert text_of(copying) == "hello hello "
+
+
+def test_an_interrupted_build_leaves_everything_as_it_was(copying: Project, tmp_path: Path) -> None:
+    copying.scons()
+    build = waiting_build(copying, started=tmp_path / "started")
+    os.killpg(build.pid, signal.SIGINT)
+    text, _ = build.communicate(timeout=30)
+    assert build.returncode != 0
+    assert "[PHI406]" in text
+    assert "Traceback" not in text
+    assert text_of(copying) == "hello hello "
+    copying.write("in.txt", "hello ")
+    assert copying.scons().actions == []
+
+
+def test_a_build_that_is_killed_takes_its_worker_along(copying: Project, tmp_path: Path) -> None:
+    build = waiting_build(copying, started=tmp_path / "started")
+    build.kill()
+    build.communicate()
+    deadline = time.monotonic() + 10
+    while workers_of(copying.folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert workers_of(copying.folder) == []
+
+
+def test_a_second_build_in_the_same_folder_is_refused(copying: Project, tmp_path: Path) -> None:
+    build = waiting_build(copying, started=tmp_path / "started")
+    try:
+        ran = copying.scons()
+    finally:
+        os.killpg(build.pid, signal.SIGINT)
+        build.communicate(timeout=30)
+    assert ran.status == 2
+    assert f"[PHI405] another build (process {build.pid})" in ran.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk_is_one_clear_error(copying: Project, tmp_path: Path) -> None:
+    copying.scons()
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small], check=True, capture_output=True
+    )
+    try:
+        copying.sconstruct(BUILD.replace("times=2", "times=100000"))
+        ran = copying.scons(PHIBUILD_STORE=str(small / "store"))
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert ran.status == 2
+    assert "[PHI404]" in ran.text
+    assert "Traceback" not in ran.text
+    assert text_of(copying) == "hello hello "

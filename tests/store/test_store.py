@@ -1,0 +1,132 @@
+"""The store keeps bytes by digest, never hands out wrong ones, and never modifies what is there."""
+
+from pathlib import Path
+
+import pytest
+
+from phibuild.model.digest import Digest
+from phibuild.model.errors import ActionError, StoreError
+from phibuild.model.facts import Fact
+from phibuild.model.tree import Tree
+from phibuild.store import ActionResult, FolderLock, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def a_file(store: Store, text: str = "hello", name: str = "made") -> Tree:
+    path = store.root / name
+    path.write_text(text)
+    return store.put(path)
+
+
+def a_folder(store: Store) -> Tree:
+    folder = store.root / "made"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    (folder / "sub" / "b.sh").write_text("b")
+    (folder / "sub" / "b.sh").chmod(0o755)
+    return store.put(folder)
+
+
+def test_a_file_comes_back_as_it_was(store: Store, tmp_path: Path) -> None:
+    tree = a_file(store)
+    store.materialise(tree, tmp_path / "out" / "x.txt")
+    assert (tmp_path / "out" / "x.txt").read_text() == "hello"
+    assert tree.digest == Digest.of(b"hello")
+
+
+def test_a_folder_comes_back_with_its_executables(store: Store, tmp_path: Path) -> None:
+    tree = a_folder(store)
+    store.materialise(tree, tmp_path / "out")
+    assert [entry.path for entry in tree.entries] == ["a.txt", "sub/b.sh"]
+    assert (tmp_path / "out" / "sub" / "b.sh").stat().st_mode & 0o100
+    assert not (tmp_path / "out" / "a.txt").stat().st_mode & 0o100
+
+
+def test_a_folder_replaces_one_that_is_there(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.txt").write_text("old")
+    store.materialise(a_folder(store), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
+    assert not (tmp_path / "out" / "old.txt").exists()
+
+
+def test_a_file_may_replace_a_folder_and_a_folder_a_file(store: Store, tmp_path: Path) -> None:
+    folder, file = a_folder(store), a_file(store, name="file")
+    for tree in (folder, file, folder):
+        store.materialise(tree, tmp_path / "out")
+    assert (tmp_path / "out").is_dir()
+
+
+def test_equal_bytes_are_kept_once(store: Store) -> None:
+    one, other = a_file(store, name="one"), a_file(store, name="other")
+    assert one == other
+    assert len([path for path in (store.root / "objects").rglob("*") if path.is_file()]) == 1
+
+
+def test_an_object_that_was_changed_in_place_is_not_handed_out(
+    store: Store, tmp_path: Path
+) -> None:
+    tree = a_file(store)
+    store.materialise(tree, tmp_path / "x")
+    place = store.object_path(tree.entries[0])
+    place.chmod(0o644)
+    place.write_text("HELLO")
+    assert not store.has(tree)
+    with pytest.raises(StoreError):
+        store.materialise(tree, tmp_path / "y")
+    assert not (tmp_path / "y").exists()
+
+
+def test_a_changed_artifact_is_noticed(store: Store, tmp_path: Path) -> None:
+    tree = a_file(store)
+    store.materialise(tree, tmp_path / "x")
+    assert store.lies_at(tree.entries[0], tmp_path / "x")
+    (tmp_path / "x").unlink()
+    assert not store.lies_at(tree.entries[0], tmp_path / "x")
+    (tmp_path / "x").write_text("hullo")
+    assert not store.lies_at(tree.entries[0], tmp_path / "x")
+
+
+def test_losing_the_index_loses_nothing(store: Store, tmp_path: Path) -> None:
+    tree = a_file(store)
+    for path in store.root.glob("index.sqlite*"):
+        path.unlink()
+    assert Store(store.root).has(tree)
+
+
+def test_an_output_with_a_link_is_refused(store: Store) -> None:
+    folder = store.root / "made"
+    folder.mkdir()
+    (folder / "link").symlink_to("/etc/hostname")
+    with pytest.raises(StoreError, match="not a regular file"):
+        store.put(folder)
+
+
+def test_a_result_is_recalled_and_an_unreadable_one_is_a_miss(store: Store) -> None:
+    key = Digest.of(b"key")
+    result = ActionResult(
+        key, "a", (Fact("f", "1"),), (("in", key),), a_file(store), 1.0, 2, "2026", "me"
+    )
+    store.record(result)
+    assert store.recall(key) == result
+    (store.root / "results" / key.hex).write_text("{")
+    assert store.recall(key) is None
+
+
+def test_an_unknown_format_is_refused(store: Store) -> None:
+    (store.root / "format").write_text("phibuild-store/99\n")
+    with pytest.raises(StoreError, match="phibuild-store/99"):
+        Store(store.root)
+
+
+def test_one_build_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
+    first = FolderLock(tmp_path / "lock", folder=tmp_path)
+    with pytest.raises(ActionError, match="another build") as refusal:
+        FolderLock(tmp_path / "lock", folder=tmp_path)
+    assert refusal.value.code == "PHI405"
+    first.release()
+    FolderLock(tmp_path / "lock", folder=tmp_path).release()
