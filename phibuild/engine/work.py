@@ -42,7 +42,12 @@ def work(
     try:
         with disk_full_as_error(shop.store.root), shop.store.workspace() as folder:
             order = WorkOrder(
-                action, python, folder, _inputs(shop, action, checkpoint, results, folder), tools
+                action=action,
+                python=python,
+                workspace=folder,
+                inputs=_inputs(shop, action, checkpoint, results, folder),
+                tools=tools,
+                bytecode=shop.store.root / "bytecode",
             )
             try:
                 outcome = run_worker(

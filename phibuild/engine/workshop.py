@@ -21,6 +21,8 @@ from phibuild.source import Checkpoint, read_checkpoint
 from phibuild.store import Store, store_root
 from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_lock
 
+_WORTH_TELLING = 500_000_000
+"""Bytes to read below which it is over before anyone has read that it began."""
 _SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
 
 
@@ -57,10 +59,11 @@ class Workshop:
 
                 def progressed(done: int, total: int) -> None:
                     nonlocal told
-                    if not told:
+                    if not told and total > _WORTH_TELLING:
                         self.reporter.started(name, seconds=total / 1.5e9)
                         told = True
-                    self.reporter.progressed(name, done / max(total, 1), "digests of tensors")
+                    if told:
+                        self.reporter.progressed(name, done / max(total, 1), "digests of tensors")
 
                 try:
                     known = read_checkpoint(folder, self.store.index, on_progress=progressed)

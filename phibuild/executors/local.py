@@ -25,13 +25,14 @@ _BUILD = ("CC", "CXX", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT")
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
     """An action with everything found that it needs; all paths absolute, `workspace` empty but for
-    what `inputs` point at."""
+    what `inputs` point at. `bytecode` is where Python keeps what it compiled between runs."""
 
     action: Action
     python: Path
     workspace: Path
     inputs: Mapping[str, Path]
     tools: Mapping[str, Path]
+    bytecode: Path
 
     @property
     def output(self) -> Path:
@@ -119,7 +120,7 @@ def _environment(order: WorkOrder) -> dict[str, str]:
         "TZ": "UTC",
         "PYTHONPATH": str(own),
         "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(order.bytecode),
         "PYTHONUNBUFFERED": "1",
         "SOURCE_DATE_EPOCH": "0",
         "HF_HUB_OFFLINE": "1",

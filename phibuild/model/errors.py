@@ -12,6 +12,7 @@ CODES: dict[str, str] = {
     "PHI106": "the source changed while it was being read",
     "PHI110": "a package could not be fetched",
     "PHI111": "a fetched file does not have the expected sha256",
+    "PHI112": "a file holds something else than the worker knows to read",
     "PHI201": "a recipe field is unknown, misspelt or outdated",
     "PHI202": "a recipe field's value is of the wrong type or out of range",
     "PHI203": "the backend cannot build or run this combination",

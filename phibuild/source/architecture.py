@@ -31,6 +31,7 @@ _COSMETIC = frozenset(
         "use_cache",
     }
 )
+_ORIGINAL = "original_max_position_embeddings"
 _CLASS_NAMES = {"PhimoeForCausalLM": "PhiMoEForCausalLM"}
 _ROPE_TYPES = {"su": "longrope"}
 
@@ -47,6 +48,9 @@ def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
     if "architectures" in fields:
         fields["architectures"] = [_CLASS_NAMES.get(name, name) for name in fields["architectures"]]
     fields |= _older_rope(fields.pop("rope_parameters", {}), fields.pop("rope_scaling", {}))
+    if fields.get("model_type") == "phimoe" and "rope_scaling" in fields:
+        # Published PhiMoE has the field in both places, and its code reads the inner one.
+        fields["rope_scaling"] |= {name: fields[name] for name in (_ORIGINAL,) if name in fields}
     if fields.get("partial_rotary_factor") == 1.0:
         del fields["partial_rotary_factor"]  # 1.0 is what the absence of the field means
     return dict(sorted(fields.items()))
@@ -54,12 +58,10 @@ def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _older_rope(parameters: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str, Any]:
     top: dict[str, Any] = {}
-    inner = dict(scaling)
-    for name, value in parameters.items():
-        if name in ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings"):
-            top[name] = value
-        elif value is not None:
-            inner[name] = value
+    inner = {**scaling, **{k: value for k, value in parameters.items() if value is not None}}
+    for name in ("rope_theta", "partial_rotary_factor", _ORIGINAL):
+        if name in inner:
+            top[name] = inner.pop(name)
     kind = inner.pop("rope_type", None) or inner.pop("type", None)
     inner.pop("type", None)
     if kind not in (None, "default"):

@@ -29,7 +29,7 @@ def reshard(folder: Path, shards: int) -> None:
 
 def change_tensor(folder: Path, name: str) -> None:
     """Flip the sign of every value of one tensor; done twice, the file is as before."""
-    tensor, extent = next(found for found in read_extents(folder) if found[0].name == name)
+    tensor, extent = {found[0].name: found for found in read_extents(folder)}[name]
     content = bytearray(b"".join(extent.chunks()))
     width = BYTES_PER_VALUE[tensor.dtype]
     content[width - 1 :: width] = content[width - 1 :: width].translate(FLIPPED)

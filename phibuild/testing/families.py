@@ -17,8 +17,8 @@ Dtype = Literal["bf16", "f16", "f32"]
 Role = Literal["matrix", "head", "norm", "bias"]
 
 HEAD_SIZE = 64
-ORIGINAL_CONTEXT = 4096  # onnxruntime-genai switches factors at this literal length
-LONG_CONTEXT = 16384  # the published 131072 would only make rotary tables in artifacts larger
+ORIGINAL_CONTEXT = 4096
+LONG_CONTEXT = 16384  # the published 131072 would only make the rotary tables of artifacts larger
 
 
 @dataclass(frozen=True, slots=True)

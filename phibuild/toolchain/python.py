@@ -67,7 +67,7 @@ class Interpreters:
             [
                 *(uv, "pip", "install", "--python", folder / "bin" / "python", "--no-deps"),
                 *("--require-hashes", "--only-binary", ":all:", "--link-mode", "hardlink"),
-                *("--index-strategy", "unsafe-best-match", "--compile-bytecode"),
+                *("--index-strategy", "unsafe-best-match"),
                 *("--requirements", toolchain.lock),
             ],
         )

@@ -1,0 +1,59 @@
+"""The GGUF backend: models for llama.cpp, made and run by llama.cpp itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from phibuild.api import Backend, Evaluator, NativeToolchain, PythonToolchain, hookimpl
+from phibuild_gguf.actions import generate, label, label_imatrix, plan, plan_imatrix
+from phibuild_gguf.check import check, check_imatrix
+from phibuild_gguf.describe import describe, describe_imatrix
+from phibuild_gguf.llama_cpp import build
+from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
+
+
+@hookimpl
+def phibuild_backends() -> tuple[Backend, ...]:
+    """The builders `env.GGUF` and `env.Imatrix`."""
+    return (
+        Backend(
+            name="gguf",
+            builder="GGUF",
+            format="GGUF",
+            kind="file",
+            recipe=GgufRecipe,
+            check=check,
+            plan=plan,
+            label=label,
+            describe=describe,
+            extras=("imatrix",),
+        ),
+        Backend(
+            name="imatrix",
+            builder="Imatrix",
+            format="imatrix",
+            kind="file",
+            recipe=ImatrixRecipe,
+            check=check_imatrix,
+            plan=plan_imatrix,
+            label=label_imatrix,
+            describe=describe_imatrix,
+            extras=("text",),
+        ),
+    )
+
+
+@hookimpl
+def phibuild_evaluators() -> tuple[Evaluator, ...]:
+    """llama.cpp itself."""
+    return (Evaluator(format="GGUF", generate=generate),)
+
+
+@hookimpl
+def phibuild_toolchains() -> tuple[PythonToolchain | NativeToolchain, ...]:
+    """The interpreter that converts, and the programs that quantize, weigh and answer."""
+    lock = Path(__file__).with_name("toolchain.lock")
+    return (
+        PythonToolchain("gguf", lock, roots=("torch", "transformers", "sentencepiece")),
+        NativeToolchain("llama.cpp", build),
+    )

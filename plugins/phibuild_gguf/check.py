@@ -1,0 +1,210 @@
+"""What `env.GGUF` and `env.Imatrix` refuse before anything starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from phibuild.api import FileInput, ModelFacts, RecipeError
+from phibuild_gguf.architectures import check_architecture
+from phibuild_gguf.file_types import DEFAULT_TYPES, FLOATS, MIXED_ONLY, NEED_IMATRIX
+from phibuild_gguf.ggml_types import BY_NAME, IGNORE_IMATRIX, TARGETS, GgmlType
+from phibuild_gguf.ggml_types import NEED_IMATRIX as TYPES_THAT_NEED_IMATRIX
+from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
+
+_OF_QUANTIZING = (
+    "overrides",
+    "output_tensor_type",
+    "token_embedding_type",
+    "pure",
+    "leave_output_tensor",
+    "include_weights",
+    "exclude_weights",
+    "outtype",
+)
+_UNWANTED = re.compile(r"[\s=A-Z]")
+
+
+def check(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> None:
+    """RecipeError for what llama-quantize cannot build, or would build as something else."""
+    _exactly_one(recipe)
+    if recipe.file_type in FLOATS:
+        _nothing_to_quantize(recipe, extras)
+    _imatrix_is_needed_and_used(recipe, extras)
+    for pattern, name in recipe.overrides or ():
+        _check_pattern(pattern)
+        target_type("overrides", name)
+    _no_field_without_effect(recipe, model)
+    check_architecture(model, "GGUF")
+    _rows_have_whole_blocks(recipe, model)
+    if recipe.file_type == "MXFP4_MOE" and model.model_type not in ("", "phimoe"):
+        raise _impossible(
+            f"MXFP4_MOE is for models with experts; of {model.model_type} it makes a plain Q8_0",
+            'write quant="Q8_0", or quant="Q4_K_M" for four bits',
+        )
+
+
+def check_imatrix(
+    recipe: ImatrixRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
+) -> None:
+    """RecipeError for what llama-imatrix cannot do."""
+    if "text" not in extras:
+        raise RecipeError(
+            "Imatrix: the text is missing",
+            hint='write env.Imatrix(target, model, text="calibration.txt")',
+            code="PHI203",
+        )
+    if recipe.precision is not None and recipe.quant is not None:
+        raise _either_or("Imatrix")
+    if recipe.file_type in NEED_IMATRIX:
+        raise RecipeError(
+            f"Imatrix: {recipe.file_type} itself needs an imatrix",
+            hint="leave quant away, or take one with more bits, such as Q8_0",
+            code="PHI203",
+        )
+    if recipe.ctx_size < 2048 and 2048 % recipe.ctx_size:
+        raise RecipeError(
+            f"Imatrix: chunks of ctx_size={recipe.ctx_size} do not fill a batch of 2048 tokens",
+            hint="take a power of two, or more than 2048",
+            code="PHI203",
+        )
+    context = model.architecture.get("max_position_embeddings")
+    if context is not None and recipe.ctx_size > context:
+        raise RecipeError(
+            f"Imatrix: ctx_size={recipe.ctx_size} is more than the model's {context} tokens",
+            hint=f"ctx_size is at most {context}",
+            code="PHI203",
+        )
+    check_architecture(model, "Imatrix")
+    if recipe.file_type:
+        check(GgufRecipe(quant=recipe.file_type, outtype=recipe.outtype), model, {})
+
+
+def target_type(field: str, name: str) -> GgmlType:
+    """The ggml type of that name, in any case; RecipeError PHI202 if tensors cannot have it."""
+    found = BY_NAME.get(name.lower())
+    if found is None or found.name not in TARGETS:
+        raise RecipeError(
+            f"GGUF: {field}: there is no type {name!r} that a tensor can be quantized to",
+            hint=f"types are {', '.join(TARGETS)}",
+            code="PHI202",
+        )
+    return found
+
+
+def _impossible(what: str, instead: str) -> RecipeError:
+    return RecipeError(f"GGUF: {what}", hint=instead, code="PHI203")
+
+
+def _either_or(builder: str) -> RecipeError:
+    return RecipeError(
+        f"{builder}: precision and quant are both given",
+        hint="precision is a short word for a quant: keep one of them",
+        code="PHI203",
+    )
+
+
+def _exactly_one(recipe: GgufRecipe) -> None:
+    if recipe.precision is not None and recipe.quant is not None:
+        raise _either_or("GGUF")
+    if not recipe.file_type:
+        raise _impossible(
+            "neither precision nor quant is given",
+            'write precision="int4", or a file type such as quant="Q4_K_M"',
+        )
+
+
+def _nothing_to_quantize(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
+    given = [name for name in _OF_QUANTIZING if getattr(recipe, name) is not None]
+    given += [name for name in ("imatrix",) if name in extras]
+    if given:
+        raise _impossible(
+            f"{recipe.file_type} is not quantized: {', '.join(given)} would have no effect",
+            f"leave {given[0]} away, or take a quantized file type",
+        )
+
+
+def _imatrix_is_needed_and_used(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
+    name, pure = recipe.file_type, bool(recipe.pure)
+    chosen = {target_type("overrides", kind).name for _, kind in recipe.overrides or ()}
+    if "imatrix" not in extras:
+        hint = 'write imatrix=env.Imatrix("model.imatrix.gguf", model, text="calibration.txt")'
+        if name in NEED_IMATRIX and not (pure and name in MIXED_ONLY):
+            raise _impossible(f"{name} needs an imatrix: without one it is garbage", hint)
+        if starved := sorted(chosen & TYPES_THAT_NEED_IMATRIX):
+            raise _impossible(f"overrides: {starved[0]} needs an imatrix", hint)
+        for field in ("include_weights", "exclude_weights"):
+            if getattr(recipe, field) is not None:
+                raise _impossible(f"{field} has no effect without an imatrix", hint)
+    elif not ({DEFAULT_TYPES[name], *chosen} - IGNORE_IMATRIX):
+        raise _impossible(
+            f"{name} does not look at an imatrix", "leave imatrix away, or take another quant"
+        )
+    if recipe.include_weights is not None and recipe.exclude_weights is not None:
+        raise _impossible(
+            "include_weights and exclude_weights are both given", "llama-quantize takes one of them"
+        )
+
+
+def _check_pattern(pattern: str) -> None:
+    """llama-quantize splits its list of overrides at blanks and `=`, and lowers all letters."""
+    if not pattern or _UNWANTED.search(pattern):
+        raise RecipeError(
+            f"GGUF: overrides: the pattern {pattern!r} cannot be passed to llama-quantize",
+            hint=r"a pattern has no blanks, no = and no capitals; it is searched for in names such"
+            r" as blk.12.ffn_down.weight",
+            code="PHI202",
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise RecipeError(
+            f"GGUF: overrides: {pattern!r} is no regular expression: {error}",
+            hint=r"write a dot as \., as in blk\.0\.attn_qkv",
+            code="PHI202",
+        ) from error
+
+
+def _no_field_without_effect(recipe: GgufRecipe, model: ModelFacts) -> None:
+    tied = bool(model.architecture.get("tie_word_embeddings"))
+    output = "output_tensor_type" if recipe.output_tensor_type is not None else ""
+    if recipe.leave_output_tensor:
+        if output:
+            raise _impossible(
+                "leave_output_tensor and output_tensor_type contradict each other", "keep one"
+            )
+        if tied:
+            raise _impossible(
+                "leave_output_tensor has no effect: this model's output is its token embedding",
+                'write token_embedding_type="f16" instead',
+            )
+    if output and tied and (recipe.pure or recipe.token_embedding_type is not None):
+        raise _impossible(
+            "output_tensor_type has no effect: this model's output is its token embedding",
+            "write token_embedding_type alone",
+        )
+
+
+def _rows_have_whole_blocks(recipe: GgufRecipe, model: ModelFacts) -> None:
+    """llama-quantize falls back to another type for some types and aborts for others."""
+    width = model.architecture.get("hidden_size")
+    for field in ("output_tensor_type", "token_embedding_type"):
+        name = getattr(recipe, field)
+        if name is None:
+            continue
+        kind = target_type(field, name)
+        if width and not kind.holds(width):
+            raise _impossible(
+                f"{field}: rows of {width} weights are not made of {kind.name}'s blocks of"
+                f" {kind.block_size}",
+                'take a type with blocks of 32, such as "q8_0"',
+            )
+    if recipe.file_type == "Q1_0":
+        kind = BY_NAME["q1_0"]
+        for tensor in model.tensors:
+            if len(tensor.shape) > 1 and not kind.holds(tensor.shape[-1]):
+                raise _impossible(
+                    f"Q1_0 has blocks of {kind.block_size} weights, which do not fill the"
+                    f" {tensor.shape[-1]} of a row of {tensor.name}",
+                    'take another file type, such as quant="Q2_K"',
+                )

@@ -1,0 +1,57 @@
+"""What `phibuild show` prints of a GGUF file: from its header, which is not believed blindly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phibuild.api import Description, PhiError, Tensor
+
+if TYPE_CHECKING:
+    from phibuild_gguf.gguf_header import Header
+
+_LONGEST = 200
+
+
+def describe(path: Path) -> Description:
+    """The tensors and the metadata, with what is long cut short. PHI303 for a damaged file."""
+    header = checked_header(path)
+    return Description(
+        format="GGUF",
+        tensors=tuple(
+            Tensor(info.name, info.type.name, info.shape, info.size) for info in header.tensors
+        ),
+        metadata=tuple((entry.key, _shown(entry.value)) for entry in header.entries),
+    )
+
+
+def describe_imatrix(path: Path) -> Description:
+    """The same of an imatrix, which is a GGUF file too."""
+    description = describe(path)
+    return Description("imatrix", description.tensors, description.metadata)
+
+
+def checked_header(path: Path) -> Header:
+    """The header of a file; PhiError PHI303 that says what is wrong with it."""
+    from phibuild_gguf.gguf_header import BadHeader, read_header
+
+    try:
+        return read_header(path)
+    except BadHeader as error:
+        raise PhiError(
+            f"{path} is not a sound GGUF file: {error}",
+            hint="build it again; a copy that was cut short has to be fetched again",
+            code="PHI303",
+        ) from error
+
+
+def _shown(value: Any) -> str:
+    from phibuild_gguf.gguf_header import Array
+
+    if isinstance(value, Array):
+        kept = ", ".join(_shown(item) for item in value.first)
+        return f"[{kept}{', ...' if value.length > len(value.first) else ''}] ({value.length})"
+    if isinstance(value, float):
+        return f"{value:.7g}"  # what a 32-bit float holds
+    text = str(value).replace("\n", "\\n")
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"

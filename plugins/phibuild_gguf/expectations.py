@@ -1,0 +1,139 @@
+"""What a recipe demands of single tensors, held against the model before and the result after.
+
+llama-quantize passes over an override that matches nothing and replaces a type that does not fit a
+row, both without failing. Standard library only; a part of the quantizing worker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from phiworker import WorkerError
+
+if TYPE_CHECKING or __package__:
+    from phibuild_gguf.ggml_types import BY_NAME, GgmlType
+    from phibuild_gguf.gguf_header import Header, TensorInfo
+else:
+    from ggml_types import BY_NAME, GgmlType
+    from gguf_header import Header, TensorInfo
+
+_EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
+
+
+def is_quantized(tensor: TensorInfo) -> bool:
+    """Whether llama-quantize touches a tensor of these architectures at all
+    (tensor_allows_quantization in src/llama-quant.cpp)."""
+    return (
+        len(tensor.shape) > 1
+        and tensor.name.endswith("weight")
+        and not tensor.name.endswith(("_norm.weight", "ffn_gate_inp.weight"))
+    )
+
+
+def demands(recipe: Mapping[str, Any], model: Header) -> dict[str, GgmlType]:
+    """The type that the recipe names for a tensor, by tensor.
+
+    WorkerError PHI203 for a field or pattern that no tensor obeys, and for a type that does not
+    fit a tensor's rows.
+    """
+    names = {tensor.name for tensor in model.tensors}
+    unused = {f"overrides: {pattern}" for pattern, _ in recipe["overrides"]}
+    unused |= {name for name in ("output_tensor_type", "token_embedding_type") if recipe[name]}
+    demanded = {}
+    for tensor in model.tensors:
+        if not is_quantized(tensor) or (tensor.name == _OUTPUT and recipe["leave_output_tensor"]):
+            continue
+        source, wanted = _demand(recipe, tensor.name, is_tied=_OUTPUT not in names)
+        if wanted is None:
+            continue
+        kind = BY_NAME[wanted.lower()]
+        if not kind.holds(tensor.shape[0]):
+            raise WorkerError(
+                f"{source}: {kind.name} has blocks of {kind.block_size} weights, which do not fill"
+                f" the {tensor.shape[0]} of a row of {tensor.name}",
+                hint="take a type with blocks of 32, such as q8_0, or a narrower pattern",
+                code="PHI203",
+            )
+        unused.discard(source)
+        demanded[tensor.name] = kind
+    if unused:
+        matched = ", ".join(sorted(_shapes_of_names(model))[:12])
+        raise WorkerError(
+            f"{min(unused)} has no effect on any tensor of this model",
+            hint=f"its quantized tensors are {matched}",
+            code="PHI203",
+        )
+    return demanded
+
+
+def check_result(demanded: Mapping[str, GgmlType], result: Header) -> None:
+    """WorkerError PHI203 if llama-quantize gave a tensor another type than was demanded."""
+    for tensor in result.tensors:
+        wanted = demanded.get(tensor.name)
+        if wanted is not None and tensor.type != wanted:
+            raise WorkerError(
+                f"llama-quantize made {tensor.name} {tensor.type.name} where the recipe says"
+                f" {wanted.name}",
+                hint="write the pattern so that llama.cpp's regular expressions (ECMAScript) and"
+                " Python's read it alike",
+                code="PHI203",
+            )
+
+
+def check_imatrix(recipe: Mapping[str, Any], model: Header, imatrix: Header) -> None:
+    """WorkerError PHI203 for an imatrix that leaves tensors out, or for a selection that selects
+    nothing: llama-quantize would quantize those tensors without one."""
+    known = {
+        tensor.name.removesuffix(".in_sum2")
+        for tensor in imatrix.tensors
+        if tensor.name.endswith(".in_sum2")
+    }
+    included, excluded = recipe["include_weights"], recipe["exclude_weights"]
+    for part in (*included, *excluded):
+        if not any(part in name for name in known):
+            raise WorkerError(
+                f"{part!r} of {'include' if included else 'exclude'}_weights is in no name of the"
+                " imatrix",
+                hint="a name is for instance blk.0.ffn_down.weight",
+                code="PHI203",
+            )
+    missing = [
+        tensor.name
+        for tensor in model.tensors
+        if is_quantized(tensor)
+        and tensor.name not in (*known, _EMBEDDING, _OUTPUT)
+        and not any(part in tensor.name for part in excluded)
+        and (not included or any(part in tensor.name for part in included))
+    ]
+    if missing:
+        raise WorkerError(
+            f"the imatrix knows nothing of {len(missing)} tensors, for instance {missing[0]}",
+            hint="make it of the same model and a longer text; exclude_weights leaves tensors out"
+            " on purpose",
+            code="PHI203",
+        )
+
+
+def _demand(recipe: Mapping[str, Any], name: str, *, is_tied: bool) -> tuple[str, str | None]:
+    """The field and the type that decide, in llama-quantize's order of precedence."""
+    if name == _EMBEDDING and recipe["token_embedding_type"]:
+        return "token_embedding_type", recipe["token_embedding_type"]
+    if name == _OUTPUT and recipe["output_tensor_type"]:
+        return "output_tensor_type", recipe["output_tensor_type"]
+    for pattern, kind in recipe["overrides"]:
+        if re.search(pattern, name):
+            return f"overrides: {pattern}", kind
+    if name == _EMBEDDING and is_tied and not recipe["pure"]:
+        return "output_tensor_type", recipe["output_tensor_type"]
+    return "", None
+
+
+def _shapes_of_names(model: Header) -> set[str]:
+    """The names of quantized tensors, those of all layers as one."""
+    return {
+        re.sub(r"^blk\.\d+", "blk.N", tensor.name)
+        for tensor in model.tensors
+        if is_quantized(tensor)
+    }

@@ -1,0 +1,198 @@
+"""Reads the header of a GGUF file: metadata and what the tensors are, never their bytes.
+
+Trusts nothing: every count and length is compared with the size of the file before it is used.
+Standard library only, Python 3.10 and later: workers import it. The format is that of
+docs/gguf.md in the ggml repository, versions 2 and 3, little endian.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING or __package__:
+    from phibuild_gguf.ggml_types import BY_NUMBER, GgmlType
+else:
+    from ggml_types import BY_NUMBER, GgmlType
+
+_SCALARS = {
+    0: "<B",
+    1: "<b",
+    2: "<H",
+    3: "<h",
+    4: "<I",
+    5: "<i",
+    6: "<f",
+    7: "<?",
+    10: "<Q",
+    11: "<q",
+    12: "<d",
+}
+_STRING, _ARRAY = 8, 9
+_KEPT = 8
+_MOST_DIMENSIONS = 4
+_DEFAULT_ALIGNMENT = 32
+
+
+class BadHeader(ValueError):
+    """The file is no GGUF file, is cut off, or contradicts itself."""
+
+
+class Array(NamedTuple):
+    """An array of the metadata: how long it is, and its first few values."""
+
+    length: int
+    first: tuple[Any, ...]
+
+
+class Entry(NamedTuple):
+    """A key of the metadata; its value lies in the file from `start` to `end`, without its type."""
+
+    key: str
+    value: Any
+    start: int
+    end: int
+
+
+class TensorInfo(NamedTuple):
+    """A tensor; the first of `shape` is the length of a row, as ggml counts."""
+
+    name: str
+    type: GgmlType
+    shape: tuple[int, ...]
+    size: int
+
+
+class Header(NamedTuple):
+    """What precedes the tensors' bytes. It ends at `end`; the bytes begin at `data`, which is the
+    next multiple of `alignment`."""
+
+    entries: tuple[Entry, ...]
+    tensors: tuple[TensorInfo, ...]
+    alignment: int
+    end: int
+    data: int
+
+    def value(self, key: str) -> Any:
+        """The value of a key of the metadata, None if there is none."""
+        return next((entry.value for entry in self.entries if entry.key == key), None)
+
+
+def read_header(path: Path) -> Header:
+    """The header of the file; BadHeader if it is damaged or promises more than there is."""
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise BadHeader("it does not begin with GGUF")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _header(_Reader(content, 4))
+
+
+def _header(reader: _Reader) -> Header:
+    version = reader.scalar("<I")
+    if version not in (2, 3):
+        raise BadHeader(f"it is of version {version}; 2 and 3 are known")
+    tensor_count, entry_count = reader.scalar("<Q"), reader.scalar("<Q")
+    reader.expect(entry_count, 13, "keys")  # a length, a type, one byte
+    entries = tuple(_entry(reader) for _ in range(entry_count))
+    _no_doubles([entry.key for entry in entries], "key")
+    reader.expect(tensor_count, 32, "tensors")  # two lengths, one dimension, a type, an offset
+    placed = [_tensor(reader) for _ in range(tensor_count)]
+    _no_doubles([info.name for info, _ in placed], "tensor")
+    end = reader.position
+    alignment = next(
+        (one.value for one in entries if one.key == "general.alignment"), _DEFAULT_ALIGNMENT
+    )
+    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
+        raise BadHeader(f"its alignment is {alignment!r}, which is no power of two")
+    data = -(-end // alignment) * alignment
+    for info, offset in placed:
+        if offset % alignment or data + offset + info.size > reader.length:
+            raise BadHeader(f"its tensor {info.name!r} does not lie within the file")
+    return Header(entries, tuple(info for info, _ in placed), alignment, end, data)
+
+
+def _entry(reader: _Reader) -> Entry:
+    key = reader.string()
+    kind = reader.scalar("<I")
+    start = reader.position
+    return Entry(key, reader.value(kind), start, reader.position)
+
+
+def _tensor(reader: _Reader) -> tuple[TensorInfo, int]:
+    name = reader.string()
+    dimensions = reader.scalar("<I")
+    if not 1 <= dimensions <= _MOST_DIMENSIONS:
+        raise BadHeader(f"its tensor {name!r} has {dimensions} dimensions")
+    shape = tuple(reader.scalar("<Q") for _ in range(dimensions))
+    number, offset = reader.scalar("<I"), reader.scalar("<Q")
+    if number not in BY_NUMBER:
+        raise BadHeader(f"its tensor {name!r} has the unknown type {number}")
+    kind = BY_NUMBER[number]
+    if not kind.holds(shape[0]):
+        raise BadHeader(f"its tensor {name!r} has rows of {shape[0]}, not for {kind.name}")
+    size = shape[0] // kind.block_size * kind.block_bytes
+    for length in shape[1:]:
+        size *= length
+    return TensorInfo(name, kind, shape, size), offset
+
+
+def _no_doubles(names: list[str], what: str) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for position, name in enumerate(names) if name in names[:position])
+        raise BadHeader(f"its {what} {twice!r} is there twice")
+
+
+class _Reader:
+    """A position in the file that never passes its end."""
+
+    def __init__(self, content: mmap.mmap, position: int) -> None:
+        self._content = content
+        self.length = len(content)
+        self.position = position
+
+    def expect(self, count: int, least_size: int, what: str) -> None:
+        if count * least_size > self.length - self.position:
+            raise BadHeader(f"it claims {count} {what}, more than the file has room for")
+
+    def scalar(self, layout: str) -> Any:
+        start = self._advance(struct.calcsize(layout))
+        return struct.unpack_from(layout, self._content, start)[0]
+
+    def string(self) -> str:
+        length = self.scalar("<Q")
+        start = self._advance(length)
+        return self._content[start : start + length].decode("utf-8", errors="replace")
+
+    def value(self, kind: int) -> Any:
+        if kind == _STRING:
+            return self.string()
+        if kind == _ARRAY:
+            return self._array()
+        if kind not in _SCALARS:
+            raise BadHeader(f"its metadata has the unknown type {kind}")
+        return self.scalar(_SCALARS[kind])
+
+    def _array(self) -> Array:
+        kind, count = self.scalar("<I"), self.scalar("<Q")
+        if kind == _STRING:
+            self.expect(count, 8, "texts in one array")
+            first = tuple(self.string() for _ in range(min(count, _KEPT)))
+            for _ in range(count - len(first)):
+                self._advance(self.scalar("<Q"))
+            return Array(count, first)
+        if kind not in _SCALARS:
+            raise BadHeader(f"its metadata has an array of the type {kind}")
+        size = struct.calcsize(_SCALARS[kind])
+        self.expect(count, size, "numbers in one array")
+        first = tuple(self.scalar(_SCALARS[kind]) for _ in range(min(count, _KEPT)))
+        self._advance((count - len(first)) * size)
+        return Array(count, first)
+
+    def _advance(self, size: int) -> int:
+        start = self.position
+        if size > self.length - start:
+            raise BadHeader("it ends in the middle of its header")
+        self.position = start + size
+        return start

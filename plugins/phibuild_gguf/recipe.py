@@ -1,0 +1,109 @@
+"""The fields of `env.GGUF`, under the names that llama-quantize and the converter have for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from phibuild.api import PRECISIONS, recipe_field
+from phibuild_gguf.file_types import ALIASES, FILE_TYPES, OF_PRECISION
+from phibuild_gguf.pre_tokenizers import PRE_TOKENIZERS
+
+OUTTYPES = ("auto", "f16", "bf16", "f32")
+MODEL_NAME = "general.name of the file; llama.cpp reads special tokens otherwise if it has phi-3"
+PRE_TOKENIZER = "how llama.cpp splits text, for a byte-level vocabulary that it does not recognise"
+OUTTYPE = "type of the unquantized model that is quantized; auto: 16 bits, as the checkpoint has"
+
+
+@dataclass(frozen=True, slots=True)
+class GgufRecipe:
+    """What to make of a checkpoint; exactly one of `precision` and `quant` is given."""
+
+    outdated: ClassVar[Mapping[str, str]] = {
+        "ftype": "quant",
+        "qtype": "quant",
+        "quantization": "quant",
+        "tensor_type": "overrides",
+        "tensor_types": "overrides",
+        "name": "model_name",
+    }
+
+    precision: str | None = recipe_field(
+        None, "int4 is Q4_K_M, int8 Q8_0, fp16 F16, fp32 F32", kind="str", choices=PRECISIONS
+    )
+    quant: str | None = recipe_field(
+        None, "file type of llama-quantize", kind="str", choices=FILE_TYPES
+    )
+    overrides: tuple[tuple[str, str], ...] | None = recipe_field(
+        None,
+        "tensor name pattern to ggml type, as --tensor-type; the first that matches counts",
+        kind="str_map",
+    )
+    output_tensor_type: str | None = recipe_field(None, "ggml type of output.weight", kind="str")
+    token_embedding_type: str | None = recipe_field(
+        None, "ggml type of token_embd.weight", kind="str"
+    )
+    pure: bool | None = recipe_field(
+        None, "no mixture: every tensor gets the file type's own type", kind="bool"
+    )
+    leave_output_tensor: bool | None = recipe_field(
+        None, "leave output.weight unquantized", kind="bool"
+    )
+    include_weights: tuple[str, ...] | None = recipe_field(
+        None, "use the imatrix only for tensors with one of these in their name", kind="strs"
+    )
+    exclude_weights: tuple[str, ...] | None = recipe_field(
+        None, "do not use the imatrix for tensors with one of these in their name", kind="strs"
+    )
+    outtype: str | None = recipe_field(None, OUTTYPE, kind="str", choices=OUTTYPES)
+    model_name: str | None = recipe_field(None, MODEL_NAME, kind="str")
+    pre_tokenizer: str | None = recipe_field(
+        None, PRE_TOKENIZER, kind="str", choices=PRE_TOKENIZERS
+    )
+
+    @property
+    def file_type(self) -> str:
+        """The file type that precision or quant stand for; empty if neither is given."""
+        name = OF_PRECISION.get(self.precision or "") or self.quant or ""
+        return ALIASES.get(name, name)
+
+
+@dataclass(frozen=True, slots=True)
+class ImatrixRecipe:
+    """How to weigh a model's activations; by default those of the unquantized model."""
+
+    outdated: ClassVar[Mapping[str, str]] = {
+        "ctx": "ctx_size",
+        "n_ctx": "ctx_size",
+        "n_chunks": "chunks",
+        "chunk": "from_chunk",
+        "output_weight": "process_output",
+    }
+
+    precision: str | None = recipe_field(
+        None, "run the model quantized so: quicker, in less memory", kind="str", choices=PRECISIONS
+    )
+    quant: str | None = recipe_field(
+        None, "the same by file type of llama-quantize", kind="str", choices=FILE_TYPES
+    )
+    ctx_size: int = recipe_field(512, "tokens in one chunk", kind="int", minimum=8, maximum=131072)
+    chunks: int | None = recipe_field(None, "how many; all by default", kind="int", minimum=1)
+    from_chunk: int = recipe_field(0, "how many chunks to skip first", kind="int", minimum=0)
+    process_output: bool = recipe_field(
+        False, "weigh output.weight too, which does quality no good as a rule", kind="bool"
+    )
+    parse_special: bool = recipe_field(
+        False, "read special tokens in the text as such, for a text of chats", kind="bool"
+    )
+    outtype: str | None = recipe_field(None, OUTTYPE, kind="str", choices=OUTTYPES)
+    model_name: str | None = recipe_field(None, MODEL_NAME, kind="str")
+    pre_tokenizer: str | None = recipe_field(
+        None, PRE_TOKENIZER, kind="str", choices=PRE_TOKENIZERS
+    )
+
+    @property
+    def file_type(self) -> str:
+        """The file type of the model that is run; empty for the unquantized one."""
+        name = OF_PRECISION.get(self.precision or "") or self.quant or ""
+        return ALIASES.get(name, name)

@@ -1,0 +1,46 @@
+"""Asks a GGUF model through its own chat template in llama.cpp; runs under phibuild's Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import phiworker
+
+if TYPE_CHECKING:
+    from phibuild_gguf.programs import Failure, run_program
+else:
+    from programs import Failure, run_program
+
+# What llama-completion prints after the text.
+_END, _STOPPED = "\n\n", " [end of text]\n"
+_ROOM_FOR_TEMPLATE = 1024
+
+
+def main(job: phiworker.Job) -> None:
+    prompt, limit = job.recipe["prompt"].encode(), job.recipe["max_tokens"]
+    (job.scratch / "prompt.txt").write_bytes(prompt)
+    # A token is at least a byte. The model's own context may need more memory than there is.
+    context = len(prompt) + limit + _ROOM_FOR_TEMPLATE
+    options = ["-m", str(job.inputs["artifact"]), "--binary-file", "prompt.txt", "--no-escape"]
+    options += ["-n", str(limit), "-c", str(context), "-t", str(job.threads), "--jinja"]
+    # Sampling defaults of the artifact's own would take effect otherwise.
+    options += ["--samplers", "temperature", "--temp", "0", "--mirostat", "0"]
+    options += ["--single-turn", "--no-display-prompt", "--no-warmup", "--simple-io"]
+    job.progress(None, "load and answer")
+    answer = job.scratch / "answer"
+    try:
+        with answer.open("wb") as stdout:
+            run_program(job, "llama-completion", options, stdout=stdout)
+    except Failure as failure:
+        raise phiworker.WorkerError(
+            f"the artifact does not run in llama.cpp: {failure.message}",
+            hint=failure.hint,
+            code="PHI802",
+        ) from None
+    # A model can be cut off within a character, and a bad one writes what is no text.
+    text = answer.read_bytes().decode("utf-8", errors="replace")
+    job.output.write_text(text.removesuffix(_END).removesuffix(_STOPPED), "utf-8")
+
+
+if __name__ == "__main__":
+    phiworker.run(main)

@@ -1,0 +1,51 @@
+"""Reading an MLX model for people: its tensors, and what config.json says of their quantization."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from phibuild.api import Description, SourceError, Tensor
+from phibuild_mlx.headers import read_tensors
+
+
+def describe(path: Path) -> Description:
+    """The tensors as MLX stores them: a packed matrix is of type U32, its scales lie beside it.
+
+    SourceError PHI102 for a damaged file, PHI103 for a config.json that cannot be read.
+    """
+    tensors = tuple(
+        tensor for file in sorted(path.glob("model*.safetensors")) for tensor in read_tensors(file)
+    )
+    return Description("MLX", tensors, tuple(_metadata(_config(path), tensors)))
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((path / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"{path} has no readable config.json: {error}",
+            hint="build the artifact again",
+            code="PHI103",
+        ) from None
+    return config if isinstance(config, dict) else {}
+
+
+def _metadata(config: dict[str, Any], tensors: tuple[Tensor, ...]) -> list[tuple[str, str]]:
+    fields = ("model_type", "num_hidden_layers", "hidden_size", "vocab_size")
+    shown = [(name, str(config[name])) for name in fields if name in config]
+    quantization = config.get("quantization")
+    if isinstance(quantization, dict):
+        shown.append(("quantization", _one(quantization)))
+        own = Counter(_one(one) for one in quantization.values() if isinstance(one, dict))
+        shown += [(f"quantization: {what}", f"{own[what]} matrices") for what in sorted(own)]
+    floats = Counter(one.type for one in tensors if one.type in ("F16", "BF16", "F32"))
+    return [*shown, *((f"tensors of {name}", str(floats[name])) for name in sorted(floats))]
+
+
+def _one(quantization: dict[str, Any]) -> str:
+    mode, bits, size = (quantization.get(name, "?") for name in ("mode", "bits", "group_size"))
+    return f"{mode}, {bits} bits, group size {size}"

@@ -1,0 +1,104 @@
+"""Converts a checkpoint with mlx-lm's own converter; runs under the mlx toolchain.
+
+Always on the CPU, so that a Mac's GPU and a build server without one make the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import phiworker
+
+
+def main(job: phiworker.Job) -> None:
+    model = job.inputs["model"]
+    refuse_code(model)
+    job.progress(None, "import mlx-lm")
+    import mlx.core as mx
+    from mlx_lm import utils
+    from mlx_lm.convert import convert
+
+    mx.set_default_device(mx.cpu)
+    saving = Saving(job, mx, utils)
+    utils.make_shards, mx.save_safetensors = saving.make_shards, saving.save_safetensors
+    recipe = job.recipe
+    quantization = (
+        {
+            "quantize": True,
+            "q_bits": recipe["bits"],
+            "q_group_size": recipe["group_size"],
+            "q_mode": recipe["mode"],
+            "quant_predicate": recipe["quant_predicate"],
+        }
+        if recipe["quantize"]
+        else {}
+    )
+    dtype = recipe["dtype"] if recipe["dtype"] != "source" else dtype_of(model, mx)
+    job.progress(0.0, "load")
+    try:
+        convert(str(model), str(job.output), dtype=dtype, **quantization)
+    except ValueError as error:
+        raise phiworker.WorkerError(
+            f"mlx-lm could not load the checkpoint: {' '.join(str(error).split())[:300]}",
+            hint="do its tensors and its config.json belong together?",
+        ) from error
+    # The card that mlx-lm writes says nothing of this model, and would name its folder.
+    (job.output / "README.md").unlink(missing_ok=True)
+
+
+def refuse_code(model: Path) -> None:
+    """mlx-lm runs the Python file that `model_file` names, and asks nobody."""
+    if "model_file" in json.loads((model / "config.json").read_text("utf-8")):
+        raise phiworker.WorkerError(
+            "config.json has model_file, which names Python code that mlx-lm would run",
+            hint="remove the field",
+            code="PHI204",
+        )
+
+
+def dtype_of(model: Path, mx: Any) -> str:
+    """The floating point type that most of the weights have. Loading is lazy: it reads headers."""
+    weights: Counter[str] = Counter()
+    for shard in sorted(model.glob("*.safetensors")):
+        for array in mx.load(str(shard)).values():
+            if mx.issubdtype(array.dtype, mx.floating):
+                weights[str(array.dtype).rpartition(".")[2]] += array.size
+    return max(sorted(weights), key=lambda name: weights[name], default="float16")
+
+
+class Saving:
+    """Stands in for the two functions that mlx-lm saves through, to see how far it is.
+
+    All work is lazy until a shard is saved, and was then done at once: one tensor after the other
+    gives the same bytes, less memory, and something to tell.
+    """
+
+    def __init__(self, job: phiworker.Job, mx: Any, utils: Any) -> None:
+        self.job = job
+        self.evaluate = mx.eval
+        self.save = mx.save_safetensors
+        self.split = utils.make_shards
+        self.count = self.done = 0
+        self.size = self.finished = 0
+
+    def make_shards(self, weights: dict[str, Any], **options: Any) -> Any:
+        self.count = len(weights)
+        self.size = sum(array.nbytes for array in weights.values())
+        return self.split(weights, **options)
+
+    def save_safetensors(self, path: str, arrays: dict[str, Any], **options: Any) -> None:
+        for array in arrays.values():
+            self.evaluate(array)
+            self.done += 1
+            self.finished += array.nbytes
+            share = self.finished / max(self.size, 1)
+            self.job.progress(share, f"tensor {self.done} of {self.count}")
+        self.job.progress(self.finished / max(self.size, 1), f"write {Path(path).name}")
+        self.save(path, arrays, **options)
+
+
+if __name__ == "__main__":
+    phiworker.run(main)

@@ -1,0 +1,147 @@
+"""The command line, on a project whose worker needs no toolchain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project
+from tests.scons.test_host import BUILD, WORKER
+
+
+@pytest.fixture
+def copying(project: Project) -> Project:
+    """A project with one artifact, made from a text."""
+    project.write("twice.py", WORKER)
+    project.write("in.txt", "hello ")
+    project.sconstruct(BUILD)
+    return project
+
+
+def test_build_is_scons(copying: Project) -> None:
+    ran = copying.phibuild("build", "dist/copy", "-j", "2")
+    assert ran.status == 0
+    assert ran.names("built") == ["dist/copy"]
+    assert copying.phibuild("build", "-s").text == ""
+    copying.write("in.txt", "fail")
+    assert copying.phibuild("build", "-k").status == 2
+
+
+def test_plan_says_what_would_be_done_and_why(copying: Project) -> None:
+    assert "work        dist/copy  (it was never built here)" in copying.phibuild("plan").text
+    assert not (copying.folder / "dist").exists()
+    copying.scons()
+    assert copying.phibuild("plan").text == "up to date  dist/copy\n1 up to date\n"
+    copying.write("in.txt", "bye ")
+    text = copying.phibuild("plan", "dist/copy").text
+    assert "work        dist/copy  (input.text changed: " in text
+    assert "run twice, about" in text
+    copying.write("in.txt", "hello ")
+    (copying.folder / "dist" / "copy" / "copy.txt").unlink()
+    assert "recall      dist/copy  (its files were deleted or changed)" in (
+        copying.phibuild("plan").text
+    )
+
+
+def test_explain_names_the_facts_that_changed(copying: Project) -> None:
+    copying.scons()
+    assert "up to date" in copying.phibuild("explain", "dist/copy").text
+    copying.sconstruct(BUILD.replace("times=2", "times=3"))
+    text = copying.phibuild("explain", "dist/copy").text
+    assert "twice: recipe.times changed: 2 → 3" in text
+    assert "1 of 1 actions would run" in text
+
+
+def test_explain_knows_only_declared_targets(copying: Project) -> None:
+    ran = copying.phibuild("explain", "dist/other")
+    assert ran.status == 1
+    assert "no target dist/other; there are\n  dist/copy" in ran.text
+
+
+def test_a_broken_sconstruct_ends_the_command_with_its_message(copying: Project) -> None:
+    copying.sconstruct("env.Artifact(")
+    ran = copying.phibuild("plan")
+    assert ran.status == 2
+    assert "SyntaxError" in ran.text
+
+
+def test_show_prints_files_and_provenance(copying: Project) -> None:
+    copying.scons()
+    text = copying.phibuild("show", "dist/copy").text
+    assert "copy: artifact, 16 B" in text
+    assert "intact" in text
+    assert "recipe.times = 2" in text
+    copying.write("stranger.txt", "")
+    assert "phibuild did not make it" in copying.phibuild("show", "stranger.txt").text
+
+
+def test_graph_speaks_dot_and_mermaid(copying: Project) -> None:
+    dot = copying.phibuild("graph").text
+    assert dot.startswith("digraph phibuild {")
+    assert '"in.txt" -> "dist/copy";' in dot
+    mermaid = copying.phibuild("graph", "--as", "mermaid").text
+    assert mermaid.startswith("flowchart LR")
+    assert "n1 --> n0" in mermaid
+
+
+def test_store_stat_counts(copying: Project, tmp_path: Path) -> None:
+    copying.scons()
+    text = copying.phibuild("store", "stat").text
+    assert f"store       {tmp_path / 'store'}" in text
+    assert "1 action results" in text
+
+
+def test_plugins_lists_offers(copying: Project) -> None:
+    text = copying.phibuild("plugins").text
+    assert "env.GGUF  (GGUF)" in text
+    assert "toolchain  llama.cpp" in text
+
+
+def test_doctor_names_what_is_missing_and_the_cure(copying: Project) -> None:
+    text = copying.phibuild("doctor").text
+    assert "todo  toolchain mlx: not installed yet" in text
+    assert "cure: phibuild toolchain install mlx" in text
+    blind = copying.phibuild("doctor", PATH=str(copying.folder), CC="", CXX="")
+    assert blind.status == 1
+    assert "FAIL  C++ compiler: no C++ compiler was found" in blind.text
+
+
+def test_doctor_says_when_the_store_cannot_be_used(copying: Project) -> None:
+    copying.write("file", "")
+    ran = copying.phibuild("doctor", PHIBUILD_STORE=str(copying.folder / "file" / "store"))
+    assert ran.status == 1
+    assert "set PHIBUILD_STORE" in ran.text
+
+
+def test_toolchain_list_and_remove(copying: Project) -> None:
+    assert "mlx          python  -" in copying.phibuild("toolchain", "list").text
+    assert "mlx was not installed" in copying.phibuild("toolchain", "remove", "mlx").text
+    ran = copying.phibuild("toolchain", "remove", "other")
+    assert ran.status == 2
+    assert "[PHI503]" in ran.text
+
+
+def test_an_installation_that_fails_is_one_error_and_leaves_nothing(
+    copying: Project, tmp_path: Path
+) -> None:
+    """The index cannot be reached; `--offline` is uv's own way to say so."""
+    ran = copying.phibuild("toolchain", "install", "mlx", UV_OFFLINE="1")
+    assert ran.status == 2
+    assert "[PHI604]" in ran.text
+    assert "phibuild toolchain install mlx" in ran.text
+    assert [path for path in (tmp_path / "store" / "toolchains").iterdir() if path.is_dir()] == []
+
+
+def test_init_writes_an_sconstruct_that_reads(project: Project) -> None:
+    from phibuild.testing.checkpoints import write_checkpoint
+
+    write_checkpoint(project.folder / "models" / "Tiny", "phi-3")
+    ran = project.phibuild("init", "models/Tiny")
+    assert ran.status == 0, ran.text
+    text = (project.folder / "SConstruct").read_text()
+    assert 'env.GGUF("dist/tiny-int4.gguf", phi' in text.replace("'", '"')
+    assert project.phibuild("plan").status == 0
+    again = project.phibuild("init", "models/Tiny")
+    assert again.status == 1
+    assert "--force replaces it" in again.text

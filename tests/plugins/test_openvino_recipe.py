@@ -1,0 +1,411 @@
+"""The OpenVINO recipe: what it comes to, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from phibuild_openvino.actions import generate, label, plan
+from phibuild_openvino.check import check
+from phibuild_openvino.describe import describe
+from phibuild_openvino.recipe import METRICS, OpenVinoRecipe
+
+from phibuild.api import (
+    Action,
+    FileInput,
+    ModelFacts,
+    PhiError,
+    RecipeError,
+    Tensor,
+    parse_recipe,
+)
+
+UNKNOWN_MODEL = ModelFacts({}, ())
+TEXT = FileInput("text.txt")
+
+INT4 = {
+    "precision": "int4",
+    "sym": False,
+    "group_size": 128,
+    "ratio": 1.0,
+    "sensitivity_metric": "weight_quantization_error",
+    "backup_precision": "int8_asym",
+    "all_layers": False,
+    "awq": False,
+}
+
+
+def recipe(**fields: Any) -> OpenVinoRecipe:
+    return parse_recipe(OpenVinoRecipe, fields, builder="OpenVINO")
+
+
+def a_model(
+    model_type: str = "phi3", *, widths: tuple[int, ...] = (), **changes: Any
+) -> ModelFacts:
+    """A model of 256 weights a row; `widths` are those of its tensors instead."""
+    fields = {"model_type": model_type, "hidden_size": 256, "intermediate_size": 512}
+    tensors = tuple(
+        Tensor(f"layer.{index}.weight", "BF16", (8, width), 16 * width)
+        for index, width in enumerate(widths)
+    )
+    return ModelFacts(fields | changes, tensors)
+
+
+def planned(calibration: FileInput | None = None, **fields: Any) -> Action:
+    extras = {} if calibration is None else {"calibration": calibration}
+    checked = recipe(**fields)
+    check(checked, UNKNOWN_MODEL, extras)
+    return plan(checked, UNKNOWN_MODEL, extras)
+
+
+def fields_of(action: Action) -> dict[str, Any]:
+    return {name: json.loads(value) for name, value in action.recipe}
+
+
+def refusal(
+    model: ModelFacts = UNKNOWN_MODEL, calibration: FileInput | None = None, **fields: Any
+) -> RecipeError:
+    extras = {} if calibration is None else {"calibration": calibration}
+    with pytest.raises(RecipeError) as caught:
+        check(recipe(**fields), model, extras)
+    assert caught.value.hint
+    return caught.value
+
+
+def test_no_fields_are_int4_with_every_default_spelt_out() -> None:
+    assert fields_of(planned()) == INT4
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"precision": "fp16"}, {"precision": "fp16"}),
+        ({"precision": "fp32"}, {"precision": "fp32"}),
+        ({"precision": "int8"}, {"precision": "int8", "sym": False}),
+        ({"precision": "int8", "sym": True}, {"precision": "int8", "sym": True}),
+        ({"precision": "int8", "group_size": -1, "ratio": 1}, {"precision": "int8", "sym": False}),
+        ({"group_size": -1}, INT4 | {"group_size": -1}),
+        (
+            {"group_size": 64, "ratio": 0.6, "sym": True},
+            INT4
+            | {
+                "group_size": 64,
+                "ratio": 0.6,
+                "sym": True,
+            },
+        ),
+        ({"backup_precision": "none"}, INT4 | {"backup_precision": "none"}),
+        ({"all_layers": True, "awq": True}, INT4 | {"all_layers": True, "awq": True}),
+    ],
+)
+def test_what_a_recipe_comes_to_without_calibration(
+    fields: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    action = planned(**fields)
+    assert action.name == "openvino.export"
+    assert fields_of(action) == expected
+
+
+def test_the_export_reads_every_slice_but_the_card() -> None:
+    assert planned().slices == (
+        "weights",
+        "architecture",
+        "tokenizer",
+        "chat_template",
+        "generation",
+    )
+
+
+def test_a_calibration_text_guides_a_second_action() -> None:
+    action = planned(TEXT, scale_estimation=True, group_size=64)
+    assert action.name == "openvino.compress"
+    assert fields_of(action) == INT4 | {
+        "group_size": 64,
+        "sensitivity_metric": "max_activation_variance",
+        "scale_estimation": True,
+        "gptq": False,
+        "lora_correction": False,
+        "num_samples": 128,
+        "seq_len": 32,
+    }
+    assert action.slices == ()
+    inputs = dict(action.inputs)
+    assert inputs["calibration"] == TEXT
+    assert isinstance(inputs["ir"], Action)
+    assert inputs["ir"].name == "openvino.export"
+    assert fields_of(inputs["ir"]) == {"precision": "stored"}
+
+
+def test_recipes_that_differ_in_the_compression_only_share_the_export() -> None:
+    one = planned(TEXT, gptq=True, sym=True)
+    other = planned(TEXT, awq=True, num_samples=8, seq_len=256)
+    assert dict(one.inputs)["ir"] == dict(other.inputs)["ir"]
+
+
+def test_the_files_that_workers_share_are_facts_of_their_actions() -> None:
+    action = planned(TEXT, awq=True)
+    export = dict(action.inputs)["ir"]
+    assert isinstance(export, Action)
+    for one in (action, export, generate(FileInput("out"), "Hello", 8)):
+        for file in (one.worker, *one.worker_files):
+            assert file.is_file()
+    assert {file.name for file in action.worker_files} == {"ir_compression.py", "toolkit.py"}
+
+
+def test_generation_is_told_the_prompt_and_the_limit() -> None:
+    action = generate(FileInput("dist/ir"), "Hello?", 8)
+    assert fields_of(action) == {"prompt": "Hello?", "max_tokens": 8}
+    assert action.inputs == (("artifact", FileInput("dist/ir")),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "int4 asym g128"),
+        ({"sym": True, "group_size": 64, "ratio": 0.6}, "int4 sym g64 ratio 0.6"),
+        ({"group_size": -1}, "int4 asym per channel"),
+        ({"precision": "int8"}, "int8 asym"),
+        ({"precision": "fp16"}, "fp16"),
+    ],
+)
+def test_the_label_tells_artifacts_of_one_model_apart(fields: dict[str, Any], text: str) -> None:
+    assert label(recipe(**fields)) == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"precision": "fp16", "sym": True}, "sym=True has no effect"),
+        ({"precision": "fp32", "group_size": -1}, "group_size=-1 has no effect"),
+        ({"precision": "int8", "group_size": 128}, "group_size=128 has no effect"),
+        ({"precision": "int8", "ratio": 0.5}, "ratio=0.5 has no effect"),
+        ({"precision": "int8", "awq": True}, "awq=True has no effect"),
+        ({"precision": "int8", "all_layers": True}, "all_layers=True has no effect"),
+        ({"precision": "int8", "backup_precision": "none"}, "backup_precision='none'"),
+        ({"precision": "int8", "num_samples": 4}, "num_samples=4 has no effect"),
+        ({"ratio": 0}, "taken for 1"),
+        ({"group_size": 0}, "group_size=0"),
+        ({"sensitivity_metric": METRICS[0]}, "has no effect with ratio=1"),
+        ({"all_layers": True, "backup_precision": "none"}, "has no effect with all_layers=True"),
+        ({"ratio": 0.5, "sensitivity_metric": METRICS[1]}, "needs a calibration text"),
+        ({"scale_estimation": True}, "needs a calibration text"),
+        ({"gptq": True}, "needs a calibration text"),
+        ({"lora_correction": True}, "needs a calibration text"),
+        ({"gptq": True, "lora_correction": True}, "gptq and lora_correction"),
+        ({"seq_len": 64}, "no effect without a calibration text"),
+        ({"num_samples": 64}, "no effect without a calibration text"),
+    ],
+)
+def test_fields_that_contradict_or_would_be_ignored_are_refused(
+    fields: dict[str, Any], words: str
+) -> None:
+    error = refusal(**fields)
+    assert error.code == "PHI203"
+    assert words in error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "would not be read"),
+        ({"group_size": 64, "sym": True}, "would not be read"),
+        ({"ratio": 0.5, "sensitivity_metric": "weight_quantization_error"}, "would not be read"),
+        ({"precision": "int8"}, "has no effect with precision='int8'"),
+        ({"precision": "fp32"}, "has no effect with precision='fp32'"),
+    ],
+)
+def test_a_calibration_text_that_nothing_uses_is_refused(
+    fields: dict[str, Any], words: str
+) -> None:
+    error = refusal(calibration=TEXT, **fields)
+    assert error.code == "PHI203"
+    assert words in error.message
+
+
+@pytest.mark.parametrize("metric", METRICS[1:])
+def test_a_ratio_by_activations_uses_the_calibration_text(metric: str) -> None:
+    action = planned(TEXT, ratio=0.5, sensitivity_metric=metric)
+    assert fields_of(action)["sensitivity_metric"] == metric
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"precision": "nf4"},
+        {"group_size": -2},
+        {"group_size": "128"},
+        {"ratio": 1.5},
+        {"backup_precision": "int4"},
+        {"sensitivity_metric": "hessian"},
+        {"num_samples": 0},
+        {"seq_len": 0},
+        {"awq": 1},
+    ],
+)
+def test_values_that_nncf_does_not_have_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe(**fields)
+    assert caught.value.code == "PHI202"
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("weight_format", "precision"), ("backup_mode", "backup_precision"), ("dataset", "calib")],
+)
+def test_names_of_the_toolkits_are_led_to_the_fields(name: str, field: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe(**{name: "int4"})
+    assert caught.value.code == "PHI201"
+    assert field in caught.value.hint
+
+
+@pytest.mark.parametrize("model_type", ["phi", "phi3", "phimoe"])
+@pytest.mark.parametrize("precision", ["int4", "int8", "fp16", "fp32"])
+def test_the_phi_family_is_supported(model_type: str, precision: str) -> None:
+    check(recipe(precision=precision), a_model(model_type), {})
+
+
+def test_an_unsupported_model_type_is_told_what_is_supported() -> None:
+    error = refusal(a_model("llama"))
+    assert error.code == "PHI204"
+    assert "'llama'" in error.message
+    assert "phimoe" in error.hint
+
+
+def test_a_quantized_checkpoint_is_refused() -> None:
+    assert refusal(a_model(quantization_config={"quant_method": "gptq"})).code == "PHI204"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "fields"),
+    [
+        ("phi", {"awq": True}),
+        ("phimoe", {"lora_correction": True}),
+        ("phimoe", {"gptq": True}),
+    ],
+)
+def test_what_nncf_cannot_do_in_an_architecture_is_refused(
+    model_type: str, fields: dict[str, Any]
+) -> None:
+    calibrated = {"calibration": TEXT}
+    with pytest.raises(RecipeError) as caught:
+        check(recipe(**fields), a_model(model_type), calibrated)
+    assert caught.value.code == "PHI204"
+    assert caught.value.hint
+    check(recipe(**fields, sym=True), a_model("phi3"), calibrated)
+
+
+def test_experts_without_zero_points_can_have_gptq() -> None:
+    check(recipe(gptq=True, sym=True), a_model("phimoe"), {"calibration": TEXT})
+
+
+def test_rows_that_groups_do_not_divide_are_refused_with_the_sizes_that_do() -> None:
+    error = refusal(a_model(widths=(576, 1536)))
+    assert "rows of 576" in error.message
+    assert error.hint == "take group_size=16 or 32 or 64"
+
+
+def test_rows_that_no_usual_group_divides_can_have_one_scale() -> None:
+    assert "group_size=-1" in refusal(a_model(widths=(300,))).hint
+
+
+def test_widths_come_from_config_while_the_tensors_are_unknown() -> None:
+    assert "rows of 576" in refusal(a_model(hidden_size=576)).message
+
+
+@pytest.mark.parametrize(
+    "fields", [{"group_size": 64}, {"group_size": -1}, {"group_size": 96}, {"precision": "int8"}]
+)
+def test_group_sizes_that_divide_every_row_pass(fields: dict[str, Any]) -> None:
+    check(recipe(**fields), a_model(widths=(576, 1536)), {})
+
+
+def test_pieces_longer_than_the_context_are_refused() -> None:
+    model = a_model(max_position_embeddings=4096)
+    error = refusal(model, TEXT, awq=True, seq_len=5000)
+    assert "4096" in error.message
+
+
+LAYERS = """\
+<layer id="0" name="w" type="Const"><data element_type="u4" shape="2, 8" offset="0" size="8"/>
+</layer>
+<layer id="1" name="w/scale" type="Const">
+<data element_type="f16" shape="2, 1" offset="8" size="4"/></layer>
+<layer id="2" name="axis" type="Const"><data element_type="i64" shape="2" offset="12" size="16"/>
+</layer>
+<layer id="3" name="w again" type="Const"><data element_type="u4" shape="2, 8" offset="0" size="8"/>
+</layer>
+<layer id="4" name="sum" type="Add"><data auto_broadcast="numpy"/>
+<rt_info><attribute name="x" version="0" value="y"/></rt_info></layer>
+"""
+NOTES = """\
+<rt_info><Runtime_version value="2026.4"/>
+<nncf><weight_compression><mode value="int4_asym"/><advanced_parameters value="{}"/>
+</weight_compression></nncf></rt_info>
+"""
+
+
+def write_ir(folder: Path, *, layers: str = LAYERS, stored: int = 28, before: str = "") -> Path:
+    document = (
+        f'<?xml version="1.0"?>{before}<net name="Model0"><layers>{layers}</layers>{NOTES}</net>'
+    )
+    (folder / "openvino_model.xml").write_text(document)
+    (folder / "openvino_model.bin").write_bytes(bytes(stored))
+    return folder
+
+
+def test_an_artifact_is_described_by_its_constants_and_notes(tmp_path: Path) -> None:
+    found = describe(write_ir(tmp_path))
+    assert found.format == "OpenVINO IR"
+    assert found.tensors == (
+        Tensor("w", "u4", (2, 8), 8),
+        Tensor("w/scale", "f16", (2, 1), 4),
+    )
+    assert found.metadata == (
+        ("Runtime_version", "2026.4"),
+        ("nncf.weight_compression.mode", "int4_asym"),
+    )
+
+
+def constant(**changes: str) -> str:
+    data = {"element_type": "f16", "shape": "2, 3", "offset": "0", "size": "12"} | changes
+    told = " ".join(f'{name}="{value}"' for name, value in data.items())
+    return f'<layer id="0" name="w" type="Const"><data {told}/></layer>'
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        constant(offset="20"),
+        constant(offset="-4"),
+        constant(size="4000", shape="2000"),
+        constant(size="8"),
+        constant(shape="-2, -3"),
+        constant(shape="2, x"),
+        '<layer name="w" type="Const"><data shape="2"/></layer>',
+        "<layer>",
+        "</layers></net>",
+        '<layer name="&bomb;" type="Const"/>',
+    ],
+)
+def test_a_document_that_lies_is_refused(tmp_path: Path, layers: str) -> None:
+    with pytest.raises(PhiError) as caught:
+        describe(write_ir(tmp_path, layers=layers))
+    assert caught.value.code == "PHI303"
+    assert caught.value.hint
+
+
+def test_a_document_type_is_refused(tmp_path: Path) -> None:
+    bomb = '<!DOCTYPE net [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+    with pytest.raises(PhiError, match="document type"):
+        describe(write_ir(tmp_path, before=bomb))
+
+
+@pytest.mark.parametrize("missing", ["openvino_model.xml", "openvino_model.bin"])
+def test_an_artifact_without_one_of_its_files_is_refused(tmp_path: Path, missing: str) -> None:
+    (write_ir(tmp_path) / missing).unlink()
+    with pytest.raises(PhiError) as caught:
+        describe(tmp_path)
+    assert caught.value.code == "PHI303"

@@ -1,0 +1,85 @@
+"""Plugins are found, checked, and reported; a stranger's broken one does not stop a build."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from phibuild.api import Command, Evaluator, PythonToolchain, hookimpl
+from phibuild.model.errors import PluginError
+from phibuild.registry import Registry, load_registry, sort_offers
+
+A_TOOLCHAIN = PythonToolchain("mine", Path("toolchain.lock"))
+
+
+def a_plugin(**hooks: Any) -> ModuleType:
+    """A module whose hooks return these offers."""
+    module = ModuleType("a_plugin")
+    for name, offers in hooks.items():
+        setattr(module, name, hookimpl(partial(tuple, offers)))
+    return module
+
+
+def sorted_offers(*modules: ModuleType | str) -> Registry:
+    names = "abcdef"
+    return sort_offers(
+        (names[i], f"dist-{names[i]}", "1.0", module) for i, module in enumerate(modules)
+    )
+
+
+def test_the_four_backends_come_through_the_entry_points() -> None:
+    registry = load_registry()
+    assert {"GGUF", "Imatrix", "OnnxGenAI", "OpenVINO", "MLX"} <= set(registry.backends)
+    assert {"GGUF", "ONNX", "OpenVINO IR", "MLX"} <= set(registry.evaluators)
+    assert {"gguf", "onnx", "openvino", "mlx"} <= set(registry.pythons)
+    assert "llama.cpp" in registry.natives
+    assert all(plugin.problem == "" for plugin in registry.plugins)
+
+
+def test_offers_of_all_kinds_are_collected() -> None:
+    registry = sorted_offers(
+        a_plugin(
+            phibuild_toolchains=[A_TOOLCHAIN],
+            phibuild_commands=[Command("hello", load=lambda: None)],
+            phibuild_evaluators=[Evaluator("TXT", generate=lambda *_: None)],  # type: ignore[arg-type]
+        )
+    )
+    assert registry.pythons == {"mine": A_TOOLCHAIN}
+    assert set(registry.commands) == {"hello"}
+    assert set(registry.evaluators) == {"TXT"}
+
+
+def test_a_name_clash_names_both_distributions() -> None:
+    with pytest.raises(PluginError, match=r"dist-a 1\.0 and dist-b 1\.0 both offer 'mine'"):
+        sorted_offers(
+            a_plugin(phibuild_toolchains=[A_TOOLCHAIN]), a_plugin(phibuild_toolchains=[A_TOOLCHAIN])
+        )
+
+
+def test_a_misspelt_hook_is_an_error() -> None:
+    with pytest.raises(PluginError, match="dist-a") as refusal:
+        sorted_offers(a_plugin(phibuild_toolchain=[A_TOOLCHAIN]))
+    assert refusal.value.code == "PHI501"
+
+
+def test_another_api_version_is_refused() -> None:
+    newer = dataclasses.replace(A_TOOLCHAIN, api_version=99)
+    with pytest.raises(PluginError, match="api_version 99") as refusal:
+        sorted_offers(a_plugin(phibuild_toolchains=[newer]))
+    assert refusal.value.code == "PHI502"
+
+
+def test_a_plugin_that_fails_to_import_is_skipped_and_named() -> None:
+    registry = sorted_offers("ImportError: no", a_plugin(phibuild_toolchains=[A_TOOLCHAIN]))
+    assert registry.plugins[0].problem == "ImportError: no"
+    assert registry.pythons == {"mine": A_TOOLCHAIN}
+
+
+def test_a_missing_offer_lists_what_there_is() -> None:
+    with pytest.raises(PluginError, match="no plugin offers the evaluator 'PDF'"):
+        sorted_offers().evaluator("PDF")

@@ -1,0 +1,24 @@
+# One source, one set of bytes: in every folder, and quantized models the same from every compiler.
+
+# A fused multiply-add rounds once instead of twice, and every compiler fuses elsewhere: quantized
+# bytes then differ between gcc and clang (llama.cpp PR 25353).
+add_compile_options(-ffp-contract=off)
+
+# Assertions hold the name of their source file.
+add_compile_options(
+    "-ffile-prefix-map=${LLAMA_CPP_SOURCE_DIR}=llama.cpp"
+    "-ffile-prefix-map=${CMAKE_BINARY_DIR}=build")
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+    # ggml gives instruction sets to its kernels only; the level also vectorises the quantizers,
+    # which live outside of them. Their results do not depend on it, as nothing is contracted.
+    add_compile_options(-march=x86-64-v${PHIBUILD_X86_64_LEVEL})
+    set(has_avx2 OFF)
+    if(PHIBUILD_X86_64_LEVEL GREATER_EQUAL 3)
+        set(has_avx2 ON)
+    endif()
+    set(GGML_SSE42 ON CACHE BOOL "from PHIBUILD_X86_64_LEVEL")
+    foreach(name AVX AVX2 BMI2 F16C FMA)
+        set(GGML_${name} ${has_avx2} CACHE BOOL "from PHIBUILD_X86_64_LEVEL")
+    endforeach()
+endif()
