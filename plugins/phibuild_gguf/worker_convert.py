@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from phibuild_gguf import vocabulary
 else:
     import vocabulary
-
-# The order in which safetensors itself writes one file: by type, then by name.
-_ORDER_OF_TYPES = ("torch.float16", "torch.bfloat16", "torch.float32", "torch.float64")
 
 
 def main(job: phiworker.Job) -> None:
@@ -74,8 +70,9 @@ def converter_class(base: Any, model: Path, pre_tokenizer: str | None) -> Any:
     """The converter's class for the model, less what it takes from surroundings."""
 
     def index_tensors(self: Any, remote_hf_model_id: str | None = None) -> dict[str, Any]:
+        # By name, as within one file: the order of a checkpoint that has one file only.
         found = base.index_tensors(self, remote_hf_model_id=remote_hf_model_id)
-        return dict(sorted(found.items(), key=place_in_one_file))
+        return dict(sorted(found.items()))
 
     def set_vocab(self: Any) -> None:
         if not vocabulary.is_sentencepiece(model):
@@ -108,14 +105,6 @@ def keep_original_context(converter: Any, model: Path) -> None:
     context = vocabulary.read_json(model / "config.json").get("original_max_position_embeddings")
     if context is not None:
         converter.rope_parameters["original_max_position_embeddings"] = context
-
-
-def place_in_one_file(item: tuple[str, Callable[[], Any]]) -> tuple[int, str]:
-    """The place of a tensor in a file that safetensors wrote, however many files there are."""
-    name, load = item
-    dtype = str(load().dtype)
-    known = _ORDER_OF_TYPES.index(dtype) if dtype in _ORDER_OF_TYPES else -1
-    return -known, name
 
 
 def nothing_added_unasked(base: Any) -> Any:

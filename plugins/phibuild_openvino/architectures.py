@@ -1,0 +1,55 @@
+"""The Phi architectures as Optimum's exporter and NNCF know them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from phibuild.api import RecipeError
+from phibuild_openvino.recipe import OpenVinoRecipe
+
+_SUPPORTED = ("phi", "phi3", "phimoe")
+
+
+def check_architecture(recipe: OpenVinoRecipe, architecture: Mapping[str, Any]) -> None:
+    """RecipeError PHI204 for a model that cannot be exported, or not with this recipe.
+
+    `architecture` is config.json in the published spelling.
+    """
+    model_type = architecture["model_type"]
+    if model_type not in _SUPPORTED:
+        raise _refusal(
+            f"model_type {model_type!r} is not supported",
+            hint="supported are phi (Phi-2), phi3 (Phi-3, Phi-3.5, Phi-4, Phi-4-mini) and phimoe"
+            " (Phi-3.5-MoE)",
+        )
+    if "quantization_config" in architecture:
+        raise _refusal(
+            "the checkpoint is quantized already: its config.json has quantization_config",
+            hint="take the checkpoint that it was made of",
+        )
+    _check_nncf(recipe, model_type)
+
+
+def _check_nncf(recipe: OpenVinoRecipe, model_type: str) -> None:
+    """What NNCF 3.4.0 skips or fails at in these architectures' layers."""
+    if recipe.awq and model_type == "phi":
+        raise _refusal(
+            "awq=True would silently be skipped for Phi-2",
+            hint="NNCF finds none of its patterns in Phi-2's layers: leave awq out",
+        )
+    if recipe.lora_correction and model_type == "phimoe":
+        raise _refusal(
+            "lora_correction=True cannot be had for a mixture of experts",
+            hint="NNCF fails at weights that hold several experts: take scale_estimation or awq",
+        )
+    if recipe.gptq and not recipe.sym and model_type == "phimoe":
+        raise _refusal(
+            "gptq=True cannot be had for a mixture of experts without sym=True",
+            hint="NNCF fails at the zero points of several experts: add sym=True, or take"
+            " scale_estimation",
+        )
+
+
+def _refusal(problem: str, *, hint: str) -> RecipeError:
+    return RecipeError(f"OpenVINO: {problem}", hint=hint, code="PHI204")

@@ -1,0 +1,73 @@
+"""Compressing the weights of an IR with NNCF, and the note of it that Optimum reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MODEL = "openvino_model"
+
+Inputs = Mapping[str, Any]
+"""Values for the inputs of the model, by name."""
+
+
+def compress(
+    source: Path,
+    output: Path,
+    recipe: Mapping[str, Any],
+    samples: Callable[[Any], Sequence[Inputs]] | None = None,
+) -> None:
+    """Make of the float IR in `source` a compressed one in `output`, which does not exist yet.
+
+    `samples` gives inputs for the model that it is called with, for what needs calibration.
+    """
+    import nncf
+    import openvino
+
+    model = openvino.Core().read_model(source / f"{MODEL}.xml")
+    dataset = nncf.Dataset(samples(model)) if samples is not None else None
+    model = nncf.compress_weights(model, dataset=dataset, **nncf_arguments(recipe))
+    model.set_rt_info(nncf.__version__, ["optimum", "nncf_version"])  # as Optimum would
+    shutil.copytree(source, output, ignore=shutil.ignore_patterns(f"{MODEL}.*"))
+    openvino.save_model(model, output / f"{MODEL}.xml", compress_to_fp16=False)
+    (output / "openvino_config.json").write_text(optimum_config(recipe), "utf-8")
+
+
+def nncf_arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `nncf.compress_weights`, which refuses most of them in its 8-bit modes."""
+    import nncf
+
+    symmetry = "sym" if recipe["sym"] else "asym"
+    mode = nncf.CompressWeightsMode(f"{recipe['precision']}_{symmetry}")
+    if recipe["precision"] == "int8":
+        return {"mode": mode}
+    return {
+        "mode": mode,
+        "group_size": recipe["group_size"],
+        "ratio": recipe["ratio"],
+        "all_layers": recipe["all_layers"],
+        "backup_mode": nncf.BackupMode(recipe["backup_precision"]),
+        "sensitivity_metric": nncf.SensitivityMetric(recipe["sensitivity_metric"]),
+        "awq": recipe["awq"],
+        "scale_estimation": recipe.get("scale_estimation", False),
+        "gptq": recipe.get("gptq", False),
+        "lora_correction": recipe.get("lora_correction", False),
+        "subset_size": recipe.get("num_samples", 128),
+    }
+
+
+def optimum_config(recipe: Mapping[str, Any]) -> str:
+    """openvino_config.json: the compression under Optimum's names. Optimum itself would write the
+    path of the checkpoint into it, and leave the compression out."""
+    left_out = ("precision", "awq", "seq_len")
+    quantization = {
+        **{name: value for name, value in recipe.items() if name not in left_out},
+        "bits": 4 if recipe["precision"] == "int4" else 8,
+        "dtype": recipe["precision"],
+        "quant_method": "awq" if recipe.get("awq") else "default",
+    }
+    document = {"dtype": recipe["precision"], "quantization_config": quantization}
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"

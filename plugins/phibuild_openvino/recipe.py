@@ -1,0 +1,178 @@
+"""The recipe of an OpenVINO IR: what its weights become, in the words of optimum-cli's options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+from phibuild.api import PRECISIONS, recipe_field
+
+FLOATS = ("fp16", "fp32")
+"""Precisions that leave the weights uncompressed."""
+
+WITHOUT_CALIBRATION = "weight_quantization_error"
+WITH_CALIBRATION = "max_activation_variance"
+METRICS = (
+    WITHOUT_CALIBRATION,
+    "hessian_input_activation",
+    "mean_activation_variance",
+    WITH_CALIBRATION,
+    "mean_activation_magnitude",
+)
+"""NNCF's names; the first looks at the weights alone, the others at what flows into them."""
+
+_ONLY_INT4 = "Only with precision int4."
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVinoRecipe:
+    """What the keywords of `env.OpenVINO` say; None where the user said nothing."""
+
+    outdated: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "backup_mode": "backup_precision",
+            "bits": "precision",
+            "dataset": "calibration",
+            "load_in_8bit": "precision='int8'",
+            "quant_method": "awq=True",
+            "quant_mode": "precision",
+            "seqlen": "seq_len",
+            "subset_size": "num_samples",
+            "weight_format": "precision",
+        }
+    )
+
+    precision: str = recipe_field(
+        "int4",
+        "Type of the weights. int8 is always one scale per channel.",
+        kind="str",
+        choices=PRECISIONS,
+    )
+    sym: bool | None = recipe_field(
+        None,
+        "Whether weights are compressed symmetrically, without zero points, as NPUs need it."
+        " By default False. Not for floats.",
+        kind="bool",
+    )
+    group_size: int | None = recipe_field(
+        None,
+        "Consecutive weights that share a scale; -1 is a whole channel. It has to divide the rows"
+        f" of every matrix. By default 128. {_ONLY_INT4}",
+        kind="int",
+        minimum=-1,
+    )
+    ratio: float | None = recipe_field(
+        None,
+        "Share of the weights that become int4, the least sensitive first; the others get"
+        f" backup_precision. By default 1. {_ONLY_INT4}",
+        kind="float",
+        minimum=0,
+        maximum=1,
+    )
+    sensitivity_metric: str | None = recipe_field(
+        None,
+        "How a ratio below 1 ranks the layers; all but weight_quantization_error need a"
+        " calibration text. By default max_activation_variance with one and"
+        f" weight_quantization_error without. {_ONLY_INT4}",
+        kind="str",
+        choices=METRICS,
+    )
+    backup_precision: str | None = recipe_field(
+        None,
+        "Type of the weights that do not become int4: the embedding and the output head unless"
+        " all_layers says otherwise, and what a ratio below 1 leaves; none keeps them as the"
+        f" checkpoint has them. By default int8_asym. {_ONLY_INT4}",
+        kind="str",
+        choices=("none", "int8_sym", "int8_asym"),
+    )
+    all_layers: bool | None = recipe_field(
+        None,
+        "Whether the embedding and the output head may become int4 too. By default False."
+        f" {_ONLY_INT4}",
+        kind="bool",
+    )
+    awq: bool | None = recipe_field(
+        None,
+        "Activation-aware weight scaling; without a calibration text it goes by the weights'"
+        f" magnitudes. By default False. {_ONLY_INT4}",
+        kind="bool",
+    )
+    scale_estimation: bool | None = recipe_field(
+        None,
+        "Fit the scales to the outputs of each layer. Needs a calibration text. By default False."
+        f" {_ONLY_INT4}",
+        kind="bool",
+    )
+    gptq: bool | None = recipe_field(
+        None,
+        "Compress layer by layer with GPTQ. Needs a calibration text. By default False."
+        f" {_ONLY_INT4}",
+        kind="bool",
+    )
+    lora_correction: bool | None = recipe_field(
+        None,
+        "Add low-rank adapters that take back a part of the error. Needs a calibration text; not"
+        f" together with gptq. By default False. {_ONLY_INT4}",
+        kind="bool",
+    )
+    num_samples: int | None = recipe_field(
+        None,
+        "Pieces taken of the calibration text, at most, spread evenly over it. By default 128.",
+        kind="int",
+        minimum=1,
+    )
+    seq_len: int | None = recipe_field(
+        None,
+        "Tokens in each piece of the calibration text. By default 32.",
+        kind="int",
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How weights become int4, with every default spelt out."""
+
+    group_size: int
+    ratio: float
+    sensitivity_metric: str
+    backup_precision: str
+    all_layers: bool
+    awq: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What is made of a calibration text, with every default spelt out."""
+
+    scale_estimation: bool
+    gptq: bool
+    lora_correction: bool
+    num_samples: int
+    seq_len: int
+
+
+def compression_of(recipe: OpenVinoRecipe, *, calibrated: bool) -> Compression:
+    """What an int4 recipe without contradictions comes to. None of it depends on the model."""
+    metric = WITH_CALIBRATION if calibrated else WITHOUT_CALIBRATION
+    return Compression(
+        group_size=128 if recipe.group_size is None else recipe.group_size,
+        ratio=1.0 if recipe.ratio is None else recipe.ratio,
+        sensitivity_metric=recipe.sensitivity_metric or metric,
+        backup_precision=recipe.backup_precision or "int8_asym",
+        all_layers=bool(recipe.all_layers),
+        awq=bool(recipe.awq),
+    )
+
+
+def correction_of(recipe: OpenVinoRecipe) -> Correction:
+    """What a recipe asks of its calibration text."""
+    return Correction(
+        scale_estimation=bool(recipe.scale_estimation),
+        gptq=bool(recipe.gptq),
+        lora_correction=bool(recipe.lora_correction),
+        num_samples=recipe.num_samples or 128,
+        seq_len=recipe.seq_len or 32,
+    )

@@ -1,0 +1,61 @@
+"""How every worker of this backend holds its toolkit: no telemetry, and its progress passed on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import phiworker
+
+Spans = Mapping[str, tuple[float, float]]
+"""The titles of progress bars, in lower case, with the share of the whole action that each is."""
+
+
+def forbid_telemetry() -> None:
+    """Put an empty module where OpenVINO and NNCF look for Intel's telemetry package: they do
+    without it then. To be called before they are imported.
+
+    With it they would write an identifier into the home folder and open connections, and no
+    environment variable keeps both from it.
+    """
+    sys.modules["openvino_telemetry"] = ModuleType("openvino_telemetry")
+
+
+def pass_on_progress(job: phiworker.Job, spans: Spans) -> None:
+    """Report what the toolkit shows in progress bars from now on, on the console's own terms."""
+
+    def report(title: str, part: float) -> None:
+        for name, (start, end) in spans.items():
+            if title.lower().startswith(name):
+                job.progress(start + (end - start) * min(part, 1.0), name)
+
+    _watch_tqdm(report)
+    _watch_rich(report)
+
+
+def _watch_tqdm(report: Any) -> None:
+    bar = import_module("tqdm.std").tqdm
+    display = bar.display
+
+    def watched(self: Any, *arguments: Any, **named: Any) -> Any:
+        if self.total:
+            report(self.desc, self.n / self.total)
+        return display(self, *arguments, **named)
+
+    bar.display = watched
+
+
+def _watch_rich(report: Any) -> None:
+    bars = import_module("rich.progress").Progress
+    update = bars.update
+
+    def watched(self: Any, task_id: Any, **named: Any) -> None:
+        update(self, task_id, **named)
+        task = self._tasks.get(task_id)
+        if task is not None and task.total:
+            report(task.description, task.completed / task.total)
+
+    bars.update = watched

@@ -1,0 +1,38 @@
+"""Lets an IR answer a prompt in OpenVINO GenAI on the CPU, by greedy decoding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import phiworker
+
+if TYPE_CHECKING:
+    from phibuild_openvino import toolkit
+else:
+    import toolkit
+
+
+def main(job: phiworker.Job) -> None:
+    toolkit.forbid_telemetry()
+    import openvino_genai
+
+    job.progress(None, "load")
+    try:
+        pipeline = openvino_genai.LLMPipeline(str(job.inputs["artifact"]), "CPU")
+        config = pipeline.get_generation_config()
+        config.max_new_tokens = job.recipe["max_tokens"]
+        config.do_sample = False
+        config.apply_chat_template = bool(pipeline.get_tokenizer().chat_template)
+        job.progress(None, "generate")
+        answer = pipeline.generate([job.recipe["prompt"]], config).texts[0]
+    except RuntimeError as error:
+        raise phiworker.WorkerError(
+            f"OpenVINO GenAI could not run the artifact: {str(error).strip().splitlines()[-1]}",
+            hint="build the artifact again; the log has the rest",
+            code="PHI802",
+        ) from error
+    job.output.write_text(answer, "utf-8")
+
+
+if __name__ == "__main__":
+    phiworker.run(main)

@@ -1,0 +1,34 @@
+"""What each backend is asked to make in the tests: the builder's call, by backend."""
+
+from __future__ import annotations
+
+CALLS = {
+    "gguf": 'env.GGUF("dist/{name}.gguf", phi, precision="{precision}"{more})',
+    "onnx": 'env.OnnxGenAI("dist/{name}-onnx", phi, precision="{precision}",'
+    ' execution_provider="cpu"{more})',
+    "openvino": 'env.OpenVINO("dist/{name}-ov", phi, precision="{precision}"{more})',
+    "mlx": 'env.MLX("dist/{name}-mlx", phi, precision="{precision}"{more})',
+}
+INT4 = {"gguf": "", "onnx": "", "openvino": ", group_size=64", "mlx": ", group_size=64"}
+CONVERTING = {
+    "gguf": ["gguf.convert", "gguf.quantize"],
+    "onnx": ["onnx.build"],
+    "openvino": ["openvino.export"],
+    "mlx": ["mlx.convert"],
+}
+"""The actions that a clean int4 build runs, in order."""
+
+
+def artifact(backend: str, precision: str = "int4", *, more: str | None = None) -> str:
+    """SConstruct lines that declare the model and one artifact of it."""
+    if more is None:
+        more = INT4[backend] if precision == "int4" else ""
+    call = CALLS[backend].format(name="m", precision=precision, more=more)
+    return f'phi = env.PhiModel("tiny")\na = {call}\n'
+
+
+def path(backend: str) -> str:
+    """The path of the artifact that `artifact` declares."""
+    return {"gguf": "dist/m.gguf", "onnx": "dist/m-onnx", "openvino": "dist/m-ov", "mlx": "dist/m-mlx"}[
+        backend
+    ]

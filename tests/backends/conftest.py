@@ -1,0 +1,44 @@
+"""Projects of tiny checkpoints for tests that run the real backends.
+
+They share the session's store (PHIBUILD_STORE or the user's), where toolchains are installed once;
+a checkpoint's seed is drawn from the test's name and the clock, so that no result is found that an
+earlier run left there.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
+from tests.conftest import Project
+
+Tiny = Callable[..., Path]
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A seed that no earlier test or run used."""
+    return zlib.crc32(f"{request.node.nodeid} {time.time_ns()}".encode())
+
+
+@pytest.fixture
+def tiny(project_of_tiny: Project, seed: int) -> Tiny:
+    """Write a tiny checkpoint of a family into the project."""
+
+    def write(family: str, name: str = "tiny", **changes: object) -> Path:
+        options: dict[str, object] = {"seed": seed, "layers": 2, **changes}
+        folder = project_of_tiny.folder / name
+        return write_checkpoint(folder, FAMILIES[family], **options)  # type: ignore[arg-type]
+
+    return write
+
+
+@pytest.fixture
+def project_of_tiny(make_project: Callable[[str], Project]) -> Project:
+    """The project that `tiny` writes into."""
+    return make_project("project")

@@ -1,0 +1,196 @@
+"""The rebuild matrix: which actions run after each edit of a project whose artifact is built."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from phibuild.testing.checkpoint_edits import change_tensor, reshard, set_chat_template
+from tests.backends.cases import CALLS, CONVERTING, artifact, path
+from tests.backends.conftest import Tiny
+from tests.conftest import Project, Ran
+
+pytestmark = pytest.mark.toolchain
+A_TENSOR = "model.layers.0.self_attn.o_proj.weight"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A project whose one artifact is up to date."""
+
+    project: Project
+    backend: str
+    checkpoint: Path
+
+    @property
+    def artifact(self) -> Path:
+        """The artifact, a file or a folder."""
+        return self.project.folder / path(self.backend)
+
+    @property
+    def a_file(self) -> Path:
+        """The artifact, or the largest file in its folder."""
+        if self.artifact.is_file():
+            return self.artifact
+        return max(self.artifact.rglob("*"), key=lambda one: one.stat().st_size * one.is_file())
+
+    def manifest(self) -> str:
+        """The text of the artifact's manifest."""
+        return Path(f"{self.artifact}.phi.json").read_text()
+
+    def scons(self, *arguments: str, **environment: str) -> Ran:
+        """Build; the manifest tells the truth about the files afterwards."""
+        ran = self.project.scons(*arguments, **environment)
+        assert ran.status == 0, ran.text
+        shown = self.project.phibuild("show", "--no-tensors", str(self.artifact))
+        assert "intact" in shown.text
+        return ran
+
+
+@pytest.fixture(params=CALLS)
+def built(request: pytest.FixtureRequest, project_of_tiny: Project, tiny: Tiny) -> Built:
+    """A built project for each backend."""
+    backend: str = request.param
+    checkpoint = tiny("phi-3", shards=2)
+    project_of_tiny.sconstruct(artifact(backend))
+    one = Built(project_of_tiny, backend, checkpoint)
+    assert one.scons().actions == CONVERTING[backend]
+    return one
+
+
+def test_what_costs_nothing(built: Built, tmp_path: Path) -> None:
+    """Edits after which no action runs: one build serves all of them, since each ends built."""
+    shard = sorted(built.checkpoint.glob("*.safetensors"))[0]
+    before = built.manifest()
+
+    def delete_a_file() -> None:
+        built.a_file.unlink()
+
+    def delete_the_artifact() -> None:
+        shutil.rmtree(built.artifact) if built.artifact.is_dir() else built.artifact.unlink()
+
+    def replace_a_file() -> None:
+        built.a_file.unlink()
+        built.a_file.parent.joinpath(built.a_file.name).write_bytes(b"tampered")
+
+    def delete_all() -> None:
+        shutil.rmtree(built.project.folder / "dist")
+
+    edits: dict[str, Callable[[], object]] = {
+        "run twice": lambda: None,
+        "touch": lambda: os.utime(shard),
+        "readme": lambda: (built.checkpoint / "README.md").write_text("other words"),
+        "reshard": lambda: reshard(built.checkpoint, 3),
+        "reshard to one": lambda: reshard(built.checkpoint, 1),
+        "delete one output file": delete_a_file,
+        "delete the artifact": delete_the_artifact,
+        "tamper with one": replace_a_file,
+        "delete all outputs": delete_all,
+        "delete .sconsign.dblite": lambda: (built.project.folder / ".sconsign.dblite").unlink(),
+        "clean": lambda: built.project.scons("-c"),
+    }
+    for name, edit in edits.items():
+        edit()
+        assert built.scons().actions == [], name
+        assert built.manifest() == before, name
+    assert built.scons("-j4").text == "scons: `.' is up to date.\n"
+    moved = Project(tmp_path / "elsewhere")
+    built.project.folder.rename(moved.folder)
+    assert Built(moved, built.backend, moved.folder / "tiny").scons().actions == []
+
+
+def test_a_changed_tensor_and_its_revert(built: Built) -> None:
+    before = built.manifest()
+    change_tensor(built.checkpoint, A_TENSOR)
+    assert built.scons().actions == CONVERTING[built.backend]
+    assert built.manifest() != before
+    change_tensor(built.checkpoint, A_TENSOR)
+    assert built.scons().actions == []
+    assert built.manifest() == before
+
+
+def test_a_change_under_a_kept_time(built: Built) -> None:
+    times = {one: one.stat() for one in built.checkpoint.glob("*.safetensors")}
+    change_tensor(built.checkpoint, A_TENSOR)
+    for one, stat in times.items():
+        os.utime(one, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert built.scons().actions == CONVERTING[built.backend]
+
+
+def test_a_changed_recipe(built: Built) -> None:
+    built.project.sconstruct(artifact(built.backend, "int8"))
+    changed = built.scons("-j4").actions
+    assert changed == CONVERTING[built.backend][-1:]
+    built.project.sconstruct(artifact(built.backend))
+    assert built.scons().actions == []
+
+
+def test_a_changed_template(built: Built) -> None:
+    set_chat_template(built.checkpoint, "{{ messages[0]['content'] }}")
+    text = built.project.phibuild("explain", path(built.backend)).text
+    assert "chat_template changed: " in text
+    assert built.scons().actions == CONVERTING[built.backend]
+
+
+def test_an_artifact_changed_in_place_is_made_right_again(built: Built) -> None:
+    """The artifact may be a hard link to the store's own copy: that copy is not trusted either."""
+    before = built.manifest()
+    built.a_file.chmod(0o644)
+    with built.a_file.open("r+b") as stream:
+        stream.write(b"tampered")
+    built.scons()
+    assert built.manifest() == before
+    assert not built.a_file.read_bytes().startswith(b"tampered")
+
+
+def test_a_shard_that_is_missing_or_truncated(built: Built) -> None:
+    before = built.manifest()
+    shard = sorted(built.checkpoint.glob("*.safetensors"))[0]
+    whole = shard.read_bytes()
+    for spoil, code in (
+        (shard.unlink, "PHI101"),
+        (lambda: shard.write_bytes(whole[: len(whole) // 2]), "PHI102"),
+    ):
+        spoil()
+        ran = built.project.scons()
+        assert ran.status == 2
+        assert f"[{code}]" in ran.text
+        assert "Traceback" not in ran.text
+        assert built.manifest() == before
+    shard.write_bytes(whole)
+    assert built.scons().actions == []
+
+
+def test_another_toolchain_rebuilds_what_it_made(built: Built, tmp_path: Path) -> None:
+    """The lock moves one package to another version: a plugin's copy on the path, with an
+    environment of its own that is really made."""
+    plugin = f"phibuild_{built.backend}"
+    moved_plugin(plugin, tmp_path / "plugins" / plugin)
+    again = built.scons(PYTHONPATH=str(tmp_path / "plugins"))
+    assert again.actions == [
+        name for name in CONVERTING[built.backend] if name != "gguf.quantize"
+    ]
+    assert built.scons().actions == []
+
+
+def moved_plugin(name: str, copy: Path) -> None:
+    """A copy of a plugin whose lock has tqdm, which no artifact depends on, at another version."""
+    source = Path(__file__).parent.parent.parent / "plugins" / name
+    shutil.copytree(source, copy)
+    if name == "phibuild_gguf":
+        shutil.copytree(source.parent.parent / "third_party", copy / "third_party")
+    lock = copy / "toolchain.lock"
+    text, count = re.subn(r"tqdm==(?:.*\\\n)+.*\n", OTHER_TQDM, lock.read_text())
+    assert count == 1
+    lock.write_text(text)
+
+
+OTHER_TQDM = """\
+tqdm==4.67.1 --hash=sha256:26445eca388f82e72884e0d580d5464cd801a3ea01e63e5601bdff9ba6a48de2
+"""
