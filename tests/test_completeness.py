@@ -24,7 +24,7 @@ SOURCES = [
 @pytest.mark.parametrize("name", PAGES)
 def test_the_reference_is_what_the_code_says(name: str) -> None:
     page = ROOT / "docs" / "reference" / name
-    assert page.read_text("utf-8") == PAGES[name](), "run: ./run python -m phibuild.testing.reference"
+    assert page.read_text("utf-8") == PAGES[name](), "python -m phibuild.testing.reference"
 
 
 def test_every_code_in_the_sources_is_in_the_table() -> None:

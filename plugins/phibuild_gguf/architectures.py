@@ -30,7 +30,7 @@ def check_architecture(model: ModelFacts, builder: str) -> None:
     for given in model.architecture.get("architectures", [class_name]):
         if given != class_name:
             raise _refusal(builder, f"architectures is {given}", f"{class_name} is supported")
-    for rule in (_rotary, *rules):
+    for rule in (_unquantized, _rotary, *rules):
         rule(model.architecture, builder)
 
 
@@ -52,6 +52,16 @@ def _only(name: str, default: Any, *possible: Any) -> Callable[[_Architecture, s
             )
 
     return rule
+
+
+def _unquantized(architecture: _Architecture, builder: str) -> None:
+    if "quantization_config" in architecture:
+        raise RecipeError(
+            f"{builder}: the checkpoint is quantized already: its config.json has a"
+            " quantization_config",
+            hint="take the checkpoint that it was made from",
+            code="PHI204",
+        )
 
 
 def _rotary(architecture: _Architecture, builder: str) -> None:

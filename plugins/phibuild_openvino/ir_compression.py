@@ -31,7 +31,10 @@ def compress(
     dataset = nncf.Dataset(samples(model)) if samples is not None else None
     model = nncf.compress_weights(model, dataset=dataset, **nncf_arguments(recipe))
     model.set_rt_info(nncf.__version__, ["optimum", "nncf_version"])  # as Optimum would
-    shutil.copytree(source, output, ignore=shutil.ignore_patterns(f"{MODEL}.*"))
+    output.mkdir()
+    for file in sorted(source.iterdir()):
+        if file.stem != MODEL:
+            shutil.copyfile(file, output / file.name)  # without its mode, which may be read-only
     openvino.save_model(model, output / f"{MODEL}.xml", compress_to_fp16=False)
     (output / "openvino_config.json").write_text(optimum_config(recipe), "utf-8")
 

@@ -29,6 +29,5 @@ def artifact(backend: str, precision: str = "int4", *, more: str | None = None) 
 
 def path(backend: str) -> str:
     """The path of the artifact that `artifact` declares."""
-    return {"gguf": "dist/m.gguf", "onnx": "dist/m-onnx", "openvino": "dist/m-ov", "mlx": "dist/m-mlx"}[
-        backend
-    ]
+    suffixes = {"gguf": ".gguf", "onnx": "-onnx", "openvino": "-ov", "mlx": "-mlx"}
+    return f"dist/m{suffixes[backend]}"

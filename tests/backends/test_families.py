@@ -1,4 +1,4 @@
-"""Every family goes through every backend and generates in its own runtime, or is refused in words."""
+"""Every family goes through every backend and generates there, or is refused in words."""
 
 from __future__ import annotations
 

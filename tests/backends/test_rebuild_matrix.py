@@ -173,9 +173,7 @@ def test_another_toolchain_rebuilds_what_it_made(built: Built, tmp_path: Path) -
     plugin = f"phibuild_{built.backend}"
     moved_plugin(plugin, tmp_path / "plugins" / plugin)
     again = built.scons(PYTHONPATH=str(tmp_path / "plugins"))
-    assert again.actions == [
-        name for name in CONVERTING[built.backend] if name != "gguf.quantize"
-    ]
+    assert again.actions == [name for name in CONVERTING[built.backend] if name != "gguf.quantize"]
     assert built.scons().actions == []
 
 

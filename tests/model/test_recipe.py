@@ -11,6 +11,8 @@ from phibuild.model.recipe import parse_recipe, recipe_field, recipe_values
 
 @dataclass(frozen=True, slots=True)
 class ARecipe:
+    """A recipe with one field of each kind."""
+
     outdated: ClassVar[dict[str, str]] = {"int4_block_size": "block_size"}
     block_size: int = recipe_field(32, "size", kind="int", choices=(16, 32, 64))
     ratio: float = recipe_field(1.0, "share", kind="float", minimum=0, maximum=1)

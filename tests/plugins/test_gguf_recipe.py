@@ -385,6 +385,7 @@ def test_the_phi_family_is_supported(model: ModelFacts) -> None:
         (a_model("phi3", attention_bias=True), "attention_bias"),
         (a_model("phi3", hidden_act="gelu"), "hidden_act"),
         (a_model("phi3", head_dim=80), "head_dim"),
+        (a_model("phi3", quantization_config={"quant_method": "awq"}), "quantization_config"),
         (a_model("phi3", num_attention_heads=3), "heads"),
         (a_model("phi", intermediate_size=512), "intermediate_size"),
         (a_model("phi", num_key_value_heads=2), "key heads"),

@@ -1,4 +1,4 @@
-"""The host pattern in SCons, with a worker that needs no toolchain: when it asks, what it leaves."""
+"""The host pattern in SCons, with a worker that needs no toolchain."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Both spellings of config.json are one architecture; what cannot change an artifact is left out."""
+"""Both spellings of config.json are one architecture, without what changes no artifact."""
 
 from typing import Any
 

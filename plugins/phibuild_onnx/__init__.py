@@ -1,0 +1,42 @@
+"""The ONNX backend: models for ONNX Runtime GenAI, made by its own builder and run by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from phibuild.api import Backend, Evaluator, PythonToolchain, hookimpl
+from phibuild_onnx.actions import generate, label, plan
+from phibuild_onnx.check import check
+from phibuild_onnx.describe import describe
+from phibuild_onnx.recipe import OnnxRecipe
+
+
+@hookimpl
+def phibuild_backends() -> tuple[Backend, ...]:
+    """The builder `env.OnnxGenAI`."""
+    return (
+        Backend(
+            name="onnx",
+            builder="OnnxGenAI",
+            format="ONNX",
+            kind="tree",
+            recipe=OnnxRecipe,
+            check=check,
+            plan=plan,
+            label=label,
+            describe=describe,
+        ),
+    )
+
+
+@hookimpl
+def phibuild_evaluators() -> tuple[Evaluator, ...]:
+    """ONNX Runtime GenAI itself."""
+    return (Evaluator(format="ONNX", generate=generate),)
+
+
+@hookimpl
+def phibuild_toolchains() -> tuple[PythonToolchain, ...]:
+    """The interpreter that holds the model builder and its runtime."""
+    lock = Path(__file__).with_name("toolchain.lock")
+    return (PythonToolchain("onnx", lock, roots=("torch", "transformers", "onnxruntime-genai")),)

@@ -1,0 +1,98 @@
+"""What is in an ONNX artifact, read without the onnx package: the initializers of model.onnx.
+
+Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (ModelProto, GraphProto,
+TensorProto, StringStringEntryProto).
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from pathlib import Path
+from typing import Any
+
+from phibuild.api import Description, PhiError, Tensor
+from phibuild_onnx.protobuf import fields, varints
+
+_GRAPH, _PRODUCER, _PRODUCER_VERSION = 7, 2, 3
+_INITIALIZER = 5
+_DIMS, _TYPE, _NAME, _RAW, _EXTERNAL = 1, 2, 8, 9, 13
+_KEY, _VALUE = 1, 2
+_TYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
+    10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16",
+    21: "uint4", 22: "int4",
+}  # fmt: skip
+
+
+def describe(path: Path) -> Description:
+    """Tensors and the generation settings; PhiError PHI303 for something that is not such a folder,
+    or whose external data leads out of it."""
+    try:
+        config = json.loads((path / "genai_config.json").read_text("utf-8"))
+        with (
+            (path / "model.onnx").open("rb") as stream,
+            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as model,
+        ):
+            return _description(model, path, config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PhiError(
+            f"{path} is not an ONNX Runtime GenAI model: {error}",
+            hint="name the folder that holds model.onnx and genai_config.json",
+            code="PHI303",
+        ) from None
+
+
+def _description(model: memoryview, folder: Path, config: dict[str, Any]) -> Description:
+    tensors: list[Tensor] = []
+    metadata = [
+        (f"model.{name}", str(config["model"][name])) for name in _SHOWN if name in config["model"]
+    ]
+    for number, value in fields(model):
+        if number in (_PRODUCER, _PRODUCER_VERSION) and isinstance(value, memoryview):
+            name = "producer" if number == _PRODUCER else "producer_version"
+            metadata.append((name, bytes(value).decode()))
+        elif number == _GRAPH and isinstance(value, memoryview):
+            for inner, tensor in fields(value):
+                if inner == _INITIALIZER and isinstance(tensor, memoryview):
+                    tensors.append(_tensor(tensor, folder))
+                if isinstance(tensor, memoryview):
+                    tensor.release()
+        if isinstance(value, memoryview):
+            value.release()
+    return Description("ONNX", tuple(tensors), tuple(metadata))
+
+
+_SHOWN = ("type", "context_length", "vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def _tensor(message: memoryview, folder: Path) -> Tensor:
+    shape: list[int] = []
+    kind, name, size = 0, "", 0
+    external: dict[str, str] = {}
+    for number, value in fields(message):
+        if number == _DIMS:
+            shape += varints(value) if isinstance(value, memoryview) else [value]
+        elif number == _TYPE and isinstance(value, int):
+            kind = value
+        elif number == _NAME and isinstance(value, memoryview):
+            name = bytes(value).decode()
+        elif number == _RAW and isinstance(value, memoryview):
+            size = len(value)
+        elif number == _EXTERNAL and isinstance(value, memoryview):
+            entry = {n: bytes(v).decode() for n, v in fields(value) if isinstance(v, memoryview)}
+            external[entry[_KEY]] = entry.get(_VALUE, "")
+    if external:
+        size = _external_size(external, folder, name)
+    return Tensor(name, _TYPES.get(kind, f"type {kind}"), tuple(shape), size)
+
+
+def _external_size(external: dict[str, str], folder: Path, name: str) -> int:
+    place = folder / external["location"]
+    if Path(external["location"]).name != external["location"]:
+        raise ValueError(f"the data of {name!r} leads out of the folder")
+    begin, size = int(external.get("offset", "0")), int(external.get("length", "0"))
+    if begin < 0 or size < 0 or begin + size > place.stat().st_size:
+        raise ValueError(f"the data of {name!r} ends beyond {place.name}")
+    return size

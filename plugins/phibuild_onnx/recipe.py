@@ -1,0 +1,117 @@
+"""The recipe of an ONNX artifact: the model builder's options of 0.18, under its own names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from phibuild.api import PRECISIONS, recipe_field
+
+PROVIDERS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxRecipe:
+    """Fields left out have the builder's defaults, which the plan spells out."""
+
+    outdated: ClassVar[dict[str, str]] = {
+        "int4_block_size": "block_size",
+        "int4_accuracy_level": "accuracy_level",
+        "int4_is_symmetric": "is_symmetric",
+        "int4_op_types_to_quantize": "op_types_to_quantize",
+        "int4_nodes_to_exclude": "nodes_to_exclude",
+        "int4_algo_config": "algo_config",
+        "disable_qkv_fusion": "fuse_qkv=False",
+        "use_8bits_matmul": "matmul_mixed_precision",
+    }
+
+    precision: str = recipe_field("int4", "type of the weights", kind="str", choices=PRECISIONS)
+    execution_provider: str = recipe_field(
+        "cpu",
+        "what the artifact runs on; all build here, only cpu also runs here",
+        kind="str",
+        choices=PROVIDERS,
+    )
+    block_size: int | None = recipe_field(
+        None,
+        "consecutive weights that share a scale (32)",
+        kind="int",
+        choices=(16, 32, 64, 128, 256),
+    )
+    accuracy_level: int | None = recipe_field(
+        None,
+        "least accuracy of activations: 1 fp32, 2 fp16, 3 bf16, 4 int8 (4 on cpu, else 0: unset)",
+        kind="int",
+        choices=(0, 1, 2, 3, 4),
+    )
+    is_symmetric: bool | None = recipe_field(
+        None, "quantize around zero, without zero points (True)", kind="bool"
+    )
+    algo_config: str | None = recipe_field(
+        None,
+        "base method of quantization (default)",
+        kind="str",
+        choices=("default", "rtn", "k_quant"),
+    )
+    matmul_mixed_precision: tuple[tuple[str, str], ...] | None = recipe_field(
+        None,
+        "another type for last_matmul or mixed_layers, such as {'last_matmul': 'int8'}",
+        kind="str_map",
+    )
+    op_types_to_quantize: tuple[str, ...] | None = recipe_field(
+        None, "which operators are quantized (MatMul)", kind="strs", choices=("MatMul", "Gather")
+    )
+    nodes_to_exclude: tuple[str, ...] | None = recipe_field(
+        None, "nodes that keep their precision, such as /lm_head/MatMul", kind="strs"
+    )
+    use_qdq: bool | None = recipe_field(
+        None, "QuantizeLinear and DequantizeLinear in place of MatMulNBits (False)", kind="bool"
+    )
+    fuse_qkv: bool | None = recipe_field(
+        None, "one MatMul for query, key and value (True)", kind="bool"
+    )
+    fuse_mlp_gate_up: bool | None = recipe_field(
+        None, "one MatMul for gate and up (False)", kind="bool"
+    )
+    prune_lm_head: bool | None = recipe_field(
+        None, "logits of the last token only, while the prompt is read (False)", kind="bool"
+    )
+    include_hidden_states: bool | None = recipe_field(
+        None, "hidden states as a further output (False)", kind="bool"
+    )
+    exclude_embeds: bool | None = recipe_field(
+        None, "refused: such an artifact builds and cannot generate", kind="bool"
+    )
+    exclude_lm_head: bool | None = recipe_field(
+        None, "refused: such an artifact builds and cannot generate", kind="bool"
+    )
+    enable_cuda_graph: bool | None = recipe_field(None, "CUDA graphs (cuda only)", kind="bool")
+    use_cuda_bf16: bool | None = recipe_field(
+        None, "bfloat16 beside int4 weights (cuda only)", kind="bool"
+    )
+    enable_webgpu_graph: bool | None = recipe_field(
+        None, "graph capture (webgpu only)", kind="bool"
+    )
+    use_webgpu_fp32: bool | None = recipe_field(
+        None, "float32 beside the weights (webgpu only)", kind="bool"
+    )
+
+
+QUANTIZATION = (
+    "block_size",
+    "accuracy_level",
+    "is_symmetric",
+    "algo_config",
+    "matmul_mixed_precision",
+    "op_types_to_quantize",
+    "nodes_to_exclude",
+    "use_qdq",
+)
+"""Fields that only int4 and int8 artifacts know; the builder ignores them for others."""
+
+PROVIDER_ONLY = {
+    "enable_cuda_graph": "cuda",
+    "use_cuda_bf16": "cuda",
+    "enable_webgpu_graph": "webgpu",
+    "use_webgpu_fp32": "webgpu",
+}

@@ -1,0 +1,49 @@
+"""What a command costs: wall time, time of the processor, and peak memory with all it starts."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from phibuild.process import run_logged
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Wall seconds, processor seconds, and bytes of the largest process."""
+
+    seconds: float
+    processor: float
+    peak_bytes: int
+
+
+def cost_of(
+    command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
+) -> Cost:
+    """Run a command that has to succeed, with its output beside the folder."""
+    log = folder.parent / f"{folder.name}.log"
+    log.unlink(missing_ok=True)
+    before = _processor()
+    ended = run_logged(
+        command, folder=folder, environment={**os.environ, **(environment or {})}, log=log
+    )
+    if ended.status != 0:
+        raise AssertionError(f"{command}\n{log.read_text('utf-8', errors='replace')[-4000:]}")
+    return Cost(ended.seconds, _processor() - before, ended.peak_bytes)
+
+
+def _processor() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def best(costs: Sequence[Cost]) -> Cost:
+    """The least of each: what is above it is the machine's other business."""
+    return Cost(
+        min(cost.seconds for cost in costs),
+        min(cost.processor for cost in costs),
+        min(cost.peak_bytes for cost in costs),
+    )

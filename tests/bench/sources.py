@@ -1,0 +1,46 @@
+"""Checkpoints of the size that matters, at the cost of none: true headers over holes in files."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+from phibuild.testing.checkpoints import FAMILIES, random_size, write_checkpoint
+from phibuild.testing.families import tensor_specs
+
+_BYTES = 2
+
+
+def hollow_checkpoint(folder: Path, billions: float, *, mark: int, shards: int = 3) -> Path:
+    """A checkpoint of Phi-3's shape with about that many F16 parameters, nearly all of them zero;
+    those with different marks differ. The files have their full length and take no room."""
+    size = random_size(billions)
+    write_checkpoint(folder, FAMILIES["phi-3"], layers=1)
+    for old in folder.glob("model*.safetensors*"):
+        old.unlink()
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"num_hidden_layers": size.layers}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    specs = tensor_specs(FAMILIES["phi-3"], size)
+    for number in range(1, shards + 1):
+        header, end = {}, 0
+        for spec in specs[number - 1 :: shards]:
+            begin, end = end, end + math.prod(spec.shape) * _BYTES
+            header[spec.name] = {
+                "dtype": "F16",
+                "shape": list(spec.shape),
+                "data_offsets": [begin, end],
+            }
+        text = json.dumps(header).encode()
+        with (folder / f"model-{number:05}-of-{shards:05}.safetensors").open("wb") as stream:
+            stream.write(len(text).to_bytes(8, "little") + text + bytes([mark]))
+            stream.truncate(8 + len(text) + end)
+    return folder
+
+
+def same_files(folder: Path, copy: Path) -> Path:
+    """The same checkpoint as a folder that was never seen: files are looked up by their path."""
+    shutil.copytree(folder, copy, copy_function=lambda old, new: Path(new).hardlink_to(old))
+    return copy

@@ -1,0 +1,404 @@
+"""Python toolchains: made on first use, shared, repaired and removed, with an identity in keys.
+
+A plugin of the tests' own locks one tiny package, whose wheels are written here and found through
+PIP_FIND_LINKS: the real uv installs them, and no network is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from phibuild.engine import Workshop
+from phibuild.engine.declaration import CURRENT
+from phibuild.model.errors import ToolchainError
+from phibuild.model.facts import Facts
+from phibuild.offers import PythonToolchain
+from phibuild.registry import load_registry, sort_offers
+from phibuild.store import Store
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
+from phibuild.toolchain.python import facts_of_current, facts_of_lock
+from tests.conftest import Project
+
+PLUGIN = """\
+from pathlib import Path
+
+from phibuild.api import Action, Backend, Description, PythonToolchain, hookimpl, recipe_field
+from dataclasses import dataclass
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class TinyRecipe:
+    comment: str = recipe_field("", "What to say.", kind="str")
+
+
+def plan(recipe, model, extras):
+    return Action(name="tiny.write", worker=HERE / "tiny_worker.py", toolchain="tiny", recipe=())
+
+
+@hookimpl
+def phibuild_toolchains():
+    return (PythonToolchain("tiny", HERE / "tiny.lock", roots=("phitiny",)),)
+
+
+@hookimpl
+def phibuild_backends():
+    return (
+        Backend(
+            name="tiny",
+            builder="Tiny",
+            format="tiny",
+            kind="file",
+            recipe=TinyRecipe,
+            check=lambda recipe, model, extras: None,
+            plan=plan,
+            label=lambda recipe: "tiny",
+            describe=lambda path: Description("tiny", (), ()),
+        ),
+    )
+"""
+WORKER = """\
+import sys
+import phitiny
+import phiworker
+
+
+def main(job):
+    job.output.write_text(f"{phitiny.VERSION} {sys.prefix}")
+
+
+if __name__ == "__main__":
+    phiworker.run(main)
+"""
+SCONSTRUCT = 'env.Tiny("out.txt", env.PhiModel("model"))\n'
+
+
+@dataclass(frozen=True)
+class TinyPlugin:
+    """The plugin's folder, on PYTHONPATH as an installed distribution, and a folder of wheels."""
+
+    folder: Path
+    wheels: Path
+
+    def write(self) -> None:
+        """Write the plugin, and what makes its entry point found."""
+        self.wheels.mkdir()
+        info = self.folder / "tiny_plugin-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-plugin\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[phibuild]\ntiny = tiny_plugin\n")
+        (self.folder / "tiny_plugin.py").write_text(PLUGIN)
+        (self.folder / "tiny_worker.py").write_text(WORKER)
+
+    def lock(self, version: str) -> None:
+        """Pin this version of the package; its wheel is there as well."""
+        digest = write_wheel(self.wheels, version)
+        (self.folder / "tiny.lock").write_text(f"phitiny=={version} --hash=sha256:{digest}\n")
+
+    @property
+    def toolchain(self) -> PythonToolchain:
+        """What the plugin offers."""
+        return PythonToolchain("tiny", self.folder / "tiny.lock", roots=("phitiny",))
+
+
+def write_wheel(folder: Path, version: str) -> str:
+    """Write the package's wheel; the sha256 of the file."""
+    info = f"phitiny-{version}.dist-info"
+    files = {
+        "phitiny.py": f'VERSION = "{version}"\n',
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: phitiny\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = f"{info}/RECORD,,\n" + "".join(
+        f"{name},sha256={record_digest(text)},{len(text)}\n" for name, text in files.items()
+    )
+    path = folder / f"phitiny-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(zipfile.ZipInfo(name), text)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def record_digest(text: str) -> str:
+    """The spelling of a sha256 in a wheel's RECORD."""
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyPlugin:
+    """The plugin with version 1.0 locked; every process started from here finds it."""
+    one = TinyPlugin(tmp_path / "plugin", tmp_path / "wheels")
+    one.write()
+    one.lock("1.0")
+    monkeypatch.setenv("PYTHONPATH", str(one.folder))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(one.wheels))
+    monkeypatch.delenv("UV_FIND_LINKS", raising=False)
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    return one
+
+
+@pytest.fixture
+def shop(project: Project, plugin: TinyPlugin, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """A workshop in this process, with the project's store."""
+    monkeypatch.syspath_prepend(str(plugin.folder))
+    monkeypatch.delitem(sys.modules, "tiny_plugin", raising=False)
+    import tiny_plugin  # type: ignore[import-not-found]
+
+    registry = sort_offers([("tiny", "tiny-plugin", "1.0", tiny_plugin)])
+    monkeypatch.delitem(sys.modules, "tiny_plugin")
+    return Workshop(Store(Path(project.environment["PHIBUILD_STORE"])), registry)
+
+
+def a_model(project: Project) -> None:
+    write_checkpoint(project.folder / "model", FAMILIES["phi-3"], layers=1)
+
+
+def making(text: str) -> int:
+    """How often the toolchain was made, as told."""
+    return text.count("toolchain tiny")
+
+
+def names(facts: Facts) -> dict[str, str]:
+    return {fact.name: fact.value for fact in facts}
+
+
+def test_a_build_makes_the_toolchain_that_it_needs(project: Project, plugin: TinyPlugin) -> None:
+    a_model(project)
+    project.sconstruct(SCONSTRUCT)
+    assert "tiny         python  -" in project.phibuild("toolchain", "list").text
+    ran = project.scons()
+    assert ran.status == 0, ran.text
+    assert "toolchain tiny" in ran.text
+    version, prefix = (project.folder / "out.txt").read_text().split()
+    assert version == "1.0"
+    assert Path(prefix).is_relative_to(project.environment["PHIBUILD_STORE"])
+    assert "tiny         python  installed" in project.phibuild("toolchain", "list").text
+
+
+def test_declaring_makes_no_toolchain(project: Project, plugin: TinyPlugin) -> None:
+    a_model(project)
+    project.sconstruct(SCONSTRUCT)
+    assert project.scons("-n").status == 0
+    assert project.phibuild("plan").status == 0
+    assert not (Path(project.environment["PHIBUILD_STORE"]) / "toolchains").exists()
+
+
+def test_projects_share_a_toolchain(project: Project, plugin: TinyPlugin, tmp_path: Path) -> None:
+    first = project.phibuild("toolchain", "install", "tiny")
+    second = project.phibuild("toolchain", "install", "tiny")
+    assert [making(first.text), making(second.text)] == [1, 0]
+    other = Project(tmp_path / "other", project.environment)
+    other.folder.mkdir()
+    a_model(other)
+    other.sconstruct(SCONSTRUCT)
+    ran = other.scons()
+    assert ran.status == 0, ran.text
+    assert making(ran.text) == 0
+
+
+def test_two_processes_at_once_make_it_once(project: Project, plugin: TinyPlugin) -> None:
+    with ThreadPoolExecutor() as pool:
+        runs = [
+            one.result()
+            for one in [
+                pool.submit(project.phibuild, "toolchain", "install", "tiny") for _ in range(2)
+            ]
+        ]
+    assert [one.status for one in runs] == [0, 0], runs
+    assert sum(making(one.text) for one in runs) == 1
+
+
+def test_a_half_made_one_is_thrown_away_and_made_again(shop: Workshop, plugin: TinyPlugin) -> None:
+    folder = shop.interpreters.path_of(plugin.toolchain)
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    (folder / "left-behind").touch()
+    assert not shop.interpreters.is_installed(plugin.toolchain)
+    python = shop.python_of("tiny")
+    assert not (folder / "left-behind").exists()
+    assert version_in(python) == "1.0"
+
+
+def test_one_whose_base_interpreter_is_gone_is_made_again(
+    shop: Workshop, plugin: TinyPlugin
+) -> None:
+    python = shop.python_of("tiny")
+    python.unlink()
+    python.symlink_to("/nowhere/python")
+    assert version_in(shop.python_of("tiny")) == "1.0"
+
+
+def test_one_that_cannot_be_installed_leaves_nothing_and_says_why(
+    project: Project, plugin: TinyPlugin
+) -> None:
+    (wheel,) = plugin.wheels.iterdir()
+    content = wheel.read_bytes()
+    wheel.unlink()
+    ran = project.phibuild("toolchain", "install", "tiny")
+    assert ran.status != 0
+    assert "[PHI604]" in ran.text
+    assert "phitiny" in ran.text
+    assert "Traceback" not in ran.text
+    toolchains = Path(project.environment["PHIBUILD_STORE"]) / "toolchains"
+    assert [path.suffix for path in toolchains.iterdir()] == [".log"]
+    wheel.write_bytes(content)
+    assert project.phibuild("toolchain", "install", "tiny").status == 0
+
+
+def test_a_wheel_that_is_not_the_pinned_one_is_refused(
+    project: Project, plugin: TinyPlugin
+) -> None:
+    (wheel,) = plugin.wheels.iterdir()
+    with zipfile.ZipFile(wheel, "a") as more:
+        more.writestr("smuggled.py", "")
+    ran = project.phibuild("toolchain", "install", "tiny")
+    assert ran.status != 0
+    assert "[PHI604]" in ran.text
+
+
+def test_a_removed_one_is_made_again_when_it_is_needed(
+    project: Project, plugin: TinyPlugin
+) -> None:
+    project.phibuild("toolchain", "install", "tiny")
+    assert "tiny is removed" in project.phibuild("toolchain", "remove", "tiny").text
+    assert "tiny         python  -" in project.phibuild("toolchain", "list").text
+    assert "tiny was not installed" in project.phibuild("toolchain", "remove", "tiny").text
+    assert making(project.phibuild("toolchain", "install", "tiny").text) == 1
+
+
+def test_removing_it_leaves_what_it_made(project: Project, plugin: TinyPlugin) -> None:
+    a_model(project)
+    project.sconstruct(SCONSTRUCT)
+    project.scons()
+    project.phibuild("toolchain", "remove", "tiny")
+    (project.folder / "out.txt").unlink()
+    ran = project.scons()
+    assert (ran.status, ran.actions, making(ran.text)) == (0, [], 0), ran.text
+    assert (project.folder / "out.txt").exists()
+
+
+def test_a_new_pin_rebuilds_and_is_named(project: Project, plugin: TinyPlugin) -> None:
+    a_model(project)
+    project.sconstruct(SCONSTRUCT)
+    project.scons()
+    plugin.lock("2.0")
+    assert "toolchain.tiny.phitiny" in project.phibuild("explain", "out.txt").text
+    ran = project.scons()
+    assert ran.actions == ["tiny", "tiny.write"], ran.text  # the toolchain, then the action
+    assert (project.folder / "out.txt").read_text().startswith("2.0 ")
+    plugin.lock("1.0")
+    assert project.scons().actions == []
+
+
+def test_a_pin_moves_the_facts_of_its_own_toolchain_only(plugin: TinyPlugin) -> None:
+    before = names(facts_of_lock(plugin.toolchain))
+    moved = plugin.folder / "moved.lock"
+    moved.write_text((plugin.folder / "tiny.lock").read_text().replace("1.0", "2.0"))
+    after = names(facts_of_lock(PythonToolchain("tiny", moved)))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"toolchain.tiny", "toolchain.tiny.phitiny"}
+    assert (before["toolchain.tiny.phitiny"], after["toolchain.tiny.phitiny"]) == ("1.0", "2.0")
+
+
+def test_comments_and_order_in_a_lock_move_nothing(tmp_path: Path) -> None:
+    lines = ["alpha==1 --hash=sha256:00", "beta==2 --hash=sha256:11"]
+    one, other = tmp_path / "one.lock", tmp_path / "other.lock"
+    one.write_text("\n".join(lines))
+    other.write_text("# made by hand\n" + "\n\n".join(reversed(lines)) + "\n")
+    assert facts_of_lock(PythonToolchain("tiny", one)) == facts_of_lock(
+        PythonToolchain("tiny", other)
+    )
+
+
+@pytest.mark.parametrize("line", ["phitiny", "phitiny>=1.0", "phitiny @ file:///tmp/phitiny.whl"])
+def test_a_lock_that_does_not_pin_is_refused(tmp_path: Path, line: str) -> None:
+    lock = tmp_path / "tiny.lock"
+    lock.write_text(line)
+    with pytest.raises(ToolchainError, match="does not pin a package") as refusal:
+        facts_of_lock(PythonToolchain("tiny", lock))
+    assert refusal.value.code == "PHI604"
+
+
+def test_current_is_the_running_interpreter_with_facts_of_its_own(
+    shop: Workshop, plugin: TinyPlugin
+) -> None:
+    have_phitiny(plugin.folder, "1.0")
+    assert shop.python_of(f"{CURRENT}tiny") == Path(sys.executable)
+    locked = shop.interpreter_facts("tiny")
+    current = names(shop.interpreter_facts(f"{CURRENT}tiny"))
+    assert current != names(locked)
+    assert current["toolchain.tiny"] == "current"
+    assert current["toolchain.tiny.phitiny"] == "1.0"
+    assert not shop.interpreters.root.exists()
+
+
+def test_another_version_in_the_current_interpreter_moves_its_facts(
+    plugin: TinyPlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(plugin.folder))
+    have_phitiny(plugin.folder, "1.5")
+    assert names(facts_of_current(plugin.toolchain))["toolchain.tiny.phitiny"] == "1.5"
+
+
+def test_a_build_in_the_current_interpreter(project: Project, plugin: TinyPlugin) -> None:
+    """Its packages have to be installed there for good: a worker does not see PYTHONPATH."""
+    a_model(project)
+    project.sconstruct('env.Tiny("out.txt", env.PhiModel("model"), toolchain="current")\n')
+    ran = project.scons()
+    assert ran.status == 2
+    assert '[PHI605] toolchain="current" lacks phitiny' in ran.text
+    assert "pip install 'phibuild[tiny]'" in ran.text
+    assert f"{project.folder / 'SConstruct'}, line 4" in ran.text
+    assert ran.actions == []
+
+
+def test_another_word_than_current_is_refused(project: Project, plugin: TinyPlugin) -> None:
+    a_model(project)
+    project.sconstruct('env.Tiny("out.txt", env.PhiModel("model"), toolchain="system")\n')
+    ran = project.scons()
+    assert ran.status == 2
+    assert "[PHI202] toolchain='system' is not possible" in ran.text
+
+
+def test_identity_is_known_without_importing_what_is_locked(
+    plugin: TinyPlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(plugin.folder))
+    have_phitiny(plugin.folder, "1.0", module='raise RuntimeError("imported")\n')
+    assert facts_of_lock(plugin.toolchain)
+    assert facts_of_current(plugin.toolchain)
+
+
+def test_the_identity_of_every_installed_toolchain_costs_no_framework() -> None:
+    program = (
+        "import sys; from phibuild.registry import load_registry;"
+        "from phibuild.toolchain.python import facts_of_lock;"
+        "print(sum(len(facts_of_lock(one)) > 2 for one in load_registry().pythons.values()));"
+        "print([n for n in ('numpy', 'torch', 'transformers', 'onnx') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split("\n")[:2] == [str(len(load_registry().pythons)), "[]"], done.stderr
+
+
+def have_phitiny(folder: Path, version: str, *, module: str = "") -> None:
+    """Make the package look installed in an interpreter that has this folder on its path."""
+    info = folder / f"phitiny-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: phitiny\nVersion: {version}\n")
+    (folder / "phitiny.py").write_text(module or f'VERSION = "{version}"\n')
+
+
+def version_in(python: Path) -> str:
+    """The version that an interpreter finds, without our path."""
+    command = [python, "-I", "-c", "import phitiny; print(phitiny.VERSION)"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
