@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+from importlib import import_module
 from typing import Any
 
 import phiworker
@@ -16,9 +17,8 @@ _LAYER = re.compile(r"layer (\d+)")
 def main(job: phiworker.Job) -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     job.progress(None, "import torch and the builder")
-    import onnxruntime_genai.models  # puts the builder's own modules on the path  # noqa: F401
-    from builder import create_model, parse_extra_options
-
+    import_module("onnxruntime_genai.models")  # puts the builder's own modules on the path
+    builder = import_module("builder")
     recipe = dict(job.recipe)
     place: tuple[Any, ...] = (
         "",
@@ -29,9 +29,11 @@ def main(job: phiworker.Job) -> None:
         str(job.scratch / "cache"),
     )
     sys.stdout = Watched(sys.stdout, job)
-    options = parse_extra_options(*place, [f"{name}={spelt(recipe[name])}" for name in recipe])
+    options = builder.parse_extra_options(
+        *place, [f"{name}={spelt(recipe[name])}" for name in recipe]
+    )
     job.progress(None, "build the graph")
-    create_model(*place, **options)
+    builder.create_model(*place, **options)
 
 
 def spelt(value: Any) -> str:

@@ -7,7 +7,7 @@ import math
 import shutil
 from pathlib import Path
 
-from phibuild.testing.checkpoints import FAMILIES, random_size, write_checkpoint
+from phibuild.testing.checkpoints import FAMILIES, random_size, spelt_files, write_checkpoint
 from phibuild.testing.families import tensor_specs
 
 _BYTES = 2
@@ -16,16 +16,16 @@ _BYTES = 2
 def hollow_checkpoint(folder: Path, billions: float, *, mark: int, shards: int = 3) -> Path:
     """A checkpoint of Phi-3's shape with about that many F16 parameters, nearly all of them zero;
     those with different marks differ. The files have their full length and take no room."""
-    size = random_size(billions)
-    write_checkpoint(folder, FAMILIES["phi-3"], layers=1)
+    family, size = FAMILIES["phi-3"], random_size(billions)
+    write_checkpoint(folder, family, layers=1)
     for old in folder.glob("model*.safetensors*"):
         old.unlink()
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    config |= {"num_hidden_layers": size.layers}
-    (folder / "config.json").write_text(json.dumps(config), "utf-8")
-    specs = tensor_specs(FAMILIES["phi-3"], size)
+    spelt = spelt_files(family, size, family.dtype, chat_template="", spelling="published")
+    (folder / "config.json").write_bytes(spelt["config.json"])
+    specs = tuple(tensor_specs(family, size))
     for number in range(1, shards + 1):
-        header, end = {}, 0
+        header: dict[str, dict[str, object]] = {}
+        end = 0
         for spec in specs[number - 1 :: shards]:
             begin, end = end, end + math.prod(spec.shape) * _BYTES
             header[spec.name] = {
