@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from phibuild.engine import Workshop
+from phibuild.engine.workshop import Workshop
 from phibuild.model.sizes import show_seconds
 
 

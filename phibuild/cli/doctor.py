@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import click
 
-from phibuild.engine import Workshop
+from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PhiError
 from phibuild.model.sizes import show_size
 from phibuild.store import store_root

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from phibuild.engine import Workshop
 from phibuild.engine.declaration import model_facts
+from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PhiError
 from phibuild.model.recipe import parse_recipe
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from phibuild.engine import Workshop
+from phibuild.engine.workshop import Workshop
 from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.model.sizes import show_size
 from phibuild.offers import Description

@@ -7,8 +7,8 @@ import shutil
 import click
 
 from phibuild.cli.console import told
-from phibuild.engine import Workshop
 from phibuild.engine.realize import installed_tool, realize_tool
+from phibuild.engine.workshop import Workshop
 
 
 @click.group("toolchain")

@@ -29,14 +29,20 @@ def facts(
 def toolchain_facts(shop: Workshop, action: Action) -> Facts:
     """The identity of all that does the work: the interpreter, and the facts of the actions that
     build its native tools, so that an explanation can name the flag that changed."""
-    identity = list(shop.interpreter_facts(action.toolchain))
-    for tool in action.tools:
+    return shop.interpreter_facts(action.toolchain) + tuple(
+        fact for tool in action.tools for fact in _tool_facts(shop, tool)
+    )
+
+
+def _tool_facts(shop: Workshop, tool: str) -> Facts:
+    def found() -> Facts:
         build = shop.native_build(tool)
-        identity += [
+        return tuple(
             Fact(f"toolchain.{tool}.{fact.name}", fact.value)
             for fact in facts(shop, build, None, file_digests(shop, build))
-        ]
-    return tuple(identity)
+        )
+
+    return shop.once(f"tool {tool}", found)
 
 
 def file_digests(shop: Workshop, action: Action) -> dict[str, Digest]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +43,9 @@ class Workshop:
     @classmethod
     def open(cls, reporter: Reporter | None = None) -> Workshop:
         """The workshop of this user, with the installed plugins."""
-        return cls(Store(store_root()), load_registry(), reporter or Silent())
+        store = Store(store_root())
+        registry = load_registry(store.root / "plugins.json")
+        return cls(store, registry, reporter or Silent())
 
     @property
     def interpreters(self) -> Interpreters:
@@ -100,18 +103,22 @@ class Workshop:
             )
         return found
 
+    def once(self, name: str, find: Callable[[], Facts]) -> Facts:
+        """Facts that cannot change while this process runs, found when they are first needed."""
+        if name not in self._facts:
+            self._facts[name] = find()
+        return self._facts[name]
+
     def interpreter_facts(self, name: str) -> Facts:
         """The identity facts of an action's interpreter. `host`, phibuild's own, runs workers that
         need the standard library only and so has none."""
-        if name not in self._facts:
-            if name == "host":
-                self._facts[name] = ()
-            elif name.startswith(CURRENT):
-                toolchain = self.python_toolchain(name.removeprefix(CURRENT))
-                self._facts[name] = facts_of_current(toolchain)
-            else:
-                self._facts[name] = facts_of_lock(self.python_toolchain(name))
-        return self._facts[name]
+        if name == "host":
+            return ()
+        if name.startswith(CURRENT):
+            current = self.python_toolchain(name.removeprefix(CURRENT))
+            return self.once(name, lambda: facts_of_current(current))
+        toolchain = self.python_toolchain(name)
+        return self.once(name, lambda: facts_of_lock(toolchain))
 
     def native_build(self, name: str) -> Action:
         """The action that builds a native toolchain, planned once in this process."""

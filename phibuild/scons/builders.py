@@ -15,8 +15,14 @@ import SCons.Errors
 import SCons.Node
 from SCons.Script import BUILD_TARGETS, Action, GetOption
 
-from phibuild.engine import Declaration, Made, realize_target
-from phibuild.engine.declaration import NO_MODEL, Conversion, Custom, Generation, model_facts
+from phibuild.engine.declaration import (
+    NO_MODEL,
+    Conversion,
+    Custom,
+    Declaration,
+    Generation,
+    model_facts,
+)
 from phibuild.engine.keys import signature
 from phibuild.model.action import Action as PhiAction
 from phibuild.model.action import FileInput, frozen_recipe
@@ -188,11 +194,15 @@ def _declare(
 
 def make_target(target: Any, source: Any, env: Any) -> None:
     """The one action function: recall or work, then tell what was made."""
+    from phibuild.engine.realize import (
+        realize_target,  # a build with nothing to do needs none of it
+    )
+
     one = session()
     declaration: Declaration = env["PHIBUILD_DECLARATION"]
     try:
         one.begin()
-        made: Made = realize_target(one.shop, declaration)
+        made = realize_target(one.shop, declaration)
     except PhiError as error:
         if error.code == "PHI406":  # SCons replaces what we raise by "Build interrupted."
             print(error, file=sys.stderr)

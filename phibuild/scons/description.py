@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from phibuild.engine import Declaration, describe
-from phibuild.engine.declaration import Custom, Generation
+from phibuild.engine.declaration import Custom, Declaration, Generation
+from phibuild.engine.describe import describe
 from phibuild.model.action import FileInput
 from phibuild.model.errors import PhiError
 from phibuild.scons.session import Session

@@ -10,10 +10,12 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from phibuild.engine import Made
 from phibuild.model.sizes import show_seconds, show_size
+
+if TYPE_CHECKING:
+    from phibuild.engine.realize import Made
 
 _QUIET_SECONDS = 10.0
 """Without a terminal, at most one line an action in this time."""

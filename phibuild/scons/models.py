@@ -9,7 +9,7 @@ from typing import Any
 import SCons.Node
 import SCons.Node.FS
 
-from phibuild.engine import ModelRef
+from phibuild.engine.declaration import ModelRef
 from phibuild.model.errors import RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.session import session

@@ -8,15 +8,20 @@ import threading
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from SCons.Node.FS import get_default_fs
 from SCons.Script import GetOption
 
-from phibuild.engine import Declaration, Made, Workshop
+from phibuild.engine.declaration import Declaration
+from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.errors import RecipeError
 from phibuild.scons.display import Display
 from phibuild.store import FolderLock
+
+if TYPE_CHECKING:
+    from phibuild.engine.realize import Made
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
 """Names the file that a run of SCons which builds nothing writes its description to."""

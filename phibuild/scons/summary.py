@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from phibuild.engine import Made
 from phibuild.engine.declaration import Generation
+from phibuild.engine.realize import Made
 from phibuild.model.sizes import show_seconds, show_size
 from phibuild.scons.session import Session
 
@@ -32,7 +32,7 @@ def print_summary(session: Session) -> None:
             )
     untouched = len(session.declarations) - len(session.made)
     if untouched:
-        console.print(f"{untouched} more of {len(session.declarations)} targets needed nothing.")
+        console.print(f"{untouched} other targets were up to date or not asked for.")
 
 
 def _table(artifacts: list[Made]) -> Table:

@@ -7,16 +7,16 @@ from typing import Any
 
 from SCons.Environment import Base as Environment
 
-from phibuild.registry import load_registry
 from phibuild.scons.builders import declare_artifact, declare_conversion, declare_generation
 from phibuild.scons.models import declare_model
+from phibuild.scons.session import session
 from phibuild.scons.translate import read_phase
 
 
 def phibuild(env: Environment, **_: Any) -> None:
     """Add `PhiModel`, `Generate`, `Artifact`, and one builder for each backend."""
     with read_phase():
-        registry = load_registry()
+        registry = session().shop.registry
         env.AddMethod(declare_model, "PhiModel")
         env.AddMethod(declare_generation, "Generate")
         env.AddMethod(declare_artifact, "Artifact")

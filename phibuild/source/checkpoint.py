@@ -7,8 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -211,28 +210,34 @@ def _tensors(
     total = sum(span.size for spans in unread.values() for span in spans)
     done = 0
     found: dict[str, SourceTensor] = {}
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for shard, text in known.items():
-            if text is None:
-                seen = memory.signature(shard)
-                tensors = []
-                for tensor in pool.map(_Reader(shard), unread[shard]):
-                    tensors.append(tensor)
-                    done += tensor.size
-                    if on_progress is not None:
-                        on_progress(done, total)
-                memory.record(shard, "tensors", _to_text(tensors), seen=seen)
-            else:
-                tensors = _from_text(text)
-            for tensor in tensors:
-                if tensor.name in found:
-                    raise SourceError(
-                        f"{shard} repeats tensor {tensor.name!r} of another shard",
-                        hint="remove the shards that do not belong to the checkpoint",
-                        code="PHI102",
-                    )
-                found[tensor.name] = tensor
+    for shard, text in known.items():
+        if text is None:
+            seen = memory.signature(shard)
+            tensors = []
+            for tensor in _read(shard, unread[shard]):
+                tensors.append(tensor)
+                done += tensor.size
+                if on_progress is not None:
+                    on_progress(done, total)
+            memory.record(shard, "tensors", _to_text(tensors), seen=seen)
+        else:
+            tensors = _from_text(text)
+        for tensor in tensors:
+            if tensor.name in found:
+                raise SourceError(
+                    f"{shard} repeats tensor {tensor.name!r} of another shard",
+                    hint="remove the shards that do not belong to the checkpoint",
+                    code="PHI102",
+                )
+            found[tensor.name] = tensor
     return tuple(found[name] for name in sorted(found))
+
+
+def _read(shard: Path, spans: tuple[Span, ...]) -> Iterator[SourceTensor]:
+    from concurrent.futures import ThreadPoolExecutor  # logging and more: not for a null build
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        yield from pool.map(_Reader(shard), spans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import shutil
@@ -47,6 +46,8 @@ def _exchange(one: Path, other: Path) -> bool:
     """Swap two names in one step where the kernel can (Linux 3.15, renameat2)."""
     if sys.platform != "linux":
         return False
+    import ctypes  # slow to import, and rarely needed
+
     at_cwd, rename_exchange = -100, 2
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):

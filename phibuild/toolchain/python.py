@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from phibuild.model.digest import digest_of_value
@@ -132,6 +131,8 @@ def _python() -> str:
 
 
 def _installed(name: str) -> str | None:
+    from importlib import metadata  # slow to import; only `toolchain="current"` asks
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

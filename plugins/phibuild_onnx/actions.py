@@ -21,7 +21,7 @@ def plan(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput])
     if recipe.precision in ("int4", "int8"):
         defaults = {
             "block_size": 32,
-            "accuracy_level": 4 if recipe.execution_provider == "cpu" else 0,
+            "accuracy_level": 4 if recipe.execution_provider in ("cpu", "webgpu") else 0,
             "is_symmetric": True,
             "algo_config": "default",
         }

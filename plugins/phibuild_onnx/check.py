@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from phibuild.api import FileInput, ModelFacts, RecipeError
+from phibuild_onnx.architectures import check_architecture
 from phibuild_onnx.recipe import PROVIDER_ONLY, QUANTIZATION, OnnxRecipe
 
-_SUPPORTED = {"phi": "PhiForCausalLM", "phi3": "Phi3ForCausalLM"}
 _SELECTORS = ("last_matmul", "mixed_layers")
 _WIDTHS = ("int4", "int8")
+
+_FAILING = {
+    ("fp16", "cpu"): "builds, and fails at the second token",
+    ("fp32", "cuda"): "builds a graph without its key and value outputs, which nothing loads",
+    ("fp32", "dml"): "builds a graph without its key and value outputs, which nothing loads",
+    ("fp32", "NvTensorRtRtx"): "builds a graph without its key and value outputs, which nothing"
+    " loads",
+    ("int8", "dml"): "builds, and is not among the combinations that the builder calls valid",
+    ("int8", "NvTensorRtRtx"): "is not implemented",
+}
+"""Pairs of precision and provider that the builder takes in vain; each was tried."""
+
+_WAYS_OUT = {
+    "fp16": "take precision='fp32' or 'int8' for cpu, or execution_provider='cuda' or 'webgpu'",
+    "fp32": "take precision='fp16', or execution_provider='cpu' or 'webgpu'",
+    "int8": "take precision='int4' or 'fp16', or execution_provider='cpu', 'cuda' or 'webgpu'",
+}
 
 
 def check(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> None:
@@ -17,22 +34,23 @@ def check(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
     _check_precision(recipe)
     _check_fields(recipe)
     _check_mixed(recipe)
+    for problem, way_out in _contradictions(recipe):
+        raise _refused(problem, way_out)
     if model.model_type:
-        _check_model(model)
+        check_architecture(model)
+        for problem, way_out in _misfits(recipe, model):
+            raise _refused(problem, way_out)
 
 
 def _check_precision(recipe: OnnxRecipe) -> None:
-    if recipe.precision == "fp16" and recipe.execution_provider == "cpu":
+    precision, provider = recipe.precision, recipe.execution_provider
+    failing = _FAILING.get((precision, provider))
+    if failing is not None:
         raise _refused(
-            "precision='fp16' with execution_provider='cpu' builds, and fails at the second token",
-            "take precision='fp32' or 'int8' for cpu, or execution_provider='cuda' or 'webgpu'",
+            f"precision={precision!r} with execution_provider={provider!r} {failing}",
+            _WAYS_OUT[precision],
         )
-    if recipe.precision == "int8" and recipe.execution_provider == "NvTensorRtRtx":
-        raise _refused(
-            "precision='int8' is not implemented for execution_provider='NvTensorRtRtx'",
-            "take precision='int4' or 'fp16'",
-        )
-    if recipe.precision == "int8" and recipe.use_qdq:
+    if precision == "int8" and recipe.use_qdq:
         raise _refused("use_qdq=True is not implemented for precision='int8'", "leave use_qdq out")
 
 
@@ -73,21 +91,74 @@ def _check_mixed(recipe: OnnxRecipe) -> None:
             )
 
 
-def _check_model(model: ModelFacts) -> None:
-    if model.model_type not in _SUPPORTED:
-        raise RecipeError(
-            f"OnnxGenAI: the pinned builder cannot make an artifact of model_type"
-            f" {model.model_type!r}",
-            hint=f"it makes {', '.join(sorted(_SUPPORTED))}; GGUF, OpenVINO and MLX make phimoe",
-            code="PHI204",
+def _contradictions(recipe: OnnxRecipe) -> Iterator[tuple[str, str]]:
+    """Fields that cancel each other, whatever the model: a problem and the way out of it."""
+    provider = recipe.execution_provider
+    plain = recipe.algo_config in (None, "default")
+    if recipe.algo_config == "k_quant" and recipe.is_symmetric is not None:
+        yield "is_symmetric is ignored with algo_config='k_quant'", "leave is_symmetric out"
+    if recipe.use_qdq and not plain:
+        yield f"use_qdq is ignored with algo_config={recipe.algo_config!r}", "leave one of them out"
+    if _writes_qdq(recipe) and recipe.accuracy_level is not None:
+        yield "accuracy_level is ignored where MatMulNBits is not written", "leave it out"
+    if _writes_qdq(recipe) and recipe.matmul_mixed_precision:
+        yield "matmul_mixed_precision is not implemented with use_qdq", "leave one of them out"
+    if _writes_qdq(recipe) and "Gather" in (recipe.op_types_to_quantize or ()):
+        yield "Gather is not implemented with use_qdq", "take op_types_to_quantize=['MatMul']"
+    if provider == "NvTensorRtRtx" and recipe.use_qdq is False:
+        yield "use_qdq=False is overridden for NvTensorRtRtx", "leave use_qdq out"
+    if provider == "NvTensorRtRtx" and not plain:
+        yield "NvTensorRtRtx needs use_qdq, which algo_config ignores", "leave algo_config out"
+    if provider == "dml" and recipe.fuse_qkv is not None:
+        yield "fuse_qkv is ignored with execution_provider='dml'", "leave fuse_qkv out"
+    if recipe.op_types_to_quantize == ():
+        yield "op_types_to_quantize is empty: nothing is quantized", "name MatMul, or leave it out"
+    if recipe.precision == "int8" and "Gather" in (recipe.op_types_to_quantize or ()):
+        yield "Gather stays as it is with precision='int8'", "take op_types_to_quantize=['MatMul']"
+    if recipe.precision == "fp16" and recipe.use_webgpu_fp32:
+        yield "use_webgpu_fp32 makes precision='fp16' fp32", "take precision='fp32'"
+    if recipe.precision == "fp32" and recipe.use_webgpu_fp32 is not None:
+        yield "use_webgpu_fp32 is ignored with precision='fp32'", "leave it out"
+    head_excluded = "/lm_head/MatMul" in (recipe.nodes_to_exclude or ())
+    if head_excluded and "last_matmul" in dict(recipe.matmul_mixed_precision or ()):
+        yield "last_matmul is ignored where /lm_head/MatMul is excluded", "leave one of them out"
+
+
+def _misfits(recipe: OnnxRecipe, model: ModelFacts) -> Iterator[tuple[str, str]]:
+    """Fields that this model's graph has no place for: a problem and the way out of it."""
+    if model.model_type == "phi" and recipe.fuse_mlp_gate_up is not None:
+        yield "fuse_mlp_gate_up is ignored for phi, which has no gate", "leave it out"
+    if not model.architecture.get("tie_word_embeddings") or recipe.precision != "int4":
+        return
+    # The builder then shares one quantized matrix between the embedding and the head, which only
+    # some of its methods write in the form that the embedding reads.
+    op_types = recipe.op_types_to_quantize
+    if op_types is not None and set(op_types) != {"MatMul", "Gather"}:
+        yield (
+            "op_types_to_quantize is overridden for a model with tied embeddings",
+            "leave it out: both MatMul and Gather are quantized",
         )
-    architectures = model.architecture.get("architectures", [])
-    if architectures and architectures[0] != _SUPPORTED[model.model_type]:
-        raise RecipeError(
-            f"OnnxGenAI: the pinned builder does not know the architecture {architectures[0]!r}",
-            hint=f"for {model.model_type} it makes {_SUPPORTED[model.model_type]}",
-            code="PHI204",
-        )
+    if _writes_qdq(recipe):
+        yield "use_qdq cannot be had with tied embeddings", "leave it out, or take precision='fp16'"
+    if recipe.algo_config in (None, "default"):
+        for given, field in (
+            (recipe.is_symmetric is False, "is_symmetric=False"),
+            ("last_matmul" in dict(recipe.matmul_mixed_precision or ()), "last_matmul"),
+        ):
+            if given:
+                yield (
+                    f"{field} with tied embeddings builds, and does not load",
+                    "take algo_config='rtn' or 'k_quant' with it"
+                    if field == "last_matmul"
+                    else "take algo_config='rtn' with it, or 'k_quant' in its place",
+                )
+
+
+def _writes_qdq(recipe: OnnxRecipe) -> bool:
+    """Whether QuantizeLinear and DequantizeLinear take the place of MatMulNBits."""
+    return recipe.precision == "int4" and (
+        bool(recipe.use_qdq) or recipe.execution_provider == "NvTensorRtRtx"
+    )
 
 
 def _refused(problem: str, way_out: str) -> RecipeError:

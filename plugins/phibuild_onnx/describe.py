@@ -30,12 +30,11 @@ def describe(path: Path) -> Description:
     or whose external data leads out of it."""
     try:
         config = json.loads((path / "genai_config.json").read_text("utf-8"))
-        with (
-            (path / "model.onnx").open("rb") as stream,
-            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-            memoryview(mapped) as model,
-        ):
-            return _description(model, path, config)
+        with (path / "model.onnx").open("rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        # Closed by its last reader: a failure's traceback holds slices of it, and closing it under
+        # them would raise BufferError in place of what is wrong.
+        return _description(memoryview(mapped), path, config)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PhiError(
             f"{path} is not an ONNX Runtime GenAI model: {error}",
@@ -57,10 +56,6 @@ def _description(model: memoryview, folder: Path, config: dict[str, Any]) -> Des
             for inner, tensor in fields(value):
                 if inner == _INITIALIZER and isinstance(tensor, memoryview):
                     tensors.append(_tensor(tensor, folder))
-                if isinstance(tensor, memoryview):
-                    tensor.release()
-        if isinstance(value, memoryview):
-            value.release()
     return Description("ONNX", tuple(tensors), tuple(metadata))
 
 

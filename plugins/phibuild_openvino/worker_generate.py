@@ -18,7 +18,10 @@ def main(job: phiworker.Job) -> None:
 
     job.progress(None, "load")
     try:
-        pipeline = openvino_genai.LLMPipeline(str(job.inputs["artifact"]), "CPU")
+        # The plugin would compute in bf16 where the CPU can, and answers would differ by machine.
+        pipeline = openvino_genai.LLMPipeline(
+            str(job.inputs["artifact"]), "CPU", INFERENCE_PRECISION_HINT="f32"
+        )
         config = pipeline.get_generation_config()
         config.max_new_tokens = job.recipe["max_tokens"]
         config.do_sample = False

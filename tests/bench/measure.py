@@ -23,12 +23,15 @@ class Cost:
 def cost_of(
     command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
 ) -> Cost:
-    """Run a command that has to succeed, with its output beside the folder."""
+    """Run a command that has to succeed, with its output beside the folder. Python may keep what it
+    compiles, as it does for users: else each run would compile phibuild, and not what pip compiled.
+    """
     log = folder.parent / f"{folder.name}.log"
     log.unlink(missing_ok=True)
     before = _processor()
+    around = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     ended = run_logged(
-        command, folder=folder, environment={**os.environ, **(environment or {})}, log=log
+        command, folder=folder, environment=around | dict(environment or {}), log=log
     )
     if ended.status != 0:
         raise AssertionError(f"{command}\n{log.read_text('utf-8', errors='replace')[-4000:]}")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from phibuild.engine import Workshop
 from phibuild.engine.declaration import NO_MODEL, Conversion, model_facts
 from phibuild.engine.keys import facts, file_digests
+from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action
 from phibuild.model.facts import action_key
 from phibuild.model.recipe import parse_recipe

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine import Workshop
+from phibuild.engine.workshop import Workshop
 from phibuild.registry import load_registry
 from phibuild.store import Store
 from tests.bench.measure import Cost, best, cost_of

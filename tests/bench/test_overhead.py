@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine import Workshop
 from phibuild.engine.realize import realize_tool
+from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.registry import load_registry
 from phibuild.store import Store, store_root
-from phibuild.testing.checkpoints import random_checkpoint, write_checkpoint, FAMILIES
+from phibuild.testing.checkpoints import FAMILIES, random_checkpoint, write_checkpoint
 from tests.backends.cases import artifact, path
 from tests.bench.measure import Cost, best, cost_of
 from tests.bench.sources import same_files

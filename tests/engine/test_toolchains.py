@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine import Workshop
 from phibuild.engine.declaration import CURRENT
+from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import ToolchainError
 from phibuild.model.facts import Facts
 from phibuild.offers import PythonToolchain

@@ -1,0 +1,169 @@
+"""What a build leaves alone: the network, the source, the code and the pickles in it, and work
+that another build is doing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from phibuild.registry import load_registry
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
+from tests.backends.cases import CALLS, CONVERTING, INT4, artifact, path
+from tests.backends.conftest import Tiny
+from tests.conftest import Project, Ran
+
+ALL = "".join(
+    f"{CALLS[backend].format(name='m', precision='int4', more=INT4[backend])}\n"
+    for backend in CALLS
+)
+PICKLE_THAT_WRITES = b"cposix\nsystem\n(S'touch %s'\ntR."
+"""Python's pickle format, version 0: whoever loads it runs the command."""
+
+
+def sealed(project: Project, source: Path, *command: str) -> Ran:
+    """Run a command in namespaces of its own: no network at all, and the source mounted read-only,
+    so that not even root can write to it."""
+    script = (
+        'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && cd "$1" && shift && exec "$@"'
+    )
+    unshare = ("unshare", "--user", "--map-root-user", "--net", "--mount")
+    return project.run(*unshare, "sh", "-c", script, str(source), str(project.folder), *command)
+
+
+def listing(folder: Path) -> dict[str, tuple[str, int, int]]:
+    """Digest, time and mode of every file of a folder, and of the folder itself."""
+    return {
+        one.relative_to(folder).as_posix(): (
+            hashlib.sha256(one.read_bytes()).hexdigest() if one.is_file() else "",
+            one.stat().st_mtime_ns,
+            one.stat().st_mode,
+        )
+        for one in (folder, *sorted(folder.rglob("*")))
+    }
+
+
+def make_toolchains(project: Project) -> None:
+    """What an installation does once, with the network."""
+    pythons = load_registry().pythons
+    names = [name for name in (*pythons, "llama.cpp") if name in (*CALLS, "llama.cpp")]
+    ran = project.phibuild("toolchain", "install", *names)
+    assert ran.status == 0, ran.text
+
+
+@pytest.mark.toolchain
+def test_all_backends_build_without_network_from_a_source_that_cannot_be_written(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    source = tiny("phi-3")
+    if shutil.which("unshare") is None or sealed(project_of_tiny, source, "true").status != 0:
+        pytest.skip("this kernel or user may not make namespaces")
+    make_toolchains(project_of_tiny)
+    interfaces = sealed(project_of_tiny, source, "cat", "/proc/net/dev").text.splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+    assert sealed(project_of_tiny, source, "touch", str(source / "config.json")).status != 0
+    project_of_tiny.sconstruct('phi = env.PhiModel("tiny")\n' + ALL)
+    before = listing(source)
+    ran = sealed(project_of_tiny, source, "scons", "-Q")
+    assert ran.status == 0, ran.text
+    assert sorted(ran.actions) == sorted(chain(*CONVERTING.values()))
+    assert set(ran.names("built")) == {path(backend) for backend in CALLS}
+    assert listing(source) == before
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("backend", CALLS)
+def test_a_build_does_not_write_to_the_source(
+    project_of_tiny: Project, tiny: Tiny, backend: str
+) -> None:
+    """Not that it cannot, as above: it does not try what it could do."""
+    source = tiny("phi-3.5", shards=2)
+    before = listing(source)
+    project_of_tiny.sconstruct(artifact(backend))
+    ran = project_of_tiny.scons()
+    assert ran.status == 0, ran.text
+    assert listing(source) == before
+
+
+@pytest.mark.toolchain
+def test_two_builds_of_one_artifact_at_once_do_the_work_once(
+    make_project: Callable[[str], Project], seed: int
+) -> None:
+    projects = [make_project("one"), make_project("other")]
+    make_toolchains(projects[0])
+    for project in projects:
+        write_checkpoint(project.folder / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
+        project.sconstruct(artifact("mlx"))
+    with ThreadPoolExecutor() as pool:
+        runs = list(pool.map(Project.scons, projects))
+    assert [one.status for one in runs] == [0, 0], runs
+    assert sorted(one.actions for one in runs) == [[], CONVERTING["mlx"]]
+    assert sorted(bool(one.names("recalled")) for one in runs) == [False, True]
+    one, other = (Path(f"{p.folder / path('mlx')}.phi.json").read_text() for p in projects)
+    assert one == other
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("backend", CALLS)
+def test_code_that_a_checkpoint_brings_along_is_not_run(
+    project_of_tiny: Project, tiny: Tiny, backend: str, tmp_path: Path
+) -> None:
+    source = tiny("phi-3")
+    trace = tmp_path / "was-run"
+    module = f"import pathlib\npathlib.Path({str(trace)!r}).touch()\n"
+    for name in ("configuration_phi3", "modeling_phi3", "tokenization_phi3"):
+        (source / f"{name}.py").write_text(module)
+    change_json(
+        source / "config.json",
+        auto_map={
+            "AutoConfig": "configuration_phi3.Phi3Config",
+            "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM",
+        },
+    )
+    change_json(
+        source / "tokenizer_config.json",
+        auto_map={"AutoTokenizer": ["tokenization_phi3.Phi3Tokenizer", None]},
+    )
+    project_of_tiny.sconstruct(artifact(backend))
+    ran = project_of_tiny.scons()
+    assert ran.status == 0, ran.text
+    assert ran.actions == CONVERTING[backend]
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "m.pt"])
+def test_pickled_weights_are_refused_and_not_loaded(
+    project_of_tiny: Project, tiny: Tiny, tmp_path: Path, name: str
+) -> None:
+    source = tiny("phi-3")
+    for one in source.glob("*.safetensors*"):
+        one.unlink()
+    trace = tmp_path / "was-run"
+    (source / name).write_bytes(PICKLE_THAT_WRITES % str(trace).encode())
+    project_of_tiny.sconstruct(artifact("gguf"))
+    ran = project_of_tiny.scons()
+    assert (ran.status, ran.actions) == (2, [])
+    assert "[PHI104]" in ran.text
+    assert name in ran.text
+    assert "safetensors" in ran.text
+    assert not trace.exists()
+
+
+def test_the_pickle_of_these_tests_does_run_when_it_is_loaded(tmp_path: Path) -> None:
+    trace = tmp_path / "was-run"
+    load = "import pickle, sys; pickle.load(sys.stdin.buffer)"
+    pickled = PICKLE_THAT_WRITES % str(trace).encode()
+    subprocess.run(["python3", "-c", load], input=pickled, check=True)
+    assert trace.exists()
+
+
+def change_json(document: Path, **changes: object) -> None:
+    """Set fields of a JSON file."""
+    document.write_text(json.dumps(json.loads(document.read_text()) | changes))

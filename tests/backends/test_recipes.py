@@ -1,0 +1,300 @@
+"""What a recipe asks for is what is in the artifact, or it is refused before anything runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from phibuild.model.recipe import rules_of
+from phibuild.registry import load_registry
+from tests.backends.conftest import Tiny
+from tests.conftest import Project, Ran
+
+MODEL = 'phi = env.PhiModel("tiny")\n'
+BUILDERS = sorted(load_registry().backends)
+TEXT = "The boat left the harbour at dawn, and nobody saw it come back in the evening. " * 60
+
+
+def built(project: Project, *lines: str, family_model: str = MODEL) -> Ran:
+    """Build these lines of an SConstruct, which must succeed."""
+    project.sconstruct(family_model + "\n".join(lines) + "\n")
+    ran = project.scons()
+    assert ran.status == 0, ran.text
+    return ran
+
+
+def refused(project: Project, line: str) -> str:
+    """What is said of a line that must be refused before anything runs, and where it stands."""
+    project.sconstruct(MODEL + line + "\n")
+    ran = project.scons()
+    assert ran.status == 2, ran.text
+    assert ran.actions == []
+    assert "hint: " in ran.text
+    assert f"{project.folder / 'SConstruct'}, line 5" in ran.text
+    assert "Traceback" not in ran.text
+    assert not (project.folder / "dist").exists()
+    return ran.text
+
+
+def shown(project: Project, artifact: str) -> str:
+    """What `phibuild show` prints."""
+    ran = project.phibuild("show", artifact)
+    assert ran.status == 0, ran.text
+    return ran.text
+
+
+def types(project: Project, artifact: str) -> dict[str, str]:
+    """The type of each tensor, as shown."""
+    rows = re.findall(
+        r"^  (\S+) +(\S+) +\d+(?: x \d+)* +[\d.]+ \w+$", shown(project, artifact), re.M
+    )
+    assert rows
+    return dict(rows)
+
+
+# GGUF
+
+
+@pytest.mark.toolchain
+def test_gguf_overrides_give_the_tensors_that_they_name_their_types(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    built(
+        project_of_tiny,
+        r"""env.GGUF("dist/m.gguf", phi, quant="Q4_K_M", token_embedding_type="q8_0",
+        overrides={r"blk\.0\.ffn_down": "q8_0", "attn_qkv": "q6_K", "ffn_down": "q5_K"})""",
+    )
+    found = types(project_of_tiny, "dist/m.gguf")
+    assert found["blk.0.ffn_down.weight"] == "q8_0"  # the first pattern that matches counts
+    assert found["blk.1.ffn_down.weight"] == "q5_K"
+    assert found["blk.0.attn_qkv.weight"] == found["blk.1.attn_qkv.weight"] == "q6_K"
+    assert found["token_embd.weight"] == "q8_0"
+    assert found["blk.0.ffn_up.weight"] == "q4_K"  # as the file type has it
+    assert found["blk.0.attn_norm.weight"] == "f32"
+
+
+@pytest.mark.toolchain
+def test_gguf_file_types_of_one_model_share_its_conversion(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    kinds = {"Q4_0": "q4_0", "Q6_K": "q6_K", "Q8_0": "q8_0"}
+    lines = [f'env.GGUF("dist/{kind}.gguf", phi, quant="{kind}")' for kind in kinds]
+    ran = built(project_of_tiny, *lines)
+    assert sorted(ran.actions) == ["gguf.convert", *["gguf.quantize"] * 3]
+    for kind, tensor_type in kinds.items():
+        assert types(project_of_tiny, f"dist/{kind}.gguf")["blk.0.ffn_up.weight"] == tensor_type
+
+
+@pytest.mark.toolchain
+def test_an_imatrix_is_made_once_and_makes_two_bits_possible(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    project_of_tiny.write("calibration.txt", TEXT)
+    lines = [
+        'im = env.Imatrix("build/imatrix.gguf", phi, text="calibration.txt", ctx_size=64)',
+        'env.GGUF("dist/small.gguf", phi, quant="IQ2_XS", imatrix=im)',
+        'env.GGUF("dist/larger.gguf", phi, quant="Q4_K_M", imatrix=im)',
+        'env.GGUF("dist/plain.gguf", phi, quant="Q4_K_M")',
+    ]
+    ran = built(project_of_tiny, *lines)
+    assert sorted(ran.actions) == ["gguf.convert", "gguf.imatrix", *["gguf.quantize"] * 3]
+    assert "iq2_xs" in types(project_of_tiny, "dist/small.gguf").values()
+    one, other = (
+        (project_of_tiny.folder / f"dist/{name}.gguf").read_bytes() for name in ("larger", "plain")
+    )
+    assert one != other
+    project_of_tiny.write("calibration.txt", TEXT.replace("boat", "train"))
+    again = project_of_tiny.scons()
+    assert sorted(again.actions) == ["gguf.imatrix", "gguf.quantize", "gguf.quantize"]
+    assert set(again.names("built")) == {
+        "build/imatrix.gguf",
+        "dist/small.gguf",
+        "dist/larger.gguf",
+    }
+
+
+def test_very_few_bits_without_an_imatrix_are_refused(project_of_tiny: Project, tiny: Tiny) -> None:
+    tiny("phi-3")
+    text = refused(project_of_tiny, 'env.GGUF("dist/m.gguf", phi, quant="IQ2_XS")')
+    assert "[PHI203]" in text
+    assert "env.Imatrix" in text
+
+
+def test_an_unknown_file_type_is_refused_with_one_that_is_meant(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    text = refused(project_of_tiny, 'env.GGUF("dist/m.gguf", phi, quant="Q4_K_N")')
+    assert "[PHI202]" in text
+    assert "did you mean 'Q4_K_" in text
+
+
+# OpenVINO
+
+
+@pytest.mark.toolchain
+def test_openvino_group_size_ratio_and_sym_are_in_the_weights(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    built(
+        project_of_tiny,
+        'env.OpenVINO("dist/sym", phi, group_size=32, ratio=0.5, sym=True)',
+        'env.OpenVINO("dist/asym", phi, group_size=-1)',
+    )
+    sym, asym = (shown(project_of_tiny, f"dist/{name}") for name in ("sym", "asym"))
+    groups = re.findall(r"qkv_proj\S* +i4 +768 x 8 x 32 ", sym)
+    assert groups, sym
+    matrices = [
+        kind
+        for name, kind in types(project_of_tiny, "dist/sym").items()
+        if re.search(r"layers\.\d\.\S+_proj\S+weight$", name)
+    ]
+    assert sorted(set(matrices)) == ["i4", "u8"]  # the rest of the ratio has the backup precision
+    assert re.search(r"qkv_proj\S*weight +u4 +768 x 256 ", asym), asym
+    assert re.search(r"qkv_proj\S*/zero_point +u4 +768 x 1 ", asym), asym
+
+
+@pytest.mark.toolchain
+def test_openvino_calibrated_recipes_share_the_export_and_differ(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    project_of_tiny.write("calibration.txt", TEXT)
+    common = 'phi, group_size=64, calibration="calibration.txt", num_samples=4, seq_len=16'
+    ran = built(
+        project_of_tiny,
+        f'env.OpenVINO("dist/awq", {common}, awq=True)',
+        f'env.OpenVINO("dist/scales", {common}, scale_estimation=True)',
+    )
+    assert sorted(ran.actions) == ["openvino.compress", "openvino.compress", "openvino.export"]
+    assert "weight_compression.awq = True" in shown(project_of_tiny, "dist/awq")
+    assert "weight_compression.scale_estimation = True" in shown(project_of_tiny, "dist/scales")
+    one, other = (
+        (project_of_tiny.folder / f"dist/{name}/openvino_model.bin").read_bytes()
+        for name in ("awq", "scales")
+    )
+    assert one != other
+    project_of_tiny.write("calibration.txt", TEXT.replace("boat", "train"))
+    assert project_of_tiny.scons().actions == ["openvino.compress", "openvino.compress"]
+
+
+def test_openvino_needs_a_calibration_text_for_gptq(project_of_tiny: Project, tiny: Tiny) -> None:
+    tiny("phi-3")
+    text = refused(project_of_tiny, 'env.OpenVINO("dist/m", phi, group_size=64, gptq=True)')
+    assert "[PHI203]" in text
+    assert "needs a calibration text" in text
+
+
+def test_openvino_group_sizes_that_do_not_divide_are_refused_with_some_that_do(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    text = refused(project_of_tiny, 'env.OpenVINO("dist/m", phi, group_size=96)')
+    assert "[PHI203]" in text
+    assert "32 or 64 or 128" in text
+
+
+# MLX
+
+
+@pytest.mark.toolchain
+def test_mlx_mixed_recipes_and_modes_are_in_the_matrices(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    built(
+        project_of_tiny,
+        'env.MLX("dist/mixed", phi, quant_predicate="mixed_3_6", group_size=32)',
+        'env.MLX("dist/mode", phi, mode="mxfp4")',
+        'env.MLX("dist/wide", phi, bits=6, group_size=128, dtype="float32")',
+    )
+    mixed = shown(project_of_tiny, "dist/mixed")
+    assert re.search(r"affine, 3 bits, group size 32 = \d+ matrices", mixed), mixed
+    assert re.search(r"affine, 6 bits, group size 32 = \d+ matrices", mixed), mixed
+    mode = shown(project_of_tiny, "dist/mode")
+    assert "quantization = mxfp4, 4 bits, group size 32" in mode
+    assert types(project_of_tiny, "dist/mode")["lm_head.scales"] == "U8"
+    assert "quantization = affine, 6 bits, group size 128" in shown(project_of_tiny, "dist/wide")
+    assert types(project_of_tiny, "dist/wide")["lm_head.scales"] == "F32"
+
+
+def test_mlx_bits_that_a_mode_does_not_have_are_refused(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    text = refused(project_of_tiny, 'env.MLX("dist/m", phi, mode="mxfp4", bits=8)')
+    assert "[PHI203]" in text
+
+
+# ONNX
+
+
+@pytest.mark.toolchain
+def test_onnx_options_of_the_present_builder_take_effect(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    built(
+        project_of_tiny,
+        'env.OnnxGenAI("dist/a", phi, block_size=64, accuracy_level=1, is_symmetric=False)',
+        'env.OnnxGenAI("dist/b", phi, matmul_mixed_precision={"last_matmul": "int8"})',
+    )
+    a, b = (
+        re.findall(r"qkv_proj\S+ +uint8 +(\d+ x \d+ x \d+) ", shown(project_of_tiny, f"dist/{one}"))
+        for one in ("a", "b")
+    )
+    assert set(a) == {"768 x 4 x 32"}  # 256 weights a row in 4 groups of 64, two in a byte
+    assert set(b) == {"768 x 8 x 16"}
+    names = types(project_of_tiny, "dist/a").keys(), types(project_of_tiny, "dist/b").keys()
+    zero_points = [sum("zero" in name or "zp" in name for name in one) for one in names]
+    assert zero_points[0] > zero_points[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("int4_block_size=32", "block_size"),
+        ("int4_accuracy_level=4", "accuracy_level"),
+        ("int4_is_symmetric=True", "is_symmetric"),
+        ('int4_algo_config="rtn"', "algo_config"),
+        ("disable_qkv_fusion=True", "fuse_qkv=False"),
+    ],
+)
+def test_onnx_options_of_older_builders_are_refused_with_the_new_name(
+    project_of_tiny: Project, tiny: Tiny, old: str, new: str
+) -> None:
+    tiny("phi-3")
+    text = refused(project_of_tiny, f'env.OnnxGenAI("dist/m", phi, {old})')
+    assert "[PHI201]" in text
+    assert f"write {new} instead" in text
+
+
+# All
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_misspelt_field_is_refused_with_the_line_and_the_right_name(
+    project_of_tiny: Project, tiny: Tiny, builder: str
+) -> None:
+    tiny("phi-3")
+    (Path(project_of_tiny.folder) / "text.txt").write_text(TEXT)
+    text = refused(project_of_tiny, f'env.{builder}("dist/m", phi, precison="int4")')
+    assert f"[PHI201] {builder}: unknown field 'precison'" in text
+    assert "did you mean 'precision'?" in text
+    assert "precision" in rules_of(load_registry().backends[builder].recipe)
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_value_that_is_not_one_of_the_choices_is_refused_with_them(
+    project_of_tiny: Project, tiny: Tiny, builder: str
+) -> None:
+    tiny("phi-3")
+    text = refused(project_of_tiny, f'env.{builder}("dist/m", phi, precision="int5")')
+    assert "[PHI202]" in text
+    assert "possible are int4, int8, fp16" in text

@@ -1,0 +1,134 @@
+"""The backends in the tree keep the contract for backends, like anyone's; GGUF's and the imatrix's
+are beside their other tests."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from phibuild.registry import load_registry
+from phibuild.testing.contract import BackendContract
+from tests.plugins import test_gguf_recipe
+
+
+class TestOnnxBackend(BackendContract):
+    backend_name = "onnx"
+    good_fields: ClassVar = [
+        {},
+        {"precision": "int8"},
+        {"precision": "fp32"},
+        {"precision": "fp16", "execution_provider": "cuda"},
+        {"block_size": 128},
+        {"accuracy_level": 1},
+        {"is_symmetric": False},
+        {"algo_config": "k_quant"},
+        {"matmul_mixed_precision": {"last_matmul": "int8"}},
+        {"op_types_to_quantize": ["MatMul", "Gather"]},
+        {"nodes_to_exclude": ["/lm_head/MatMul"]},
+        {"use_qdq": True},
+        {"fuse_qkv": False},
+        {"prune_lm_head": True},
+    ]
+    bad_fields: ClassVar = [
+        {"precision": "int2"},
+        {"precision": "fp16"},
+        {"execution_provider": "gpu"},
+        {"block_size": 48},
+        {"int4_block_size": 32},
+        {"precision": "int8", "use_qdq": True},
+        {"precision": "fp32", "block_size": 32},
+        {"exclude_embeds": True},
+        {"enable_cuda_graph": True},
+        {"matmul_mixed_precision": {"last_matmul": "int4"}},
+    ]
+
+
+class TestOpenVinoBackend(BackendContract):
+    backend_name = "openvino"
+    good_fields: ClassVar = [
+        {},
+        {"precision": "int8"},
+        {"precision": "int8", "sym": True},
+        {"precision": "fp16"},
+        {"precision": "fp32"},
+        {"sym": True},
+        {"group_size": 64},
+        {"group_size": -1},
+        {"ratio": 0.6},
+        {"ratio": 0.6, "backup_precision": "int8_sym"},
+        {"all_layers": True},
+        {"awq": True},
+    ]
+    bad_fields: ClassVar = [
+        {"precision": "int2"},
+        {"group_size": 0},
+        {"ratio": 0},
+        {"ratio": 1.5},
+        {"precision": "int8", "group_size": 64},
+        {"precision": "fp16", "sym": True},
+        {"gptq": True},
+        {"scale_estimation": True},
+        {"num_samples": 16},
+        {"sensitivity_metric": "weight_quantization_error"},
+        {"weight_format": "int4"},
+    ]
+
+
+class TestCalibratedOpenVinoBackend(BackendContract):
+    backend_name = "openvino"
+    extras: ClassVar = {"calibration": "calibration.txt"}
+    good_fields: ClassVar = [
+        {"awq": True},
+        {"scale_estimation": True},
+        {"gptq": True},
+        {"lora_correction": True},
+        {"ratio": 0.6},
+        {"awq": True, "num_samples": 16},
+        {"awq": True, "seq_len": 64},
+    ]
+    bad_fields: ClassVar = [
+        {},
+        {"precision": "int8"},
+        {"gptq": True, "lora_correction": True},
+        {"awq": True, "num_samples": 0},
+        {"ratio": 0.6, "sensitivity_metric": "weight_quantization_error"},
+    ]
+
+
+class TestMlxBackend(BackendContract):
+    backend_name = "mlx"
+    good_fields: ClassVar = [
+        {},
+        {"precision": "int8"},
+        {"precision": "fp16"},
+        {"precision": "bf16"},
+        {"precision": "fp32"},
+        {"bits": 6},
+        {"group_size": 32},
+        {"mode": "mxfp4"},
+        {"mode": "mxfp8"},
+        {"mode": "nvfp4"},
+        {"quant_predicate": "mixed_3_6"},
+        {"dtype": "float32"},
+    ]
+    bad_fields: ClassVar = [
+        {"precision": "int2"},
+        {"bits": 7},
+        {"bits": 8, "precision": "int4"},
+        {"group_size": 48},
+        {"mode": "mxfp4", "group_size": 64},
+        {"mode": "nvfp4", "quant_predicate": "mixed_3_6"},
+        {"quant_predicate": "mixed_3_6", "bits": 4},
+        {"precision": "fp16", "group_size": 32},
+        {"q_bits": 4},
+    ]
+
+
+def test_every_backend_of_the_tree_is_held_to_the_contract() -> None:
+    """A new plugin has to be added here."""
+    classes = [*globals().values(), *vars(test_gguf_recipe).values()]
+    held = {
+        one.backend_name
+        for one in classes
+        if isinstance(one, type) and issubclass(one, BackendContract) and one is not BackendContract
+    }
+    assert held >= {backend.name for backend in load_registry().backends.values()}

@@ -1,0 +1,263 @@
+"""The ONNX recipe: what it comes to, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from phibuild_onnx.actions import generate, label, plan
+from phibuild_onnx.check import check
+from phibuild_onnx.describe import describe
+from phibuild_onnx.recipe import OnnxRecipe
+
+from phibuild.api import FileInput, ModelFacts, PhiError, RecipeError, Tensor, parse_recipe
+
+UNKNOWN_MODEL = ModelFacts({}, ())
+LONGROPE = {"type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}
+
+
+def recipe(**fields: Any) -> OnnxRecipe:
+    return parse_recipe(OnnxRecipe, fields, builder="OnnxGenAI")
+
+
+def a_model(model_type: str = "phi3", *, rows: int = 512, **changes: Any) -> ModelFacts:
+    """A model of 1,056 tokens with one matrix of `rows` beside its embedding."""
+    fields = {
+        "model_type": model_type,
+        "vocab_size": 1056,
+        "max_position_embeddings": 4096,
+        "original_max_position_embeddings": 4096,
+    }
+    tensors = (
+        Tensor("model.embed_tokens.weight", "BF16", (1056, 256), 1056 * 256 * 2),
+        Tensor("model.layers.0.mlp.gate_up_proj.weight", "BF16", (rows, 256), rows * 256 * 2),
+    )
+    return ModelFacts(fields | changes, tensors)
+
+
+def planned(**fields: Any) -> dict[str, Any]:
+    """The fields of the action that a recipe is planned as."""
+    action = plan(recipe(**fields), UNKNOWN_MODEL, {})
+    return {name: json.loads(value) for name, value in action.recipe}
+
+
+def refusal(model: ModelFacts = UNKNOWN_MODEL, **fields: Any) -> RecipeError:
+    with pytest.raises(RecipeError) as caught:
+        check(recipe(**fields), model, {})
+    assert caught.value.hint
+    assert caught.value.message.startswith("OnnxGenAI: ")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("provider", "precisions"),
+    [
+        ("cpu", {"int4", "int8", "fp32"}),
+        ("cuda", {"int4", "int8", "fp16"}),
+        ("dml", {"int4", "fp16"}),
+        ("webgpu", {"int4", "int8", "fp16", "fp32"}),
+        ("NvTensorRtRtx", {"int4", "fp16"}),
+    ],
+)
+def test_a_provider_takes_the_precisions_that_run_on_it(
+    provider: str, precisions: set[str]
+) -> None:
+    for precision in ("int4", "int8", "fp16", "fp32"):
+        fields = {"precision": precision, "execution_provider": provider}
+        if precision in precisions:
+            check(recipe(**fields), UNKNOWN_MODEL, {})
+        else:
+            refused = refusal(**fields)
+            assert refused.code == "PHI203"
+            assert repr(provider) in refused.message
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"exclude_embeds": True},
+        {"exclude_lm_head": True},
+        {"algo_config": "k_quant", "is_symmetric": False},
+        {"algo_config": "rtn", "use_qdq": True},
+        {"use_qdq": True, "accuracy_level": 1},
+        {"use_qdq": True, "matmul_mixed_precision": {"last_matmul": "int8"}},
+        {"use_qdq": True, "op_types_to_quantize": ["MatMul", "Gather"]},
+        {"precision": "int8", "use_qdq": True},
+        {"precision": "int8", "op_types_to_quantize": ["Gather"]},
+        {"op_types_to_quantize": []},
+        {"matmul_mixed_precision": {"linear_attn": "int8"}},
+        {"matmul_mixed_precision": {"last_matmul": "int4"}},
+        {
+            "matmul_mixed_precision": {"last_matmul": "int8"},
+            "nodes_to_exclude": ["/lm_head/MatMul"],
+        },
+        {"precision": "fp32", "block_size": 64},
+        {"precision": "fp32", "accuracy_level": 1},
+        {"precision": "fp32", "use_qdq": False},
+        {"enable_cuda_graph": True},
+        {"use_cuda_bf16": True},
+        {"enable_webgpu_graph": True},
+        {"use_webgpu_fp32": True},
+        {"execution_provider": "cuda", "precision": "int8", "use_cuda_bf16": True},
+        {"execution_provider": "webgpu", "precision": "fp16", "use_webgpu_fp32": True},
+        {"execution_provider": "webgpu", "precision": "fp32", "use_webgpu_fp32": True},
+        {"execution_provider": "dml", "fuse_qkv": False},
+        {"execution_provider": "NvTensorRtRtx", "use_qdq": False},
+        {"execution_provider": "NvTensorRtRtx", "algo_config": "rtn"},
+        {"execution_provider": "NvTensorRtRtx", "accuracy_level": 1},
+    ],
+)
+def test_a_field_without_effect_or_a_way_to_run_is_refused(fields: dict[str, Any]) -> None:
+    assert refusal(**fields).code == "PHI203"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"is_symmetric": False},
+        {"matmul_mixed_precision": {"last_matmul": "int8"}},
+        {"op_types_to_quantize": ["MatMul"]},
+        {"use_qdq": True},
+        {"execution_provider": "NvTensorRtRtx"},
+    ],
+)
+def test_tied_embeddings_refuse_what_cannot_share_a_quantized_matrix(
+    fields: dict[str, Any],
+) -> None:
+    assert refusal(a_model(tie_word_embeddings=True), **fields).code == "PHI203"
+    check(recipe(**fields), a_model(), {})
+
+
+def test_tied_embeddings_take_the_methods_that_share() -> None:
+    tied = a_model(tie_word_embeddings=True)
+    check(recipe(), tied, {})
+    check(recipe(algo_config="rtn", is_symmetric=False), tied, {})
+    check(recipe(algo_config="k_quant", matmul_mixed_precision={"last_matmul": "int8"}), tied, {})
+    check(recipe(precision="int8", is_symmetric=False), tied, {})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        a_model("phimoe"),
+        a_model("llama"),
+        a_model(architectures=["Phi3VForCausalLM"]),
+        a_model(quantization_config={"quant_method": "awq"}),
+        a_model("phi", qk_layernorm=True),
+        a_model("phi", rope_scaling={"type": "dynamic", "factor": 2.0}),
+        a_model(rope_scaling=LONGROPE),
+        a_model(max_position_embeddings=8192),
+        a_model(rows=1056),
+    ],
+)
+def test_a_model_that_the_builder_makes_another_of_is_refused(model: ModelFacts) -> None:
+    assert refusal(model).code == "PHI204"
+
+
+def test_the_refusal_of_a_model_names_what_is_supported() -> None:
+    refused = refusal(a_model("phimoe"))
+    assert "'phimoe'" in refused.message
+    assert "phi, phi3" in refused.hint
+
+
+def test_supported_models_pass() -> None:
+    check(recipe(), a_model(), {})
+    check(recipe(), a_model("phi"), {})
+    check(recipe(), a_model(max_position_embeddings=131072, rope_scaling=LONGROPE), {})
+    check(recipe(fuse_mlp_gate_up=True), a_model(), {})
+    assert refusal(a_model("phi"), fuse_mlp_gate_up=True).code == "PHI203"
+
+
+@pytest.mark.parametrize("name", sorted(OnnxRecipe.outdated))
+def test_an_outdated_field_is_refused_with_its_new_name(name: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe(**{name: 32})
+    assert caught.value.code == "PHI201"
+    assert OnnxRecipe.outdated[name] in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"precision": "int3"},
+        {"execution_provider": "rocm"},
+        {"block_size": 48},
+        {"accuracy_level": 5},
+        {"algo_config": "k_quant_mixed"},
+        {"is_symmetric": "yes"},
+        {"op_types_to_quantize": ["Conv"]},
+        {"prune_lm_head": 1},
+        {"include_hidden_states": 1},
+    ],
+)
+def test_a_value_out_of_range_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe(**fields)
+    assert caught.value.code == "PHI202"
+
+
+def test_the_plan_spells_out_the_defaults_of_the_builder() -> None:
+    assert planned() == planned(
+        block_size=32, accuracy_level=4, is_symmetric=True, algo_config="default"
+    )
+    assert planned(execution_provider="cuda")["accuracy_level"] == 0
+    assert planned(execution_provider="webgpu")["accuracy_level"] == 4
+    assert planned(precision="fp32") == {"precision": "fp32", "execution_provider": "cpu"}
+
+
+def test_the_plan_holds_what_was_asked_for() -> None:
+    assert planned(block_size=64)["block_size"] == 64
+    assert planned(nodes_to_exclude=["/lm_head/MatMul"])["nodes_to_exclude"] == ["/lm_head/MatMul"]
+    assert planned(matmul_mixed_precision={"mixed_layers": "int8"})["matmul_mixed_precision"] == [
+        ["mixed_layers", "int8"]
+    ]
+
+
+def test_the_label_and_the_question() -> None:
+    assert label(recipe(precision="int8")) == "int8 cpu"
+    action = generate(FileInput("dist/a"), "Hello", 3)
+    assert action.inputs == (("artifact", FileInput("dist/a")),)
+    assert dict(action.recipe) == {"prompt": '"Hello"', "max_tokens": "3"}
+
+
+def field(number: int, payload: bytes | int) -> bytes:
+    """A field of a protobuf message; numbers and sizes below 128 only."""
+    if isinstance(payload, int):
+        return bytes((number << 3, payload))
+    return bytes((number << 3 | 2, len(payload))) + payload
+
+
+def an_artifact(folder: Path, *, location: bytes = b"model.onnx.data", length: int = 8) -> Path:
+    """A folder with a graph of one float tensor of two values, kept beside it."""
+    entries = {b"location": location, b"offset": b"0", b"length": str(length).encode()}
+    external = b"".join(
+        field(13, field(1, key) + field(2, value)) for key, value in entries.items()
+    )
+    tensor = field(1, 2) + field(2, 1) + field(8, b"w") + external
+    (folder / "model.onnx").write_bytes(field(2, b"made") + field(7, field(5, tensor)))
+    (folder / "model.onnx.data").write_bytes(bytes(8))
+    (folder / "genai_config.json").write_text('{"model": {"type": "phi3"}}')
+    return folder
+
+
+def test_an_artifact_is_described_from_its_headers(tmp_path: Path) -> None:
+    described = describe(an_artifact(tmp_path))
+    assert described.tensors == (Tensor("w", "float32", (2,), 8),)
+    assert ("model.type", "phi3") in described.metadata
+    assert ("producer", "made") in described.metadata
+
+
+@pytest.mark.parametrize("changes", [{"location": b"../secret"}, {"length": 9}])
+def test_external_data_that_leads_out_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(PhiError) as caught:
+        describe(an_artifact(tmp_path, **changes))
+    assert caught.value.code == "PHI303"
+
+
+def test_a_truncated_graph_is_refused(tmp_path: Path) -> None:
+    graph = an_artifact(tmp_path) / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    with pytest.raises(PhiError):
+        describe(tmp_path)
