@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,11 +17,20 @@ from phibuild.registry import Registry, load_registry, sort_offers
 A_TOOLCHAIN = PythonToolchain("mine", Path("toolchain.lock"))
 
 
+def returning(offers: list[Any]) -> Callable[[], list[Any]]:
+    """A hook: pluggy looks at functions only."""
+
+    def hook() -> list[Any]:
+        return offers
+
+    return hook
+
+
 def a_plugin(**hooks: Any) -> ModuleType:
     """A module whose hooks return these offers."""
     module = ModuleType("a_plugin")
     for name, offers in hooks.items():
-        setattr(module, name, hookimpl(partial(tuple, offers)))
+        setattr(module, name, hookimpl(returning(offers)))
     return module
 
 

@@ -76,8 +76,9 @@ def test_what_costs_nothing(built: Built, tmp_path: Path) -> None:
         shutil.rmtree(built.artifact) if built.artifact.is_dir() else built.artifact.unlink()
 
     def replace_a_file() -> None:
-        built.a_file.unlink()
-        built.a_file.parent.joinpath(built.a_file.name).write_bytes(b"tampered")
+        path = built.a_file
+        path.unlink()
+        path.write_bytes(b"tampered")
 
     def delete_all() -> None:
         shutil.rmtree(built.project.folder / "dist")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -283,7 +282,6 @@ def test_a_misspelt_field_is_refused_with_the_line_and_the_right_name(
     project_of_tiny: Project, tiny: Tiny, builder: str
 ) -> None:
     tiny("phi-3")
-    (Path(project_of_tiny.folder) / "text.txt").write_text(TEXT)
     text = refused(project_of_tiny, f'env.{builder}("dist/m", phi, precison="int4")')
     assert f"[PHI201] {builder}: unknown field 'precison'" in text
     assert "did you mean 'precision'?" in text

@@ -134,9 +134,9 @@ def test_an_installation_that_fails_is_one_error_and_leaves_nothing(
 
 
 def test_init_writes_an_sconstruct_that_reads(project: Project) -> None:
-    from phibuild.testing.checkpoints import write_checkpoint
+    from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 
-    write_checkpoint(project.folder / "models" / "Tiny", "phi-3")
+    write_checkpoint(project.folder / "models" / "Tiny", FAMILIES["phi-3"])
     ran = project.phibuild("init", "models/Tiny")
     assert ran.status == 0, ran.text
     text = (project.folder / "SConstruct").read_text()
