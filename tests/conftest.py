@@ -34,7 +34,11 @@ class Ran:
     def actions(self) -> list[str]:
         """The actions that worked, in the order in which they began."""
         lines = (line.split() for line in self.text.splitlines())
-        return [w[2].strip("(),") for w in lines if len(w) > 2 and w[0] == "working"]
+        return [
+            words[2].strip("(),")
+            for words in lines
+            if len(words) > 2 and words[0] == "working" and words[1] not in ("toolchain", "read")
+        ]
 
 
 @dataclass(frozen=True)
