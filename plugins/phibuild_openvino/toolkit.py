@@ -1,7 +1,8 @@
-"""How every worker of this backend holds its toolkit: no telemetry, and its progress passed on."""
+"""How every worker of this backend holds its toolkit: no telemetry, the same sums, its progress."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -22,6 +23,13 @@ def forbid_telemetry() -> None:
     environment variable keeps both from it.
     """
     sys.modules["openvino_telemetry"] = ModuleType("openvino_telemetry")
+
+
+def fix_sums() -> None:
+    """Have numpy's linear algebra add up in one order, whatever the number of cores: GPTQ's result
+    would depend on it. To be called before numpy is imported."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.environ["VECLIB_MAXIMUM_THREADS"] = "1"  # numpy's library on a Mac
 
 
 def pass_on_progress(job: phiworker.Job, spans: Spans) -> None:

@@ -26,6 +26,7 @@ SPANS = {
 
 def main(job: phiworker.Job) -> None:
     toolkit.forbid_telemetry()
+    toolkit.fix_sums()
     toolkit.pass_on_progress(job, SPANS)
     job.progress(None, "import nncf")
     pieces = pieces_of(

@@ -25,6 +25,7 @@ SPANS = {
 
 def main(job: phiworker.Job) -> None:
     toolkit.forbid_telemetry()
+    toolkit.fix_sums()
     toolkit.pass_on_progress(job, SPANS)
     job.progress(None, "import optimum")
     if job.recipe["precision"] not in ("int8", "int4"):

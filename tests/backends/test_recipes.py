@@ -140,7 +140,7 @@ def test_an_unknown_file_type_is_refused_with_one_that_is_meant(
 def test_openvino_group_size_ratio_and_sym_are_in_the_weights(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
-    tiny("phi-3")
+    tiny("phi-3", seed=0)  # which matrices the ratio leaves in int4 depends on the weights
     built(
         project_of_tiny,
         'env.OpenVINO("dist/sym", phi, group_size=32, ratio=0.5, sym=True)',

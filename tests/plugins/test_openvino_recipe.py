@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
 
+import phibuild_openvino
 import pytest
 from phibuild_openvino.actions import generate, label, plan
 from phibuild_openvino.check import check
 from phibuild_openvino.describe import describe
 from phibuild_openvino.recipe import METRICS, OpenVinoRecipe
 
+import phibuild.worker
 from phibuild.api import (
     Action,
     FileInput,
@@ -326,6 +329,27 @@ def test_pieces_longer_than_the_context_are_refused() -> None:
     model = a_model(max_position_embeddings=4096)
     error = refusal(model, TEXT, awq=True, seq_len=5000)
     assert "4096" in error.message
+
+
+@pytest.fixture
+def pieces_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The function of the worker that cuts the calibration text."""
+    monkeypatch.syspath_prepend(Path(phibuild_openvino.__file__).parent)
+    monkeypatch.syspath_prepend(Path(phibuild.worker.__file__).parent)
+    return importlib.import_module("worker_compress").pieces_of
+
+
+def test_pieces_are_spread_evenly_over_the_text(pieces_of: Any) -> None:
+    assert pieces_of(range(10), seq_len=2, most=3) == [range(2), range(2, 4), range(6, 8)]
+
+
+def test_a_short_text_gives_fewer_pieces_without_a_rest(pieces_of: Any) -> None:
+    assert pieces_of([1, 2, 3, 4, 5], seq_len=2, most=128) == [[1, 2], [3, 4]]
+
+
+def test_a_text_without_one_whole_piece_is_refused(pieces_of: Any) -> None:
+    with pytest.raises(Exception, match="5 tokens, fewer than one piece of 8"):
+        pieces_of([1, 2, 3, 4, 5], seq_len=8, most=128)
 
 
 LAYERS = """\
