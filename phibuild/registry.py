@@ -164,9 +164,9 @@ def _offers(
 ) -> dict[str, Any]:
     offers: dict[str, Any] = {}
     taken: dict[str, str] = {}
-    for plugin, module in manager.list_name_plugin():
-        implementation = getattr(module, hook, None)
-        for offer in implementation() if implementation is not None else ():
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        plugin = implementation.plugin_name
+        for offer in implementation.function():
             if offer.api_version != API_VERSION:
                 raise PluginError(
                     f"plugin {plugin!r} of {owners[plugin]} was made for api_version"

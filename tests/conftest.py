@@ -17,6 +17,24 @@ DefaultEnvironment(tools=[])
 env = Environment(tools=[phibuild])
 """
 
+WORKER = """\
+import phiworker, time, pathlib
+def main(job):
+    job.progress(0.5, "half way")
+    text = job.inputs["text"].read_text()
+    if text.startswith("fail"):
+        raise phiworker.WorkerError("the text says fail", hint="write another", code="PHI401")
+    if text.startswith("wait"):
+        pathlib.Path(text.split()[1]).touch()
+        time.sleep(60)
+    job.output.mkdir()
+    (job.output / "copy.txt").write_text(text * job.recipe["times"])
+    (job.output / "sub").mkdir()
+    (job.output / "sub" / "more.txt").write_text("more")
+phiworker.run(main)
+"""
+BUILD = 'a = env.Artifact("dist/copy", worker="twice.py", inputs={"text": "in.txt"}, times=2)\n'
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -88,6 +106,15 @@ def project(tmp_path: Path) -> Project:
     folder = tmp_path / "project"
     folder.mkdir()
     return Project(folder, {"PHIBUILD_STORE": str(tmp_path / "store")})
+
+
+@pytest.fixture
+def copying(project: Project) -> Project:
+    """A project with one artifact, a folder, made from a text."""
+    project.write("twice.py", WORKER)
+    project.write("in.txt", "hello ")
+    project.sconstruct(BUILD)
+    return project
 
 
 @pytest.fixture

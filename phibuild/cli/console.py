@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import click
 
 from phibuild.engine.workshop import Workshop
@@ -25,7 +22,6 @@ class _Lines:
         pass
 
 
-@contextmanager
-def told() -> Iterator[Workshop]:
-    """The user's workshop."""
-    yield Workshop.open(_Lines())
+def telling_workshop() -> Workshop:
+    """The user's workshop, whose work is told."""
+    return Workshop.open(_Lines())

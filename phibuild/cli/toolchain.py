@@ -6,7 +6,7 @@ import shutil
 
 import click
 
-from phibuild.cli.console import told
+from phibuild.cli.console import telling_workshop
 from phibuild.engine.realize import installed_tool, realize_tool
 from phibuild.engine.workshop import Workshop
 
@@ -32,13 +32,13 @@ def list_() -> None:
 @click.argument("names", nargs=-1)
 def install(names: tuple[str, ...]) -> None:
     """Install the toolchains NAMES, or all. Needs the network; builds do not, afterwards."""
-    with told() as shop:
-        for name in names or (*shop.registry.natives, *shop.registry.pythons):
-            if name in shop.registry.natives:
-                realize_tool(shop, name)
-            else:
-                shop.python_of(shop.python_toolchain(name).name)
-            click.echo(f"{name} is installed")
+    shop = telling_workshop()
+    for name in names or (*shop.registry.natives, *shop.registry.pythons):
+        if name in shop.registry.natives:
+            realize_tool(shop, name)
+        else:
+            shop.python_of(shop.python_toolchain(name).name)
+        click.echo(f"{name} is installed")
 
 
 @command.command("remove")

@@ -79,14 +79,16 @@ class Declaration:
     what: Conversion | Generation | Custom
     current_interpreter: bool = False
 
-    def action(self, checkpoint: Checkpoint | None) -> Action:
+    def action(self, model: ModelFacts) -> Action:
         """The action that makes the artifact, its inputs included."""
-        action = self.what.action(NO_MODEL if checkpoint is None else model_facts(checkpoint))
+        action = self.what.action(model)
         return _in_current(action) if self.current_interpreter else action
 
 
-def model_facts(checkpoint: Checkpoint) -> ModelFacts:
-    """What plans and checks may know of a checkpoint."""
+def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
+    """What plans and checks may know of a checkpoint; nothing while it is not there."""
+    if checkpoint is None:
+        return NO_MODEL
     return ModelFacts(
         checkpoint.documents.architecture,
         tuple(Tensor(one.name, one.dtype, one.shape, one.size) for one in checkpoint.tensors),

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from phibuild.engine.declaration import Declaration, Generation
+from phibuild.engine.declaration import NO_MODEL, Declaration, Generation, model_facts
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.work import expected_seconds, input_size
 from phibuild.engine.workshop import Workshop
@@ -57,7 +57,7 @@ def describe(shop: Workshop, declaration: Declaration) -> Described:
         reason = f"{waits_for.name} is not made yet"
         return Described(declaration, Standing.WAITS, reason, (), manifest)
     checkpoint = shop.checkpoint(declaration.model.folder) if declaration.model else None
-    action = declaration.action(checkpoint)
+    action = declaration.action(model_facts(checkpoint))
     previous = shop.store.recall(manifest.key) if manifest is not None else None
     states: list[ActionState] = []
     _walk(shop, action, checkpoint, previous, states)
@@ -87,7 +87,7 @@ def _missing_source(shop: Workshop, declaration: Declaration) -> Path | None:
     what = declaration.what
     files = [what.artifact] if isinstance(what, Generation) else []
     if model is None and not files:
-        inputs = declaration.action(None).inputs
+        inputs = declaration.action(NO_MODEL).inputs
         files = [Path(one.path) for _, one in inputs if isinstance(one, FileInput)]
     return next((path for path in files if not path.exists()), None)
 

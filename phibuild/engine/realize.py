@@ -7,7 +7,7 @@ import enum
 import time
 from pathlib import Path
 
-from phibuild.engine.declaration import Declaration, Generation
+from phibuild.engine.declaration import Declaration, Generation, model_facts
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.work import disk_full_as_error, work
 from phibuild.engine.workshop import Workshop
@@ -46,7 +46,7 @@ def realize_target(shop: Workshop, declaration: Declaration) -> Made:
     start = time.monotonic()
     ran: list[str] = []
     checkpoint = shop.checkpoint(declaration.model.folder) if declaration.model else None
-    action = declaration.action(checkpoint)
+    action = declaration.action(model_facts(checkpoint))
     with disk_full_as_error(declaration.target):
         result = _realize(shop, action, checkpoint, declaration.name, ran)
         answer = _checked_answer(shop, declaration.what, result)

@@ -21,7 +21,6 @@ from phibuild.engine.declaration import (
     Custom,
     Declaration,
     Generation,
-    model_facts,
 )
 from phibuild.engine.keys import signature
 from phibuild.model.action import Action as PhiAction
@@ -57,8 +56,7 @@ def declare_conversion(
         what = Conversion(
             backend, recipe, {name: FileInput(str(one.path)) for name, one in extras.items()}
         )
-        checkpoint = source.checkpoint()
-        backend.check(recipe, model_facts(checkpoint) if checkpoint else NO_MODEL, what.extras)
+        backend.check(recipe, source.facts, what.extras)
         return _declare(
             env,
             target,
@@ -194,9 +192,8 @@ def _declare(
 
 def make_target(target: Any, source: Any, env: Any) -> None:
     """The one action function: recall or work, then tell what was made."""
-    from phibuild.engine.realize import (
-        realize_target,  # a build with nothing to do needs none of it
-    )
+    # A build with nothing to do needs none of what this imports.
+    from phibuild.engine.realize import realize_target
 
     one = session()
     declaration: Declaration = env["PHIBUILD_DECLARATION"]
@@ -219,8 +216,8 @@ def describe_target(target: Any, source: Any, env: Any) -> str:
 
 
 def _signature(declaration: Declaration, model: Model | None) -> str:
-    checkpoint = model.checkpoint() if model else None
-    return str(signature(session().shop, declaration.action(checkpoint), checkpoint))
+    action = declaration.action(model.facts if model else NO_MODEL)
+    return str(signature(session().shop, action, model.checkpoint if model else None))
 
 
 def _is_damaged(declaration: Declaration) -> bool:

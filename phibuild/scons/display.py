@@ -33,7 +33,7 @@ class _Running:
 class Display:
     """Implements the engine's Reporter; safe to call from several threads."""
 
-    silent: bool = False
+    silent: bool
     _running: dict[str, _Running] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _live: Any = None
@@ -72,8 +72,10 @@ class Display:
             if running is not None and self._live is not None and running.row is not None:
                 self._live.remove_task(running.row)
 
-    def made(self, made: Made, *, position: int) -> None:
+    def made(self, made: Made) -> None:
         """A target is true."""
+        if self.silent:
+            return
         size = show_size(made.manifest.tree.size)
         print(
             f"{made.outcome.value:<9} {made.declaration.name}"

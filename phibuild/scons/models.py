@@ -9,9 +9,10 @@ from typing import Any
 import SCons.Node
 import SCons.Node.FS
 
-from phibuild.engine.declaration import ModelRef
+from phibuild.engine.declaration import NO_MODEL, ModelRef, model_facts
 from phibuild.model.errors import RecipeError
 from phibuild.model.manifest import SUFFIX
+from phibuild.offers import ModelFacts
 from phibuild.scons.session import session
 from phibuild.scons.translate import read_phase, single
 from phibuild.source import Checkpoint
@@ -19,16 +20,13 @@ from phibuild.source import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What `PhiModel` returns. `nodes` are the manifests it waits for when it is made here."""
+    """What `PhiModel` returns. `nodes` are the manifests it waits for when it is made here;
+    `checkpoint` is None where it cannot be read before the build begins, or nothing needs it."""
 
     ref: ModelRef
-    nodes: tuple[SCons.Node.Node, ...]
-
-    def checkpoint(self) -> Checkpoint | None:
-        """The checkpoint, if it can be read before the build begins and anything needs it."""
-        if self.ref.made_here or session().only_cleans:
-            return None
-        return session().shop.checkpoint(self.ref.folder)
+    nodes: tuple[SCons.Node.Node, ...] = ()
+    checkpoint: Checkpoint | None = None
+    facts: ModelFacts = NO_MODEL
 
 
 def declare_model(env: Any, source: Any) -> Model:
@@ -42,12 +40,11 @@ def declare_model(env: Any, source: Any) -> Model:
         is_path = isinstance(node, SCons.Node.FS.Base)
         path = Path(node.get_abspath()) if is_path else session().folder / str(node)
         if path in session().declarations:
-            return Model(ModelRef(path, made_here=True), (env.File(f"{path}{SUFFIX}"),))
+            return Model(ModelRef(path, made_here=True), nodes=(env.File(f"{path}{SUFFIX}"),))
         if is_path and not path.is_dir():
             path = Path(node.srcnode().get_abspath())
-        model = Model(ModelRef(path), ())
-        model.checkpoint()
-        return model
+        checkpoint = None if session().only_cleans else session().shop.checkpoint(path)
+        return Model(ModelRef(path), checkpoint=checkpoint, facts=model_facts(checkpoint))
 
 
 def as_model(env: Any, value: Any) -> Model:

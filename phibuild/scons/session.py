@@ -33,9 +33,9 @@ class Session:
     is that of the SConstruct."""
 
     folder: Path
+    display: Display
     declarations: dict[Path, Declaration] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
-    display: Display = field(default_factory=Display)
     _lock: FolderLock | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _shop: Workshop | None = None
@@ -75,15 +75,15 @@ class Session:
         """Called when a target is true."""
         with self._guard:
             self.made.append(made)
-        if not GetOption("silent"):
-            self.display.made(made, position=len(self.made))
+        self.display.made(made)
 
 
 @cache
 def session() -> Session:
     """The session of this process."""
     # While a SConscript is read, the current folder is that script's and not the project's.
-    one = Session(Path(get_default_fs().SConstruct_dir.get_abspath()))
+    folder = Path(get_default_fs().SConstruct_dir.get_abspath())
+    one = Session(folder, Display(silent=bool(GetOption("silent"))))
     atexit.register(_finish, one)
     return one
 
@@ -96,7 +96,7 @@ def _finish(one: Session) -> None:
         write_description(one, Path(path))
     elif one.made:
         one.display.close()
-        if not GetOption("silent"):
+        if not one.display.silent:
             from phibuild.scons.summary import print_summary
 
             print_summary(one)

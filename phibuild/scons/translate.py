@@ -21,13 +21,11 @@ from phibuild.scons.session import session
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A path that a user named, and the node whose content stands for it in the build graph.
-
-    `made_here`: a target of this build makes it, and the node is that target's manifest."""
+    """A path that a user named, and the node whose content stands for it in the build graph: the
+    manifest, where a target of this build makes it."""
 
     path: Path
     node: SCons.Node.Node
-    made_here: bool
 
 
 @contextlib.contextmanager
@@ -78,10 +76,10 @@ def find(env: Any, value: Any) -> Found:
     else:
         path = session().folder / str(one)  # an alias: its name is the artifact's path
     if path in session().declarations:
-        return Found(path, env.File(f"{path}{SUFFIX}"), made_here=True)
+        return Found(path, env.File(f"{path}{SUFFIX}"))
     if path.is_dir():
-        return Found(path, env.Value(str(session().shop.digest_of_path(path))), made_here=False)
-    return Found(path, env.File(str(path)), made_here=False)
+        return Found(path, env.Value(str(session().shop.digest_of_path(path))))
+    return Found(path, env.File(str(path)))
 
 
 def single(value: Any, what: str) -> Any:

@@ -40,7 +40,7 @@ class Interpreters:
     def path_of(self, toolchain: PythonToolchain) -> Path:
         """The folder of a toolchain's environment, made or not."""
         lock = read_lock(toolchain.lock)
-        name = digest_of_value([str(lock.digest), sys.version, platform.platform(terse=True)])
+        name = digest_of_value([str(lock.digest), sys.version, _python()])
         return self.root / f"{toolchain.name}-{name.hex[:12]}"
 
     def is_installed(self, toolchain: PythonToolchain) -> bool:

@@ -50,7 +50,7 @@ class Job:
 
 def run(main: Callable[[Job], None]) -> None:
     """Execute `main` on the job named on the command line; exit status 1 after a reported error."""
-    _die_with_parent()
+    die_with_parent()
     document = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     if document["protocol"] != PROTOCOL:
         raise SystemExit(f"worker protocol {document['protocol']} is not {PROTOCOL}")
@@ -84,7 +84,7 @@ def _send(message: dict[str, Any]) -> None:
 _sending = threading.Lock()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to end this process when the build that started it is killed."""
     if sys.platform == "linux":
         import ctypes

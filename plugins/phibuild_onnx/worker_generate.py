@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 
 import phiworker
 
 
 def main(job: phiworker.Job) -> None:
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime_genai as og
 
     folder = job.inputs["artifact"]

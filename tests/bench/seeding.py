@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from phibuild.engine.declaration import NO_MODEL, Conversion, model_facts
+from phibuild.engine.declaration import Conversion, model_facts
 from phibuild.engine.keys import facts, file_digests
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action
@@ -25,7 +25,7 @@ def seed_artifact(
     """Record a small result under the key of each action that the artifact takes."""
     backend = shop.registry.backend_of_builder(builder)
     recipe = parse_recipe(backend.recipe, fields, builder=builder)
-    action = Conversion(backend, recipe, {}).action(model_facts(checkpoint) or NO_MODEL)
+    action = Conversion(backend, recipe, {}).action(model_facts(checkpoint))
     _seed(shop, action, checkpoint, is_tree=backend.kind == "tree")
 
 

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import Project
-from tests.scons.test_host import BUILD, WORKER
-
-
-@pytest.fixture
-def copying(project: Project) -> Project:
-    """A project with one artifact, made from a text."""
-    project.write("twice.py", WORKER)
-    project.write("in.txt", "hello ")
-    project.sconstruct(BUILD)
-    return project
+from tests.conftest import BUILD, Project
 
 
 def test_build_is_scons(copying: Project) -> None:
