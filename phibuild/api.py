@@ -1,7 +1,16 @@
 """The public facade for plugins, names only: a plugin imports phibuild through this alone."""
 
 from phibuild.hookspecs import hookimpl
-from phibuild.model.action import Action, FileInput, Slice, frozen_recipe
+from phibuild.model.action import (
+    Action,
+    Assembly,
+    FileInput,
+    Part,
+    Slice,
+    Step,
+    frozen_recipe,
+    steps_of,
+)
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, RecipeError, SourceError, ToolchainError
 from phibuild.model.recipe import (
@@ -29,6 +38,7 @@ __all__ = [
     "API_VERSION",
     "PRECISIONS",
     "Action",
+    "Assembly",
     "Backend",
     "Command",
     "Compiler",
@@ -38,12 +48,14 @@ __all__ = [
     "FileInput",
     "ModelFacts",
     "NativeToolchain",
+    "Part",
     "PhiError",
     "Precision",
     "PythonToolchain",
     "RecipeError",
     "Slice",
     "SourceError",
+    "Step",
     "Tensor",
     "ToolchainError",
     "find_compiler",
@@ -53,4 +65,5 @@ __all__ = [
     "recipe_field",
     "recipe_values",
     "rules_of",
+    "steps_of",
 ]

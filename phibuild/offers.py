@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from phibuild.model.action import Action, FileInput
+from phibuild.model.action import Action, FileInput, Step
 
 API_VERSION = 1
 """The version of `phibuild.api` that a descriptor was written for; another one is refused."""
@@ -56,8 +56,8 @@ class Backend:
 
     `check(recipe, model, extras)` raises RecipeError for what cannot be built or run. It is called
     with an empty model when the SConstruct is read before the model exists, and again with the real
-    one. `plan(recipe, model, extras)` returns the action that makes the artifact, with the actions
-    that it needs as its inputs; it may look at nothing but its arguments. `extras` names the
+    one. `plan(recipe, model, extras)` returns the step that makes the artifact, with the steps that
+    it needs as its inputs; it may look at nothing but its arguments. `extras` names the
     keywords that take a file or another artifact. `label(recipe)` is the precision or type, for
     people. `describe(path)` reads an artifact for `phibuild show`.
     """
@@ -68,7 +68,7 @@ class Backend:
     kind: Literal["file", "tree"]
     recipe: type[Any]
     check: Callable[[Any, ModelFacts, Extras], None]
-    plan: Callable[[Any, ModelFacts, Extras], Action]
+    plan: Callable[[Any, ModelFacts, Extras], Step]
     label: Callable[[Any], str]
     describe: Callable[[Path], Description]
     extras: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -32,30 +33,38 @@ def run_logged(
     folder: Path,
     environment: Mapping[str, str],
     log: Path,
-    on_message: Callable[[bytes], None] | None = None,
+    on_message: Callable[[bytes], bytes] | None = None,
 ) -> Outcome:
     """Run a program with its output in `log`. Lines that it writes to the file descriptor named by
-    PHIBUILD_MESSAGES go to `on_message`. It stays in our process group, so that Ctrl-C reaches it.
+    PHIBUILD_MESSAGES go to `on_message`, whose answer it can read from the one that
+    PHIBUILD_ANSWERS names. It stays in our process group, so that Ctrl-C reaches it.
     """
     reader, writer = os.pipe()
+    asker, answerer = os.pipe()
     start = time.monotonic()
     with log.open("ab") as output:
         try:
             process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**environment, "PHIBUILD_MESSAGES": str(writer)},
+                env={
+                    **environment,
+                    "PHIBUILD_MESSAGES": str(writer),
+                    "PHIBUILD_ANSWERS": str(asker),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(writer,),
+                pass_fds=(writer, asker),
             )
         except BaseException:
             os.close(reader)
+            os.close(answerer)
             raise
         finally:
             os.close(writer)
-    listener = threading.Thread(target=_listen, args=(reader, on_message), daemon=True)
+            os.close(asker)
+    listener = threading.Thread(target=_listen, args=(reader, answerer, on_message), daemon=True)
     listener.start()
     try:
         _, wait_status, usage = os.wait4(process.pid, 0)
@@ -68,11 +77,13 @@ def run_logged(
     return Outcome(process.returncode, time.monotonic() - start, usage.ru_maxrss * kibibyte)
 
 
-def _listen(descriptor: int, on_message: Callable[[bytes], None] | None) -> None:
-    with open(descriptor, "rb") as stream:
+def _listen(messages: int, answers: int, on_message: Callable[[bytes], bytes] | None) -> None:
+    with open(messages, "rb") as stream, open(answers, "wb", buffering=0) as answering:
         for line in stream:
-            if on_message is not None:
-                on_message(line)
+            answer = on_message(line) if on_message is not None else b""
+            if answer:
+                with contextlib.suppress(BrokenPipeError):  # it died; its status tells
+                    answering.write(answer)
 
 
 def run_attached(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phibuild.model.action import Action, FileInput
+from phibuild.model.action import Action, Assembly, FileInput, Input, Part, Step
 from phibuild.offers import Backend, Evaluator, ModelFacts, Tensor
 from phibuild.source import Checkpoint
 
@@ -34,7 +34,7 @@ class Conversion:
     recipe: Any
     extras: Mapping[str, FileInput]
 
-    def action(self, model: ModelFacts) -> Action:
+    def action(self, model: ModelFacts) -> Step:
         """Check, then plan; RecipeError PHI2xx for what cannot be built or run."""
         self.backend.check(self.recipe, model, self.extras)
         return self.backend.plan(self.recipe, model, self.extras)
@@ -50,7 +50,7 @@ class Generation:
     max_tokens: int
     expect: str
 
-    def action(self, model: ModelFacts) -> Action:
+    def action(self, model: ModelFacts) -> Step:
         """The evaluator's action over the artifact."""
         return self.evaluator.generate(FileInput(str(self.artifact)), self.prompt, self.max_tokens)
 
@@ -61,7 +61,7 @@ class Custom:
 
     made_by: Action
 
-    def action(self, model: ModelFacts) -> Action:
+    def action(self, model: ModelFacts) -> Step:
         """The user's action itself."""
         return self.made_by
 
@@ -79,7 +79,7 @@ class Declaration:
     what: Conversion | Generation | Custom
     current_interpreter: bool = False
 
-    def action(self, model: ModelFacts) -> Action:
+    def action(self, model: ModelFacts) -> Step:
         """The action that makes the artifact, its inputs included."""
         action = self.what.action(model)
         return _in_current(action) if self.current_interpreter else action
@@ -95,10 +95,15 @@ def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
     )
 
 
-def _in_current(action: Action) -> Action:
-    """The same action under the running interpreter, and so are its inputs."""
-    inputs = tuple(
-        (name, _in_current(one) if isinstance(one, Action) else one) for name, one in action.inputs
-    )
-    own = action.toolchain if action.toolchain == "host" else CURRENT + action.toolchain
-    return dataclasses.replace(action, toolchain=own, inputs=inputs)
+def _in_current(step: Step) -> Step:
+    """The same step under the running interpreter, and so are its inputs."""
+    inputs = tuple((name, _input_in_current(one)) for name, one in step.inputs)
+    if isinstance(step, Assembly) or step.toolchain == "host":
+        return dataclasses.replace(step, inputs=inputs)
+    return dataclasses.replace(step, toolchain=CURRENT + step.toolchain, inputs=inputs)
+
+
+def _input_in_current(one: Input) -> Input:
+    if isinstance(one, Part):
+        return Part(_in_current(one.of), one.path)
+    return one if isinstance(one, FileInput) else _in_current(one)

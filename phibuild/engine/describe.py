@@ -10,10 +10,11 @@ from phibuild.engine.declaration import NO_MODEL, Declaration, Generation, model
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.work import expected_seconds, input_size
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Action, FileInput
+from phibuild.model.action import Action, Assembly, FileInput, Step, step_of, taken_of
 from phibuild.model.digest import Digest
 from phibuild.model.facts import Difference, differences
 from phibuild.model.manifest import Manifest
+from phibuild.model.tree import Tree
 from phibuild.source import Checkpoint
 from phibuild.store import ActionResult
 
@@ -60,7 +61,7 @@ def describe(shop: Workshop, declaration: Declaration) -> Described:
     action = declaration.action(model_facts(checkpoint))
     previous = shop.store.recall(manifest.key) if manifest is not None else None
     states: list[ActionState] = []
-    _walk(shop, action, checkpoint, previous, states)
+    _walk(shop, action, checkpoint, previous, set(), states)
     result = _result(shop, action, checkpoint)
     reason = ""
     if manifest is None:
@@ -94,32 +95,39 @@ def _missing_source(shop: Workshop, declaration: Declaration) -> Path | None:
 
 def _walk(
     shop: Workshop,
-    action: Action,
+    step: Step,
     checkpoint: Checkpoint | None,
     previous: ActionResult | None,
+    seen: set[Step],
     states: list[ActionState],
 ) -> None:
+    if step in seen:
+        return
+    seen.add(step)
     before = dict(previous.inputs) if previous is not None else {}
-    results: dict[str, ActionResult] = {}
-    for name, one in action.inputs:
-        if isinstance(one, Action):
+    trees: dict[str, Tree] = {}
+    for name, one in step.inputs:
+        needed = step_of(one)
+        if needed is not None:
             earlier = shop.store.recall(before[name]) if name in before else None
-            _walk(shop, one, checkpoint, earlier, states)
-            result = _result(shop, one, checkpoint)
+            _walk(shop, needed, checkpoint, earlier, seen, states)
+            result = _result(shop, needed, checkpoint)
             if result is not None:
-                results[name] = result
-    digests = {name: result.tree.digest for name, result in results.items()}
+                trees[name] = taken_of(one, result.tree)
+    if isinstance(step, Assembly):
+        return  # it does no work, and what changes in it is what it is made of
+    digests = {name: tree.digest for name, tree in trees.items()}
     states.append(
         ActionState(
-            action.name,
-            _result(shop, action, checkpoint) is not None,
-            expected_seconds(shop, action, input_size(action, checkpoint, results)),
-            _changes(shop, action, checkpoint, previous, digests),
+            step.name,
+            _result(shop, step, checkpoint) is not None,
+            expected_seconds(shop, step, input_size(step, checkpoint, trees)),
+            _changes(shop, step, checkpoint, previous, digests),
         )
     )
 
 
-def _result(shop: Workshop, action: Action, checkpoint: Checkpoint | None) -> ActionResult | None:
+def _result(shop: Workshop, action: Step, checkpoint: Checkpoint | None) -> ActionResult | None:
     known = known_result(shop, action, checkpoint)
     return known[1] if known is not None else None
 
@@ -137,12 +145,12 @@ def _changes(
         return ()
     was = {fact.name: fact.value for fact in previous.facts}
     for name, one in action.inputs:
-        if isinstance(one, Action) and name not in digests and f"input.{name}" in was:
+        if step_of(one) is not None and name not in digests and f"input.{name}" in was:
             digests[name] = Digest.parse(was[f"input.{name}"])
     digests |= file_digests(shop, action)
     if any(name not in digests for name, _ in action.inputs):
         return ()
     changed = differences(previous.facts, facts(shop, action, checkpoint, digests))
     # A changed input is the consequence of a change that its own action already names.
-    made = {f"input.{name}" for name, one in action.inputs if isinstance(one, Action)}
+    made = {f"input.{name}" for name, one in action.inputs if step_of(one) is not None}
     return tuple(change for change in changed if change.name not in made)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Action, facts_of
+from phibuild.model.action import Action, FileInput, Input, Part, Step, facts_of, step_of, taken_of
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.facts import Fact, Facts, action_key
 from phibuild.source import Checkpoint
@@ -14,19 +14,19 @@ from phibuild.store import ActionResult
 
 
 def facts(
-    shop: Workshop, action: Action, checkpoint: Checkpoint | None, inputs: Mapping[str, Digest]
+    shop: Workshop, action: Step, checkpoint: Checkpoint | None, inputs: Mapping[str, Digest]
 ) -> Facts:
-    """The facts of an action whose inputs have these digests."""
+    """The facts of a step whose inputs have these digests."""
     return facts_of(
         action,
-        worker=shop.worker_digest(action),
+        worker=shop.worker_digest(action) if isinstance(action, Action) else None,
         slices={} if checkpoint is None else checkpoint.slices,
         inputs=inputs,
         toolchains=toolchain_facts(shop, action),
     )
 
 
-def toolchain_facts(shop: Workshop, action: Action) -> Facts:
+def toolchain_facts(shop: Workshop, action: Step) -> Facts:
     """The identity of all that does the work: the interpreter, and the facts of the actions that
     build its native tools, so that an explanation can name the flag that changed."""
     return shop.interpreter_facts(action.toolchain) + tuple(
@@ -45,42 +45,58 @@ def _tool_facts(shop: Workshop, tool: str) -> Facts:
     return shop.once(f"tool {tool}", found)
 
 
-def file_digests(shop: Workshop, action: Action) -> dict[str, Digest]:
+def identity(shop: Workshop, action: Action) -> Digest:
+    """What does the work: the digest of the worker and of its toolchains."""
+    return digest_of_value(
+        [
+            str(shop.worker_digest(action)),
+            [[fact.name, fact.value] for fact in toolchain_facts(shop, action)],
+        ]
+    )
+
+
+def file_digests(shop: Workshop, action: Step) -> dict[str, Digest]:
     """The digests of those inputs that are files."""
     return {
         name: shop.digest_of_path(Path(one.path))
         for name, one in action.inputs
-        if not isinstance(one, Action)
+        if isinstance(one, FileInput)
     }
 
 
 def known_result(
-    shop: Workshop, action: Action, checkpoint: Checkpoint | None
+    shop: Workshop, action: Step, checkpoint: Checkpoint | None
 ) -> tuple[Facts, ActionResult | None] | None:
-    """The facts of an action and the result recorded under their key; None where an input's own
+    """The facts of a step and the result recorded under their key; None where an input's own
     result is not known, so that the key is not either. Nothing runs; files may be gone."""
     digests = file_digests(shop, action)
     for name, one in action.inputs:
-        if isinstance(one, Action):
-            known = known_result(shop, one, checkpoint)
+        step = step_of(one)
+        if step is not None:
+            known = known_result(shop, step, checkpoint)
             if known is None or known[1] is None:
                 return None
-            digests[name] = known[1].tree.digest
+            digests[name] = taken_of(one, known[1].tree).digest
     found = facts(shop, action, checkpoint, digests)
     return found, shop.store.recall(action_key(found))
 
 
-def signature(shop: Workshop, action: Action, checkpoint: Checkpoint | None) -> Digest:
+def signature(shop: Workshop, action: Step, checkpoint: Checkpoint | None) -> Digest:
     """A digest that changes whenever the action's key may: known before anything has run. Files
     are left out, since the build graph watches them itself."""
     return digest_of_value(
         [
-            [action.name, str(shop.worker_digest(action)), *map(list, action.recipe)],
+            [action.name, *map(list, action.recipe)],
+            str(shop.worker_digest(action)) if isinstance(action, Action) else "",
             [[name, str(checkpoint.slices[name])] for name in action.slices] if checkpoint else [],
             [[fact.name, fact.value] for fact in toolchain_facts(shop, action)],
-            [
-                [name, str(signature(shop, one, checkpoint)) if isinstance(one, Action) else ""]
-                for name, one in action.inputs
-            ],
+            [[name, *_signature_of(shop, one, checkpoint)] for name, one in action.inputs],
         ]
     )
+
+
+def _signature_of(shop: Workshop, one: Input, checkpoint: Checkpoint | None) -> list[str]:
+    step = step_of(one)
+    if step is None:
+        return []
+    return [str(signature(shop, step, checkpoint)), *([one.path] if isinstance(one, Part) else [])]

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from phibuild.engine.declaration import Declaration, Generation, model_facts
 from phibuild.engine.keys import facts, file_digests, known_result
-from phibuild.engine.work import disk_full_as_error, work
+from phibuild.engine.work import assemble, disk_full_as_error, work
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Action
+from phibuild.model.action import Assembly, Step, step_of, taken_of
 from phibuild.model.errors import CheckError
 from phibuild.model.facts import action_key
 from phibuild.model.manifest import SUFFIX, Manifest
+from phibuild.model.tree import Tree
 from phibuild.source import Checkpoint
 from phibuild.store import ActionResult
 
@@ -97,21 +98,25 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def _realize(
-    shop: Workshop, action: Action, checkpoint: Checkpoint | None, name: str, ran: list[str]
+    shop: Workshop, action: Step, checkpoint: Checkpoint | None, name: str, ran: list[str]
 ) -> ActionResult:
     known = known_result(shop, action, checkpoint)
     if known is not None and known[1] is not None and shop.store.has(known[1].tree):
         return known[1]
-    results = {
-        input_name: _realize(shop, one, checkpoint, name, ran)
-        for input_name, one in action.inputs
-        if isinstance(one, Action)
-    }
+    results: dict[str, ActionResult] = {}
+    trees: dict[str, Tree] = {}
+    for input_name, one in action.inputs:
+        step = step_of(one)
+        if step is not None:
+            results[input_name] = _realize(shop, step, checkpoint, name, ran)
+            trees[input_name] = taken_of(one, results[input_name].tree)
     tools = {tool: realize_tool(shop, tool) for tool in action.tools}
     digests = file_digests(shop, action)
-    digests |= {input_name: result.tree.digest for input_name, result in results.items()}
+    digests |= {input_name: tree.digest for input_name, tree in trees.items()}
     found = facts(shop, action, checkpoint, digests)
     key = action_key(found)
+    if isinstance(action, Assembly):
+        return assemble(shop, action, found=found, results=results, trees=trees)
     with shop.store.locked(key.hex):
         # Another build may have made it while we waited for the lock.
         result = shop.store.recall(key)
@@ -122,6 +127,7 @@ def _realize(
                 checkpoint,
                 found=found,
                 results=results,
+                trees=trees,
                 tools=tools,
                 reported_as=f"{name} ({action.name})",
             )

@@ -7,16 +7,17 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import phibuild.worker
 from phibuild.model.action import Action
 from phibuild.model.errors import ActionError, PhiError, error_of_code
 from phibuild.process import Outcome, run_logged
 
-_PROTOCOL = 1
+_PROTOCOL = 2
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _NETWORK = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _BUILD = ("CC", "CXX", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT")
@@ -25,7 +26,8 @@ _BUILD = ("CC", "CXX", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT")
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
     """An action with everything found that it needs; all paths absolute, `workspace` empty but for
-    what `inputs` point at. `bytecode` is where Python keeps what it compiled between runs."""
+    what `inputs` point at. `bytecode` is where Python keeps what it compiled between runs;
+    `identity` and `tensors` are those of the worker's job (phiworker.py)."""
 
     action: Action
     python: Path
@@ -33,6 +35,8 @@ class WorkOrder:
     inputs: Mapping[str, Path]
     tools: Mapping[str, Path]
     bytecode: Path
+    identity: str
+    tensors: Sequence[Sequence[object]] = ()
 
     @property
     def output(self) -> Path:
@@ -45,7 +49,20 @@ class WorkOrder:
         return self.workspace / "log.txt"
 
 
-def run_worker(order: WorkOrder, on_progress: Callable[[float | None, str], None]) -> Outcome:
+class Listener(Protocol):
+    """Who hears of a running worker."""
+
+    def on_progress(self, fraction: float | None, text: str) -> None:
+        """It has done this share of its work, and does now what `text` says."""
+
+    def on_recall(self, keys: Sequence[str]) -> Mapping[str, Sequence[object]]:
+        """Where the pieces of these keys lie: path, offset, size, sha256."""
+
+    def on_remember(self, key: str, file: str, offset: int, size: int, sha256: str) -> None:
+        """A piece of the output has this key."""
+
+
+def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
     """Run the worker to its end. A PhiError with code, hint and the log's tail if it fails; the
     caller throws the workspace away."""
     for folder in ("home", "tmp", "scratch"):
@@ -54,17 +71,22 @@ def run_worker(order: WorkOrder, on_progress: Callable[[float | None, str], None
     job.write_text(json.dumps(_job(order)), "utf-8")
     reported: list[PhiError] = []
 
-    def on_message(line: bytes) -> None:
+    def on_message(line: bytes) -> bytes:
         try:
             message = json.loads(line)
         except ValueError:
-            return  # a native library wrote to our descriptor; it is not a message
+            return b""  # a native library wrote to our descriptor; it is not a message
         if "error" in message:
             reported.append(_reported(message["error"]))
         elif message.get("errno") == errno.ENOSPC:
             reported.append(disk_full(order.workspace))
         elif "progress" in message:
-            on_progress(message["progress"], message["text"])
+            listener.on_progress(message["progress"], message["text"])
+        elif "remember" in message:
+            listener.on_remember(*message["remember"])
+        elif "recall" in message:
+            return json.dumps(listener.on_recall(message["recall"])).encode() + b"\n"
+        return b""
 
     outcome = run_logged(
         [order.python, "-s", order.action.worker, job],
@@ -100,6 +122,8 @@ def _job(order: WorkOrder) -> dict[str, object]:
         "tools": {name: str(path) for name, path in order.tools.items()},
         "scratch": str(order.workspace / "scratch"),
         "threads": os.cpu_count() or 1,
+        "identity": order.identity,
+        "tensors": order.tensors,
     }
 
 

@@ -1,14 +1,16 @@
-"""An action: a repeatable unit of work as a value, and the facts that make its key."""
+"""Actions: repeatable units of work as values, and the facts that make their keys."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from phibuild.model.digest import Digest, canonical_json
 from phibuild.model.facts import Fact, Facts
+from phibuild.model.tree import THE_FILE, Tree
 
 FACTS_FORMAT = "1"
 """Moves when the meaning of facts changes; every key changes with it."""
@@ -35,9 +37,10 @@ class Action:
     """A worker, what it is told and what it is shown.
 
     `recipe` holds JSON values in canonical form, `slices` is what the worker sees of the model,
-    as the input "model", `inputs` are results of other actions or the user's files by name,
-    `toolchain` is the interpreter, `tools` native toolchains by name. `worker` is a script; its
-    bytes, and those of `worker_files` beside it, are facts, and its path is not.
+    as the input "model", `inputs` are results of other actions, parts of such results, or the
+    user's files by name, `toolchain` is the interpreter, `tools` native toolchains by name.
+    `worker` is a script; its bytes, and those of `worker_files` beside it, are facts, and its path
+    is not.
     """
 
     name: str
@@ -45,10 +48,67 @@ class Action:
     toolchain: str
     recipe: tuple[tuple[str, str], ...] = ()
     slices: tuple[Slice, ...] = ()
-    inputs: tuple[tuple[str, Action | FileInput], ...] = ()
+    inputs: tuple[tuple[str, Input], ...] = ()
     tools: tuple[str, ...] = ()
     worker_files: tuple[Path, ...] = ()
     network: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A folder that holds the files of its inputs side by side: no worker runs and no byte is
+    copied. Each input is a folder, or a file whose name in the assembly is that of the input."""
+
+    name: str
+    inputs: tuple[tuple[str, Input], ...]
+    toolchain: ClassVar[str] = "host"
+    recipe: ClassVar[tuple[tuple[str, str], ...]] = ()
+    slices: ClassVar[tuple[Slice, ...]] = ()
+    tools: ClassVar[tuple[str, ...]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file or folder of an action's result, by its path inside. Who reads a part does not run
+    again when the rest of that result changes."""
+
+    of: Step
+    path: str
+
+
+Step = Action | Assembly
+Input = Action | Assembly | Part | FileInput
+
+
+def step_of(one: Input) -> Step | None:
+    """What has to be done for this input; None for a file of the user's."""
+    if isinstance(one, FileInput):
+        return None
+    return one.of if isinstance(one, Part) else one
+
+
+def taken_of(one: Input, result: Tree) -> Tree:
+    """What the input is of the result of its step; KeyError if the result lacks that part."""
+    return result.part(one.path) if isinstance(one, Part) else result
+
+
+def steps_of(step: Step) -> Iterator[Step]:
+    """The step and all that it needs, inputs first; one that two others need comes twice."""
+    for _, one in step.inputs:
+        needed = step_of(one)
+        if needed is not None:
+            yield from steps_of(needed)
+    yield step
+
+
+def assembled(inputs: Iterable[tuple[str, Tree]]) -> Tree:
+    """The tree of an assembly; ValueError if two of its inputs have a file of one path."""
+    entries = [
+        dataclasses.replace(entry, path=name) if entry.path == THE_FILE else entry
+        for name, tree in inputs
+        for entry in tree.entries
+    ]
+    return Tree(tuple(sorted(entries)))
 
 
 def frozen_recipe(fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -57,14 +117,15 @@ def frozen_recipe(fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def facts_of(
-    action: Action,
+    action: Step,
     *,
-    worker: Digest,
+    worker: Digest | None,
     slices: Mapping[Slice, Digest],
     inputs: Mapping[str, Digest],
     toolchains: Iterable[Fact],
 ) -> Facts:
-    """Everything that may change what the action makes, and nothing else.
+    """Everything that may change what the step makes, and nothing else; `worker` is None for an
+    assembly.
 
     `slices` are the model's (only those that the action declares are read), `inputs` the digests of
     its inputs, `toolchains` the identity facts of its interpreter and native tools.
@@ -72,7 +133,7 @@ def facts_of(
     return (
         Fact("facts", FACTS_FORMAT),
         Fact("action", action.name),
-        Fact("worker", str(worker)),
+        *(() if worker is None else (Fact("worker", str(worker)),)),
         *(Fact(f"recipe.{name}", value) for name, value in action.recipe),
         *(Fact(name, str(slices[name])) for name in action.slices),
         *(Fact(f"input.{name}", str(inputs[name])) for name, _ in action.inputs),

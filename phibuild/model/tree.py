@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -50,6 +51,20 @@ class Tree:
     def digest(self) -> Digest:
         """Digest of the bytes for a file, of the list of entries for a folder."""
         return self.entries[0].digest if self.is_file else digest_of_value(self.as_json())
+
+    def part(self, path: str) -> Tree:
+        """The file or folder at this path inside the tree; KeyError if there is none."""
+        for entry in self.entries:
+            if entry.path == path:
+                return Tree((dataclasses.replace(entry, path=THE_FILE),))
+        inside = tuple(
+            dataclasses.replace(entry, path=entry.path[len(path) + 1 :])
+            for entry in self.entries
+            if entry.path.startswith(f"{path}/")
+        )
+        if not inside:
+            raise KeyError(path)
+        return Tree(inside)
 
     def as_json(self) -> list[dict[str, Any]]:
         """The entries as JSON objects, in order."""

@@ -40,6 +40,17 @@ def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> 
         (folder / "chat_template.jinja").write_text(documents.template, "utf-8")
 
 
+def tensor_places(checkpoint: Checkpoint, folder: Path) -> list[list[object]]:
+    """Name, dtype, shape, sha256, path, offset and size in bytes of each tensor, by name, in a view
+    that has the weights."""
+    digests = {tensor.name: tensor.digest.hex for tensor in checkpoint.tensors}
+    return sorted(
+        [one.name, one.dtype, one.shape, digests[one.name], str(path), one.begin, one.size]
+        for path in folder.glob("*.safetensors")
+        for one in read_spans(path)
+    )
+
+
 def _lay_out_weights(checkpoint: Checkpoint, folder: Path) -> None:
     """Shards under the names that every toolkit expects, whatever they were called."""
     count = len(checkpoint.shards)

@@ -1,6 +1,6 @@
 """Bytes at rest: objects by digest, action results by key, and what was seen of files."""
 
-from phibuild.store.index import Index
+from phibuild.store.index import Index, Piece
 from phibuild.store.locks import FolderLock, locked
 from phibuild.store.place import put_in_place
 from phibuild.store.results import ActionResult
@@ -10,6 +10,7 @@ __all__ = [
     "ActionResult",
     "FolderLock",
     "Index",
+    "Piece",
     "Store",
     "locked",
     "put_in_place",

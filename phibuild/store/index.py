@@ -12,6 +12,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,15 @@ class History:
     peak_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A range of bytes in an object, in bytes; `sha256` are the hexadecimal digits of theirs."""
+
+    offset: int
+    size: int
+    sha256: str
+
+
 class Index:
     """A small SQLite database beside the objects, safe for threads and for several processes."""
 
@@ -48,6 +58,9 @@ class Index:
             " WITHOUT ROWID;"
             "CREATE TABLE IF NOT EXISTS history"
             " (action TEXT PRIMARY KEY, size INTEGER, seconds REAL, peak INTEGER) WITHOUT ROWID;"
+            "CREATE TABLE IF NOT EXISTS pieces"
+            " (key TEXT PRIMARY KEY, object TEXT, start INTEGER, size INTEGER, digest TEXT)"
+            " WITHOUT ROWID;"
         )
 
     def close(self) -> None:
@@ -101,6 +114,17 @@ class Index:
                 "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)",
                 (action, history.size, history.seconds, history.peak_bytes),
             )
+
+    def piece(self, key: str) -> tuple[str, Piece] | None:
+        """The name of an object, and the range of it that has this key."""
+        row = self._one("SELECT object, start, size, digest FROM pieces WHERE key=?", key)
+        return None if row is None else (row[0], Piece(row[1], row[2], row[3]))
+
+    def record_pieces(self, name: str, pieces: Mapping[str, Piece]) -> None:
+        """Remember ranges of the object of this name, in place of what had these keys before."""
+        rows = [(key, name, one.offset, one.size, one.sha256) for key, one in pieces.items()]
+        with self._lock:
+            self._database.executemany("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         with self._lock:

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +23,7 @@ from pathlib import Path
 from phibuild.model.digest import Digest
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import THE_FILE, Entry, Tree
-from phibuild.store.index import Index, hash_file
+from phibuild.store.index import Index, Piece, hash_file
 from phibuild.store.locks import locked
 from phibuild.store.place import put_in_place
 from phibuild.store.results import ActionResult
@@ -100,6 +100,22 @@ class Store:
     def record(self, result: ActionResult) -> None:
         """Remember a result whose files are in the store."""
         _write(self._result_path(result.key), result.to_text())
+
+    # Pieces
+
+    def recall_piece(self, key: str) -> tuple[Path, Piece] | None:
+        """Where the piece of this key lies: an object and a range of it. None if it is not known,
+        or its object is gone or was changed. Whoever reads it compares its sha256."""
+        known = self.index.piece(key)
+        if known is None:
+            return None
+        place = self.root / "objects" / known[0][:2] / known[0]
+        sealed = self.index.recall(place, "seal") is not None
+        return (place, known[1]) if sealed else None
+
+    def record_pieces(self, entry: Entry, pieces: Mapping[str, Piece]) -> None:
+        """Remember ranges of an object by their keys. It costs no disk."""
+        self.index.record_pieces(self.object_path(entry).name, pieces)
 
     # Objects
 

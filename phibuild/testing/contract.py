@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from phibuild.engine.declaration import NO_MODEL
-from phibuild.model.action import SLICES, Action, FileInput
+from phibuild.model.action import SLICES, Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.recipe import parse_recipe, rules_of
 from phibuild.offers import Backend
@@ -34,7 +34,7 @@ class BackendContract:
         assert found, f"no installed plugin offers the backend {self.backend_name!r}"
         return found[0]
 
-    def plan(self, backend: Backend, fields: dict[str, Any]) -> Action:
+    def plan(self, backend: Backend, fields: dict[str, Any]) -> Step:
         """Parse, check and plan, as a builder does before the model exists."""
         recipe = parse_recipe(backend.recipe, fields, builder=backend.builder)
         extras = {name: FileInput(path) for name, path in self.extras.items()}
@@ -78,7 +78,7 @@ class BackendContract:
     def test_actions_name_real_workers_toolchains_and_slices(self, backend: Backend) -> None:
         registry = load_registry()
         for fields in self.good_fields:
-            for action in _with_inputs(self.plan(backend, fields)):
+            for action in _actions(self.plan(backend, fields)):
                 assert action.worker.is_file(), action.name
                 assert all(path.is_file() for path in action.worker_files)
                 assert action.toolchain == "host" or action.toolchain in registry.pythons
@@ -87,7 +87,7 @@ class BackendContract:
 
     def test_no_path_of_this_machine_is_in_a_recipe(self, backend: Backend) -> None:
         for fields in self.good_fields:
-            for action in _with_inputs(self.plan(backend, fields)):
+            for action in _actions(self.plan(backend, fields)):
                 for name, value in action.recipe:
                     assert str(action.worker.parent) not in value, name
 
@@ -113,8 +113,5 @@ class BackendContract:
         assert done.stdout.strip() == "[]"
 
 
-def _with_inputs(action: Action) -> Iterator[Action]:
-    yield action
-    for _, one in action.inputs:
-        if isinstance(one, Action):
-            yield from _with_inputs(one)
+def _actions(step: Step) -> Iterator[Action]:
+    return (one for one in steps_of(step) if isinstance(one, Action))

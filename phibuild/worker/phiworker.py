@@ -2,7 +2,8 @@
 
 Runs under a toolchain's interpreter, where phibuild itself is not installed: standard library only,
 Python 3.10 and later. Protocol: the job is a JSON file named by the first argument; messages go as
-JSON lines to the file descriptor that ``PHIBUILD_MESSAGES`` names; stdout and stderr are the log.
+JSON lines to the file descriptor that ``PHIBUILD_MESSAGES`` names, answers come as such lines from
+the one that ``PHIBUILD_ANSWERS`` names; stdout and stderr are the log.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 
 class WorkerError(Exception):
@@ -32,8 +33,33 @@ class WorkerError(Exception):
 
 
 @dataclass(frozen=True)
+class StoredTensor:
+    """A tensor of the model: what it is, and where its bytes lie among the weights. `sha256` is of
+    these bytes; `dtype` is safetensors' name, `offset` and `size` are in bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: str
+    path: Path
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of bytes in a file that was made before; `sha256` is what they should be."""
+
+    path: Path
+    offset: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Job:
-    """What one action is asked to do. Paths are absolute; `output` does not exist yet."""
+    """What one action is asked to do. Paths are absolute; `output` does not exist yet. `identity`
+    changes with the worker and its toolchains, and with nothing else."""
 
     name: str
     inputs: dict[str, Path]
@@ -42,10 +68,25 @@ class Job:
     tools: dict[str, Path]
     scratch: Path
     threads: int
+    identity: str
+    tensors: tuple[StoredTensor, ...]
 
     def progress(self, fraction: float | None, text: str = "") -> None:
         """Tell the share that is done, between 0 and 1 (None: unknown), and what is being done."""
         _send({"progress": fraction, "text": text})
+
+    def recall(self, keys: Iterable[str]) -> dict[str, Piece]:
+        """Those of the pieces that are known: see `remember`. Compare the bytes with `sha256`."""
+        answer = _ask({"recall": sorted(set(keys))})
+        return {
+            key: Piece(Path(path), offset, size, sha256)
+            for key, (path, offset, size, sha256) in answer.items()
+        }
+
+    def remember(self, key: str, *, offset: int, size: int, sha256: str, file: str = ".") -> None:
+        """Once this job has succeeded, `key` names this range of its output (of `file` in it, if it
+        is a folder). A key has to hold all that the bytes depend on, `identity` included."""
+        _send({"remember": [key, file, offset, size, sha256]})
 
 
 def run(main: Callable[[Job], None]) -> None:
@@ -62,6 +103,11 @@ def run(main: Callable[[Job], None]) -> None:
         tools={name: Path(path) for name, path in document["tools"].items()},
         scratch=Path(document["scratch"]),
         threads=document["threads"],
+        identity=document["identity"],
+        tensors=tuple(
+            StoredTensor(name, dtype, tuple(shape), sha256, Path(path), offset, size)
+            for name, dtype, shape, sha256, path, offset, size in document["tensors"]
+        ),
     )
     try:
         main(job)
@@ -81,7 +127,18 @@ def _send(message: dict[str, Any]) -> None:
             os.write(int(descriptor), json.dumps(message).encode() + b"\n")
 
 
+def _ask(message: dict[str, Any]) -> Any:
+    descriptor = os.environ.get("PHIBUILD_ANSWERS")
+    if descriptor is None:
+        return {}
+    with _asking:
+        _send(message)
+        with open(int(descriptor), encoding="utf-8", closefd=False) as answers:
+            return json.loads(answers.readline())
+
+
 _sending = threading.Lock()
+_asking = threading.Lock()
 
 
 def die_with_parent() -> None:
