@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from phibuild.model.action import Action, FileInput, Step
 
@@ -13,8 +12,7 @@ API_VERSION = 1
 """The version of `phibuild.api` that a descriptor was written for; another one is refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A tensor of a model or artifact; `shape` as the format stores it, `size` in bytes."""
 
     name: str
@@ -23,8 +21,7 @@ class Tensor:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
+class ModelFacts(NamedTuple):
     """What a plan may know of a model: the canonical architecture (older spelling of config.json)
     and the tensors. Both are empty while the model is still to be made by another target."""
 
@@ -37,8 +34,7 @@ class ModelFacts:
         return str(self.architecture.get("model_type", ""))
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(NamedTuple):
     """What `phibuild show` prints of an artifact."""
 
     format: str
@@ -50,8 +46,7 @@ Extras = Mapping[str, FileInput]
 """Files that the user passed beside the model (an imatrix, a calibration text), by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(NamedTuple):
     """Makes artifacts of one format; becomes the builder `env.<builder>(target, model, **fields)`.
 
     `check(recipe, model, extras)` raises RecipeError for what cannot be built or run. It is called
@@ -75,8 +70,7 @@ class Backend:
     api_version: int = API_VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluator:
+class Evaluator(NamedTuple):
     """Runs an artifact of one format in its own runtime.
 
     `generate(artifact, prompt, max_tokens)` is the action whose result is one UTF-8 text file: what
@@ -89,8 +83,7 @@ class Evaluator:
     api_version: int = API_VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class PythonToolchain:
+class PythonToolchain(NamedTuple):
     """An interpreter with locked packages. `lock` is in requirements format, pinned and hashed;
     `roots` are the packages that `toolchain="current"` must find installed."""
 
@@ -100,8 +93,7 @@ class PythonToolchain:
     api_version: int = API_VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class NativeToolchain:
+class NativeToolchain(NamedTuple):
     """Programs made by an ordinary keyed action; workers are shown its result tree as a tool."""
 
     name: str
@@ -109,8 +101,7 @@ class NativeToolchain:
     api_version: int = API_VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A further subcommand of `phibuild`: a click command, imported when it is called."""
 
     name: str

@@ -8,12 +8,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a program ended: exit status (negative: the signal that killed it), wall time in seconds,
     peak resident memory in bytes of the largest process among it and its waited-for children."""
 
@@ -23,8 +22,10 @@ class Outcome:
 
 
 def capture(command: Sequence[str | Path]) -> str:
-    """The standard output of a program that is expected to succeed at once."""
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    """What a program prints, on either stream, that is expected to succeed at once."""
+    return subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ).stdout
 
 
 def run_logged(

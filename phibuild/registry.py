@@ -7,12 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pluggy
 
@@ -34,8 +33,7 @@ GROUP = "phibuild"
 OfferT = TypeVar("OfferT")
 
 
-@dataclass(frozen=True, slots=True)
-class Plugin:
+class Plugin(NamedTuple):
     """One entry point: `problem` says why it was skipped, empty for one that works."""
 
     name: str
@@ -44,8 +42,7 @@ class Plugin:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
+class Registry(NamedTuple):
     """What the plugins offer, by the name that a user or another offer refers to it with."""
 
     plugins: tuple[Plugin, ...]
@@ -73,8 +70,8 @@ class Registry:
 def load_registry(memory: Path | None = None) -> Registry:
     """Load all installed plugins. One that fails to import is skipped and reported by `doctor`.
 
-    `memory` is a file that keeps the list of entry points while no folder of sys.path changes:
-    importlib.metadata takes a third of the time of a build that has nothing to do.
+    `memory` is a file that keeps the list of entry points while the distributions on sys.path stay
+    the same: importlib.metadata takes a third of the time of a build that has nothing to do.
     """
     found: list[tuple[str, str, str, ModuleType | str]] = []
     for name, module, distribution, version in _entry_points(memory):
@@ -87,7 +84,7 @@ def load_registry(memory: Path | None = None) -> Registry:
 
 def _entry_points(memory: Path | None) -> list[list[str]]:
     """Name, module, distribution and version of each entry point, by name."""
-    places = [[place, _changed(place)] for place in sys.path]
+    places = [[place, _distributions(place)] for place in sys.path]
     if memory is not None:
         try:
             known = json.loads(memory.read_text("utf-8"))
@@ -109,12 +106,18 @@ def _entry_points(memory: Path | None) -> list[list[str]]:
     return points
 
 
-def _changed(place: str) -> int:
-    """When a folder of sys.path last had a name added or removed."""
+def _distributions(place: str) -> list[list[str | int]]:
+    """Names and times of the folders by which distributions are known; an installer makes them
+    anew. The folder's own time says nothing: SCons puts the project, which changes, on sys.path."""
     try:
-        return os.stat(place or ".").st_mtime_ns  # noqa: PTH116 - on the path of a null build
-    except OSError:
-        return 0
+        with os.scandir(place or ".") as entries:
+            return sorted(
+                [entry.name, entry.stat().st_mtime_ns]
+                for entry in entries
+                if entry.name.endswith((".dist-info", ".egg-info"))
+            )
+    except OSError:  # a zip file, or a folder that is not there
+        return []
 
 
 def _distribution(found: metadata.Distribution | None) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -77,7 +76,7 @@ def test_a_misspelt_hook_is_an_error() -> None:
 
 
 def test_another_api_version_is_refused() -> None:
-    newer = dataclasses.replace(A_TOOLCHAIN, api_version=99)
+    newer = A_TOOLCHAIN._replace(api_version=99)
     with pytest.raises(PluginError, match="api_version 99") as refusal:
         sorted_offers(a_plugin(phibuild_toolchains=[newer]))
     assert refusal.value.code == "PHI502"

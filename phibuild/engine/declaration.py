@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from phibuild.model.action import Action, Assembly, FileInput, Input, Part, Step
 from phibuild.offers import Backend, Evaluator, ModelFacts, Tensor
@@ -17,8 +17,7 @@ CURRENT = "current/"
 """Prefix of a toolchain's name that means: its packages in the running interpreter."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+class ModelRef(NamedTuple):
     """A checkpoint by its folder. `made_here` if a target of the same build makes the folder, so
     that it can only be read when that target is done."""
 
@@ -26,8 +25,7 @@ class ModelRef:
     made_here: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+class Conversion(NamedTuple):
     """The artifact that a backend makes of a model by a recipe."""
 
     backend: Backend
@@ -40,8 +38,7 @@ class Conversion:
         return self.backend.plan(self.recipe, model, self.extras)
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(NamedTuple):
     """The answer of an artifact to a prompt; it must contain `expect`, in any case of letters."""
 
     evaluator: Evaluator
@@ -55,8 +52,7 @@ class Generation:
         return self.evaluator.generate(FileInput(str(self.artifact)), self.prompt, self.max_tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class Custom:
+class Custom(NamedTuple):
     """What a worker of the user's own makes."""
 
     made_by: Action

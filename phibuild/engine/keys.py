@@ -47,12 +47,18 @@ def _tool_facts(shop: Workshop, tool: str) -> Facts:
 
 def identity(shop: Workshop, action: Action) -> Digest:
     """What does the work: the digest of the worker and of its toolchains."""
-    return digest_of_value(
-        [
-            str(shop.worker_digest(action)),
-            [[fact.name, fact.value] for fact in toolchain_facts(shop, action)],
-        ]
-    )
+    return digest_of_value([str(shop.worker_digest(action)), _toolchains(shop, action)])
+
+
+def _toolchains(shop: Workshop, action: Step) -> str:
+    """The digest of the toolchain facts, taken once for each set of toolchains."""
+    name = " ".join(("toolchains", action.toolchain, *action.tools))
+
+    def found() -> Facts:
+        pairs = [[fact.name, fact.value] for fact in toolchain_facts(shop, action)]
+        return (Fact(name, str(digest_of_value(pairs))),)
+
+    return shop.once(name, found)[0].value
 
 
 def file_digests(shop: Workshop, action: Step) -> dict[str, Digest]:
@@ -89,7 +95,7 @@ def signature(shop: Workshop, action: Step, checkpoint: Checkpoint | None) -> Di
             [action.name, *map(list, action.recipe)],
             str(shop.worker_digest(action)) if isinstance(action, Action) else "",
             [[name, str(checkpoint.slices[name])] for name in action.slices] if checkpoint else [],
-            [[fact.name, fact.value] for fact in toolchain_facts(shop, action)],
+            _toolchains(shop, action),
             [[name, *_signature_of(shop, one, checkpoint)] for name, one in action.inputs],
         ]
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,7 +161,7 @@ class Workshop:
         """Whether an artifact's files are all as its manifest says, and no others beside them."""
         if not tree.is_file:
             try:
-                found = {child.relative_to(target).as_posix() for child in _files(target)}
+                found = set(_names(str(target)))
             except OSError:
                 return False
             if found != {entry.path for entry in tree.entries}:
@@ -190,17 +191,22 @@ class Workshop:
     def _entries(self, folder: Path) -> list[Entry]:
         return [
             Entry(
-                path.relative_to(folder).as_posix(),
+                name,
                 self.store.index.digest_of(path),
                 path.stat().st_size,
                 bool(path.stat().st_mode & 0o100),
             )
-            for path in _files(folder)
-            if path.is_file() and not _SKIPPED_FOLDERS.intersection(path.relative_to(folder).parts)
+            for name in _names(str(folder))
+            if (path := folder / name).is_file()
+            and not _SKIPPED_FOLDERS.intersection(name.split("/"))
         ]
 
 
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(folder)
-    return [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+def _names(folder: str, prefix: str = "") -> Iterator[str]:
+    """The paths of all files inside, in no order; links are files. Each null build walks here."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _names(entry.path, f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +103,7 @@ def steps_of(step: Step) -> Iterator[Step]:
 def assembled(inputs: Iterable[tuple[str, Tree]]) -> Tree:
     """The tree of an assembly; ValueError if two of its inputs have a file of one path."""
     entries = [
-        dataclasses.replace(entry, path=name) if entry.path == THE_FILE else entry
+        entry._replace(path=name) if entry.path == THE_FILE else entry
         for name, tree in inputs
         for entry in tree.entries
     ]

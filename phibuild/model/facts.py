@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from phibuild.model.digest import Digest, digest_of_value
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Fact:
+class Fact(NamedTuple):
     """One (name, value) that may change what an action makes."""
 
     name: str
@@ -19,8 +18,7 @@ class Fact:
 Facts = tuple[Fact, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """A fact that differs between two lists; None where a list lacks it."""
 
     name: str

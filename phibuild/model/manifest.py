@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from phibuild.model.digest import Digest
 from phibuild.model.errors import StoreError
@@ -13,8 +13,7 @@ FORMAT = "phibuild-manifest/1"
 SUFFIX = ".phi.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """An artifact's action key and files; equal artifacts made in the same way have equal text."""
 
     artifact: str

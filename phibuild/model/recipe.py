@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from phibuild.model.errors import RecipeError
 
@@ -20,8 +20,7 @@ PRECISIONS: tuple[Precision, ...] = ("int4", "int8", "fp16", "fp32")
 RecipeT = TypeVar("RecipeT")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FieldRules:
+class FieldRules(NamedTuple):
     """What a recipe field accepts. `str_map` is a mapping of text to text, kept as pairs."""
 
     doc: str

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from phibuild.model.digest import Digest, digest_of_value
 
@@ -13,8 +12,7 @@ THE_FILE = "."
 """The path of the only entry when the tree is a single file rather than a folder."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Entry:
+class Entry(NamedTuple):
     """One file: its path inside the tree (POSIX), the digest of its bytes, size in bytes."""
 
     path: str
@@ -56,9 +54,9 @@ class Tree:
         """The file or folder at this path inside the tree; KeyError if there is none."""
         for entry in self.entries:
             if entry.path == path:
-                return Tree((dataclasses.replace(entry, path=THE_FILE),))
+                return Tree((entry._replace(path=THE_FILE),))
         inside = tuple(
-            dataclasses.replace(entry, path=entry.path[len(path) + 1 :])
+            entry._replace(path=entry.path[len(path) + 1 :])
             for entry in self.entries
             if entry.path.startswith(f"{path}/")
         )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import SCons.Errors
 import SCons.Node
@@ -19,8 +18,7 @@ from phibuild.model.manifest import SUFFIX
 from phibuild.scons.session import session
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A path that a user named, and the node whose content stands for it in the build graph: the
     manifest, where a target of this build makes it."""
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from phibuild.model.action import Slice
 from phibuild.model.digest import Digest, digest_of_value
@@ -34,8 +34,7 @@ class Memory(Protocol):
     def signature(self, path: Path) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class SourceTensor:
+class SourceTensor(NamedTuple):
     """A tensor by content: digest and size of its bytes in bytes, wherever it is stored."""
 
     name: str
@@ -45,8 +44,7 @@ class SourceTensor:
     digest: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """A model in a folder. `files` are all that any slice was read from, with the stat signature
     that they had; `tensors` are sorted by name."""
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from phibuild.model.errors import SourceError
 from phibuild.source.architecture import TOKEN_IDS, canonical_architecture
@@ -16,8 +15,7 @@ _COSMETIC_TOKENIZER = ("chat_template", "name_or_path", "special_tokens_map_file
 _COSMETIC_GENERATION = ("transformers_version", "_from_model_config")
 
 
-@dataclass(frozen=True, slots=True)
-class Documents:
+class Documents(NamedTuple):
     """config.json, tokenizer_config.json, generation_config.json and the template, by slice.
 
     `template` is the text, or the list of named templates of older checkpoints; None if there is

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from phibuild.model.errors import SourceError
 
@@ -22,8 +21,7 @@ _LONGEST_HEADER = 100_000_000
 """The limit of the reference implementation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Where a tensor lies in its file: `begin` counts from the start of the file, size in bytes."""
 
     name: str

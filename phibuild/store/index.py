@@ -13,9 +13,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from phibuild.model.digest import Digest
 
@@ -25,8 +24,7 @@ _SETTLED_NS = 20_000_000
 """A file younger than this may change again within one tick of the file system's clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """What the last run of this kind of action cost: `size` is its input in bytes."""
 
     size: int
@@ -34,8 +32,7 @@ class History:
     peak_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A range of bytes in an object, in bytes; `sha256` are the hexadecimal digits of theirs."""
 
     offset: int
@@ -76,6 +73,11 @@ class Index:
             return str(row[1]) if row[0] == _signature(path, kind) else None
         except FileNotFoundError:
             return None
+
+    def is_sealed(self, path: Path, value: str, *, found_at: Path) -> bool:
+        """Whether `found_at` is the sealed file `path` itself, by another link, and unchanged."""
+        row = self._one("SELECT signature, value FROM files WHERE path=? AND kind='seal'", path)
+        return row is not None and row[1] == value and row[0] == _signature(found_at, "seal")
 
     def record(self, path: Path, kind: Kind, value: str, *, seen: str) -> None:
         """Remember `value`, learnt of the file while its signature was `seen`."""

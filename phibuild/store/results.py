@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from phibuild.model.digest import Digest
 from phibuild.model.facts import Fact, Facts
@@ -12,8 +12,7 @@ from phibuild.model.tree import Tree
 FORMAT = "phibuild-result/1"
 
 
-@dataclass(frozen=True, slots=True)
-class ActionResult:
+class ActionResult(NamedTuple):
     """The record behind an action key. `inputs` are the keys of the actions whose results it read;
     wall time in seconds, peak resident memory in bytes, `finished` an ISO 8601 time in UTC."""
 

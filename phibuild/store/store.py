@@ -154,8 +154,7 @@ class Store:
     def lies_at(self, entry: Entry, path: Path) -> bool:
         """Whether `path` holds the entry's bytes. Reads the file only if its stat is not known."""
         try:
-            sealed = self.index.recall(self.object_path(entry), "seal") == str(entry.digest)
-            if sealed and path.samefile(self.object_path(entry)):
+            if self.index.is_sealed(self.object_path(entry), str(entry.digest), found_at=path):
                 return True
             if path.is_symlink() or bool(path.stat().st_mode & 0o100) != entry.executable:
                 return False

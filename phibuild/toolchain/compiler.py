@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from phibuild.model.errors import ToolchainError
 from phibuild.process import capture
 
 
-@dataclass(frozen=True, slots=True)
-class Compiler:
-    """Executables of the compilers, and the first line of their version with the target."""
+class Compiler(NamedTuple):
+    """Executables of the compilers, and the version and target that the C++ compiler tells."""
 
     cc: str
     cxx: str
@@ -32,8 +31,11 @@ def find_compiler() -> Compiler:
             " or set CC and CXX",
             code="PHI601",
         )
-    version = capture([cxx, "--version"]).splitlines()[0]
-    return Compiler(cc, cxx, f"{version}; {capture([cxx, '-dumpmachine']).strip()}")
+    # One process and not two: each null build asks.
+    told = capture([cxx, "-v"]).splitlines()
+    wanted = ("Target: ", "gcc version ", "clang version ")
+    lines = [line.strip() for line in told if any(word in line for word in wanted)]
+    return Compiler(cc, cxx, "; ".join(lines) or " ".join(told))
 
 
 def _first(*candidates: str | None) -> str | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.errors import ToolchainError
@@ -13,8 +13,7 @@ from phibuild.model.errors import ToolchainError
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """One package of a lock; `marker` is empty where it is installed everywhere."""
 
     name: str
@@ -22,8 +21,7 @@ class Pin:
     marker: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(NamedTuple):
     """The pins of a lock file and the digest of all that it says, comments and order aside."""
 
     pins: tuple[Pin, ...]
