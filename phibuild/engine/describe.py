@@ -49,6 +49,14 @@ class Described:
     actions: tuple[ActionState, ...]
     manifest: Manifest | None
 
+    @property
+    def seconds(self) -> float | None:
+        """What the actions that have to run are expected to take; None if that is not known."""
+        if self.standing is Standing.WAITS:
+            return None
+        times = [action.seconds for action in self.actions if not action.is_known]
+        return None if None in times else sum(time for time in times if time is not None)
+
 
 def describe(shop: Workshop, declaration: Declaration) -> Described:
     """Compare what is there with what is asked for. Reads sources that have changed."""

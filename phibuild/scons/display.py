@@ -34,9 +34,18 @@ class Display:
     """Implements the engine's Reporter; safe to call from several threads."""
 
     silent: bool
+    _expected: dict[str, float | None] = field(default_factory=dict)
+    _total: int = 0
+    _overall: Any = None
     _running: dict[str, _Running] = field(default_factory=dict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _live: Any = None
+
+    def expect(self, seconds: dict[str, float | None]) -> None:
+        """What the build is about to make: for each target the seconds that it may take."""
+        with self._guard:
+            self._expected = dict(seconds)
+            self._total = len(seconds)
 
     def started(self, name: str, *, seconds: float | None) -> None:
         """An action begins to work."""
@@ -45,7 +54,10 @@ class Display:
             if self.silent:
                 return
             if sys.stdout.isatty():
-                running.row = self._progress().add_task(name, total=1.0, note="")
+                progress = self._progress()
+                if self._overall is None and self._total > 1:
+                    self._overall = progress.add_task("all", total=self._total, note=self._ahead())
+                running.row = progress.add_task(name, total=1.0, note="")
             else:
                 guess = "" if seconds is None else f", about {show_seconds(seconds)}"
                 print(f"working   {name}{guess}", flush=True)
@@ -76,11 +88,17 @@ class Display:
         """A target is true."""
         if self.silent:
             return
+        with self._guard:
+            self._expected.pop(made.declaration.name, None)
+            ahead = self._ahead()
+            if self._live is not None and self._overall is not None:
+                done = self._total - len(self._expected)
+                self._live.update(self._overall, completed=done, note=ahead)
         size = show_size(made.manifest.tree.size)
         print(
             f"{made.outcome.value:<9} {made.declaration.name}"
             f"  ({made.declaration.format} {made.declaration.label}, {size},"
-            f" {show_seconds(made.seconds)})",
+            f" {show_seconds(made.seconds)})" + (f"  {ahead}" if ahead else ""),
             flush=True,
         )
 
@@ -90,6 +108,18 @@ class Display:
             if self._live is not None:
                 self._live.stop()
                 self._live = None
+
+    def _ahead(self) -> str:
+        """How much of the whole build is left: targets, and their time where it is known."""
+        if not self._expected or self._total < 2:
+            return ""
+        known = [one for one in self._expected.values() if one is not None]
+        time_left = sum(known)
+        text = f"{len(self._expected)} of {self._total} targets left"
+        if time_left >= 1:
+            least = "about" if len(known) == len(self._expected) else "more than"
+            text += f", {least} {show_seconds(time_left)} of work"
+        return text
 
     def _progress(self) -> Any:
         if self._live is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
 from dataclasses import dataclass, field
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SCons.Node.FS import get_default_fs
-from SCons.Script import GetOption
+from SCons.Script import BUILD_TARGETS, GetOption
 
 from phibuild.engine.declaration import Declaration
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
-from phibuild.model.errors import RecipeError
+from phibuild.model.errors import PhiError, RecipeError
 from phibuild.scons.display import Display
 from phibuild.store import FolderLock
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
 """Names the file that a run of SCons which builds nothing writes its description to."""
+
+_MANY = 100
 
 
 @dataclass
@@ -70,6 +73,26 @@ class Session:
             if self._lock is None:
                 name = f"folder-{Digest.of(os.fsencode(self.folder)).hex[:16]}"
                 self._lock = FolderLock(shop.store.root / "locks" / name, folder=self.folder)
+                self.display.expect(self._outlook(shop))
+
+    def _outlook(self, shop: Workshop) -> dict[str, float | None]:
+        """The targets that this build is about to make, and the seconds that each may take; empty
+        where there are so many that looking at each would be work of its own."""
+        from phibuild.engine.describe import Standing, describe
+
+        asked = {str(target) for target in BUILD_TARGETS}
+        names = {one.name for one in self.declarations.values()}
+        wanted = asked if asked and asked <= names else names
+        if len(wanted) > _MANY:
+            return {}
+        found: dict[str, float | None] = {}
+        for one in self.declarations.values():
+            if one.name in wanted:
+                with contextlib.suppress(PhiError):  # its own build will tell
+                    described = describe(shop, one)
+                    if described.standing is not Standing.UP_TO_DATE:
+                        found[one.name] = described.seconds
+        return found
 
     def finished(self, made: Made) -> None:
         """Called when a target is true."""

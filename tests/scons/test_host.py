@@ -229,3 +229,14 @@ def test_a_full_disk_is_one_clear_error(copying: Project, tmp_path: Path) -> Non
     assert "[PHI404]" in ran.text
     assert "Traceback" not in ran.text
     assert text_of(copying) == "hello hello "
+
+
+def test_a_build_says_how_much_of_it_is_left(copying: Project) -> None:
+    again = BUILD.replace("a =", "b =").replace("dist/copy", "dist/again").replace("=2", "=3")
+    copying.sconstruct(BUILD + again)
+    first = copying.scons()
+    assert "1 of 2 targets left" in first.text.partition("built")[2]
+    assert first.text.count("left") == 1
+    asked_for_one = copying.scons("-c") and copying.scons("dist/again")
+    assert asked_for_one.names("recalled") == ["dist/again"]
+    assert "left" not in asked_for_one.text
