@@ -10,12 +10,12 @@ from phibuild.engine.declaration import NO_MODEL, Declaration, Generation, model
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.work import expected_seconds, input_size
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Action, Assembly, FileInput, Step, step_of, taken_of
+from phibuild.model.action import SLICES, Action, Assembly, FileInput, Step, step_of, taken_of
 from phibuild.model.digest import Digest
 from phibuild.model.facts import Difference, differences
 from phibuild.model.manifest import Manifest
 from phibuild.model.tree import Tree
-from phibuild.source import Checkpoint
+from phibuild.source import Checkpoint, slice_items
 from phibuild.store import ActionResult
 
 
@@ -161,4 +161,16 @@ def _changes(
     changed = differences(previous.facts, facts(shop, action, checkpoint, digests))
     # A changed input is the consequence of a change that its own action already names.
     made = {f"input.{name}" for name, one in action.inputs if step_of(one) is not None}
-    return tuple(change for change in changed if change.name not in made)
+    return tuple(
+        _in_detail(shop, change, checkpoint) for change in changed if change.name not in made
+    )
+
+
+def _in_detail(shop: Workshop, change: Difference, checkpoint: Checkpoint | None) -> Difference:
+    """A changed slice told by its fields or tensors, if what it was before is still known."""
+    for name in SLICES:
+        if change.name == name and change.before and change.after and checkpoint is not None:
+            before = shop.store.index.items_of(change.before)
+            if before is not None:
+                return change.in_detail(before, slice_items(checkpoint, name))
+    return change

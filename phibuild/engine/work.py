@@ -22,7 +22,7 @@ from phibuild.model.digest import Digest
 from phibuild.model.errors import ActionError, PhiError, SourceError
 from phibuild.model.facts import Facts, action_key
 from phibuild.model.tree import Tree
-from phibuild.source import Checkpoint, lay_out, tensor_places
+from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
 from phibuild.store import ActionResult, Piece
 from phibuild.store.index import History
 
@@ -88,6 +88,10 @@ def work(
             for entry in result.tree.entries:
                 if entry.path in following.pieces:
                     shop.store.record_pieces(entry, following.pieces[entry.path])
+            if checkpoint is not None:
+                for name in action.slices:
+                    items = slice_items(checkpoint, name)
+                    shop.store.index.record_items(str(checkpoint.slices[name]), items)
             history = History(size, outcome.seconds, outcome.peak_bytes)
             shop.store.index.record_history(action.name, history)
             return result

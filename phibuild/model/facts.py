@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from phibuild.model.digest import Digest, digest_of_value
@@ -16,21 +16,40 @@ class Fact(NamedTuple):
 
 
 Facts = tuple[Fact, ...]
+_MOST_ITEMS = 3
 
 
 class Difference(NamedTuple):
-    """A fact that differs between two lists; None where a list lacks it."""
+    """A fact that differs between two lists; None where a list lacks it. `detail` says what changed
+    behind a digest, where that is known."""
 
     name: str
     before: str | None
     after: str | None
+    detail: str = ""
 
     def __str__(self) -> str:
         if self.before is None:
             return f"{self.name} is new: {_shown(self.after)}"
         if self.after is None:
             return f"{self.name} is gone: {_shown(self.before)}"
-        return f"{self.name} changed: {_shown(self.before)} → {_shown(self.after)}"
+        return f"{self.name} changed: {self.detail or self._shown_values()}"
+
+    def in_detail(self, before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
+        """The same, told by the items that what is behind the two digests consists of."""
+        items = differences(
+            (Fact(name, value) for name, value in before.items()),
+            (Fact(name, value) for name, value in after.items()),
+        )
+        if not items:
+            return self
+        told = "; ".join(f"{one.name} {one._shown_values()}" for one in items[:_MOST_ITEMS])
+        more = len(items) - _MOST_ITEMS
+        return self._replace(detail=f"{told} and {more} more of {len(after)}" if more > 0 else told)
+
+    def _shown_values(self) -> str:
+        before = "none" if self.before is None else _shown(self.before)
+        return f"{before} → {'none' if self.after is None else _shown(self.after)}"
 
 
 def action_key(facts: Iterable[Fact]) -> Digest:

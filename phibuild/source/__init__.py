@@ -1,6 +1,20 @@
 """Checkpoints and their slices: a model is read in parts that change for different reasons."""
 
-from phibuild.source.checkpoint import Checkpoint, Memory, SourceTensor, read_checkpoint
+from phibuild.source.checkpoint import (
+    Checkpoint,
+    Memory,
+    SourceTensor,
+    read_checkpoint,
+    slice_items,
+)
 from phibuild.source.view import lay_out, tensor_places
 
-__all__ = ["Checkpoint", "Memory", "SourceTensor", "lay_out", "read_checkpoint", "tensor_places"]
+__all__ = [
+    "Checkpoint",
+    "Memory",
+    "SourceTensor",
+    "lay_out",
+    "read_checkpoint",
+    "slice_items",
+    "tensor_places",
+]

@@ -126,6 +126,23 @@ def _slices(
     }
 
 
+def slice_items(checkpoint: Checkpoint, name: Slice) -> dict[str, str]:
+    """What a slice consists of, by name: tensors, files, or fields as JSON. For explanations."""
+    documents = checkpoint.documents
+    if name == "weights":
+        return {
+            one.name: f"{one.dtype} {list(one.shape)} {one.digest.short}"
+            for one in checkpoint.tensors
+        }
+    fields: Mapping[str, Any] = {
+        "architecture": documents.architecture,
+        "tokenizer": documents.tokenizer_config or {},
+        "generation": documents.token_ids | (documents.generation or {}),
+        "chat_template": {},
+    }[name]
+    return {field: json.dumps(value, sort_keys=True) for field, value in fields.items()}
+
+
 def normal_json(path: Path) -> bytes:
     """A JSON file without its white space, its order kept (a vocabulary's order may matter)."""
     try:

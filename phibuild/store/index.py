@@ -8,6 +8,7 @@ by everyone who uses it, which moves its ctime: its seal is size, mtime and inod
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 import threading
@@ -55,6 +56,7 @@ class Index:
             " WITHOUT ROWID;"
             "CREATE TABLE IF NOT EXISTS history"
             " (action TEXT PRIMARY KEY, size INTEGER, seconds REAL, peak INTEGER) WITHOUT ROWID;"
+            "CREATE TABLE IF NOT EXISTS slices (digest TEXT PRIMARY KEY, items TEXT) WITHOUT ROWID;"
             "CREATE TABLE IF NOT EXISTS pieces"
             " (key TEXT PRIMARY KEY, object TEXT, start INTEGER, size INTEGER, digest TEXT)"
             " WITHOUT ROWID;"
@@ -115,6 +117,19 @@ class Index:
             self._database.execute(
                 "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)",
                 (action, history.size, history.seconds, history.peak_bytes),
+            )
+
+    def items_of(self, digest: str) -> dict[str, str] | None:
+        """What the slice of this digest consisted of; None if that was not recorded."""
+        row = self._one("SELECT items FROM slices WHERE digest=?", digest)
+        found: dict[str, str] | None = None if row is None else json.loads(row[0])
+        return found
+
+    def record_items(self, digest: str, items: Mapping[str, str]) -> None:
+        """Remember what a slice consists of."""
+        with self._lock:
+            self._database.execute(
+                "INSERT OR IGNORE INTO slices VALUES (?, ?)", (digest, json.dumps(items))
             )
 
     def piece(self, key: str) -> tuple[str, Piece] | None:
