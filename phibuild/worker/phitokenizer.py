@@ -58,7 +58,13 @@ class Tokenizer:
             if _content(token) not in {one["content"] for one in self.document["added_tokens"]}:
                 fields = token if isinstance(token, dict) else {"content": token}
                 self._add(_token({**fields, "special": True}))
-        self.document["added_tokens"].sort(key=lambda token: token["id"])
+        self.document["added_tokens"] = [
+            {
+                "id": token["id"],
+                **dict(sorted(token.items())),
+            }  # one order, wherever flags came from
+            for token in sorted(self.document["added_tokens"], key=lambda token: token["id"])
+        ]
         self.settings = {name: one for name, one in settings.items() if name not in _READ}
         self.settings |= {"backend": "tokenizers", "is_local": True}
         self.settings |= {"tokenizer_class": "TokenizersBackend", **self.roles}
