@@ -23,6 +23,7 @@ from phibuild.model.recipe import (
 )
 from phibuild.offers import (
     API_VERSION,
+    PHITOKENIZER,
     Backend,
     Command,
     Description,
@@ -36,6 +37,7 @@ from phibuild.toolchain.compiler import Compiler, find_compiler
 
 __all__ = [
     "API_VERSION",
+    "PHITOKENIZER",
     "PRECISIONS",
     "Action",
     "Assembly",

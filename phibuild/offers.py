@@ -11,6 +11,9 @@ from phibuild.model.action import Action, FileInput, Step
 API_VERSION = 1
 """The version of `phibuild.api` that a descriptor was written for; another one is refused."""
 
+PHITOKENIZER = Path(__file__).parent / "worker" / "phitokenizer.py"
+"""The module `phitokenizer`: a worker that imports it has it among its action's `worker_files`."""
+
 
 class Tensor(NamedTuple):
     """A tensor of a model or artifact; `shape` as the format stores it, `size` in bytes."""

@@ -1,18 +1,41 @@
-"""The actions of the MLX backend: one converts a checkpoint, one asks an artifact."""
+"""The actions of the MLX backend: the weights, the small files beside them, and asking."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from phibuild.api import Action, FileInput, ModelFacts, frozen_recipe
+from phibuild.api import (
+    PHITOKENIZER,
+    Action,
+    Assembly,
+    FileInput,
+    ModelFacts,
+    Part,
+    frozen_recipe,
+)
 from phibuild_mlx.recipe import FLOATS, INTEGERS, MlxRecipe, quantization_of
 
 _HERE = Path(__file__).parent
 _OF_THE_CHECKPOINT = "source"
 
 
-def plan(recipe: MlxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
+def plan(recipe: MlxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Assembly:
+    """mlx-lm's weights beside the files that tell it of tokens and sampling. Ids and templates
+    change those files alone: the conversion sees neither."""
+    weights = _weights(recipe)
+    sidecar = Action(
+        name="mlx.sidecar",
+        worker=_HERE / "worker_sidecar.py",
+        worker_files=(PHITOKENIZER,),
+        toolchain="host",
+        slices=("architecture", "tokenizer", "chat_template", "generation"),
+        inputs=(("base", Part(weights, "base/config.json")),),
+    )
+    return Assembly("mlx", (("model", Part(weights, "model")), ("sidecar", sidecar)))
+
+
+def _weights(recipe: MlxRecipe) -> Action:
     """The conversion, with every default of mlx-lm's spelt out."""
     quantization = quantization_of(recipe)
     if quantization is None:
@@ -27,11 +50,11 @@ def plan(recipe: MlxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) 
             "dtype": recipe.dtype or _OF_THE_CHECKPOINT,
         }
     return Action(
-        name="mlx.convert",
-        worker=_HERE / "worker_convert.py",
+        name="mlx.weights",
+        worker=_HERE / "worker_weights.py",
         toolchain="mlx",
         recipe=frozen_recipe(fields),
-        slices=("weights", "architecture", "tokenizer", "chat_template", "generation"),
+        slices=("weights", "architecture"),
     )
 
 

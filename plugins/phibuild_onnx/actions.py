@@ -1,17 +1,41 @@
-"""The actions of the ONNX backend: one builds, one asks an artifact."""
+"""The actions of the ONNX backend: graph and weights, the small files beside them, and asking."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from phibuild.api import Action, FileInput, ModelFacts, frozen_recipe, recipe_values
+from phibuild.api import (
+    PHITOKENIZER,
+    Action,
+    Assembly,
+    FileInput,
+    ModelFacts,
+    Part,
+    frozen_recipe,
+    recipe_values,
+)
 from phibuild_onnx.recipe import OnnxRecipe
 
 _HERE = Path(__file__).parent
 
 
-def plan(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
+def plan(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Assembly:
+    """The builder's graph beside the files that tell the runtime of tokens and sampling. Ids and
+    templates change those files alone: the builder sees neither."""
+    weights = _weights(recipe)
+    sidecar = Action(
+        name="onnx.sidecar",
+        worker=_HERE / "worker_sidecar.py",
+        worker_files=(PHITOKENIZER,),
+        toolchain="host",
+        slices=("architecture", "tokenizer", "chat_template", "generation"),
+        inputs=(("base", Part(weights, "base/genai_config.json")),),
+    )
+    return Assembly("onnx", (("model", Part(weights, "model")), ("sidecar", sidecar)))
+
+
+def _weights(recipe: OnnxRecipe) -> Action:
     """The build, with the builder's defaults spelt out."""
     fields = {
         name: value
@@ -27,11 +51,11 @@ def plan(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput])
         }
         fields = defaults | fields
     return Action(
-        name="onnx.build",
-        worker=_HERE / "worker_build.py",
+        name="onnx.weights",
+        worker=_HERE / "worker_weights.py",
         toolchain="onnx",
         recipe=frozen_recipe(fields),
-        slices=("weights", "architecture", "tokenizer", "chat_template", "generation"),
+        slices=("weights", "architecture"),
     )
 
 

@@ -12,11 +12,20 @@ CALLS = {
 INT4 = {"gguf": "", "onnx": "", "openvino": ", group_size=64", "mlx": ", group_size=64"}
 CONVERTING = {
     "gguf": ["gguf.convert", "gguf.quantize"],
-    "onnx": ["onnx.build"],
+    "onnx": ["onnx.weights", "onnx.sidecar"],
     "openvino": ["openvino.export"],
-    "mlx": ["mlx.convert"],
+    "mlx": ["mlx.weights", "mlx.sidecar"],
 }
 """The actions that a clean int4 build runs, in order."""
+TEMPLATE = CONVERTING | {"onnx": ["onnx.sidecar"], "mlx": ["mlx.sidecar"]}
+"""Those that run again after an edit of the chat template."""
+TENSOR = CONVERTING | {"onnx": ["onnx.weights"], "mlx": ["mlx.weights"]}
+"""Those that run again after a change of one tensor, or when the toolchain has moved."""
+RECIPE = {name: actions[-1:] for name, actions in CONVERTING.items()} | {
+    "onnx": ["onnx.weights"],
+    "mlx": ["mlx.weights", "mlx.sidecar"],  # config.json names the bits
+}
+"""Those that run again with another precision."""
 
 
 def artifact(backend: str, precision: str = "int4", *, more: str | None = None) -> str:

@@ -7,6 +7,7 @@ earlier run left there.
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from collections.abc import Callable
@@ -33,9 +34,18 @@ def tiny(project_of_tiny: Project, seed: int) -> Tiny:
     def write(family: str, name: str = "tiny", **changes: object) -> Path:
         options: dict[str, object] = {"seed": seed, "layers": 2, **changes}
         folder = project_of_tiny.folder / name
-        return write_checkpoint(folder, FAMILIES[family], **options)  # type: ignore[arg-type]
+        write_checkpoint(folder, FAMILIES[family], **options)  # type: ignore[arg-type]
+        return with_mark(folder, seed)
 
     return write
+
+
+def with_mark(folder: Path, seed: int) -> Path:
+    """Set the small files of a checkpoint apart as well: a seed changes nothing but its weights."""
+    for name in ("generation_config.json", "tokenizer_config.json"):
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"of_test": seed}, indent=2))
+    return folder
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from phibuild.testing.checkpoint_edits import change_tensor, reshard, set_chat_template
-from tests.backends.cases import CALLS, CONVERTING, artifact, path
+from tests.backends.cases import CALLS, CONVERTING, RECIPE, TEMPLATE, TENSOR, artifact, path
 from tests.backends.conftest import Tiny
 from tests.conftest import Project, Ran
 
@@ -109,7 +109,7 @@ def test_what_costs_nothing(built: Built, tmp_path: Path) -> None:
 def test_a_changed_tensor_and_its_revert(built: Built) -> None:
     before = built.manifest()
     change_tensor(built.checkpoint, A_TENSOR)
-    assert built.scons().actions == CONVERTING[built.backend]
+    assert built.scons().actions == TENSOR[built.backend]
     assert built.manifest() != before
     change_tensor(built.checkpoint, A_TENSOR)
     assert built.scons().actions == []
@@ -121,13 +121,13 @@ def test_a_change_under_a_kept_time(built: Built) -> None:
     change_tensor(built.checkpoint, A_TENSOR)
     for one, stat in times.items():
         os.utime(one, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert built.scons().actions == CONVERTING[built.backend]
+    assert built.scons().actions == TENSOR[built.backend]
 
 
 def test_a_changed_recipe(built: Built) -> None:
     built.project.sconstruct(artifact(built.backend, "int8"))
     changed = built.scons("-j4").actions
-    assert changed == CONVERTING[built.backend][-1:]
+    assert changed == RECIPE[built.backend]
     built.project.sconstruct(artifact(built.backend))
     assert built.scons().actions == []
 
@@ -136,7 +136,7 @@ def test_a_changed_template(built: Built) -> None:
     set_chat_template(built.checkpoint, "{{ messages[0]['content'] }}")
     text = built.project.phibuild("explain", path(built.backend)).text
     assert "chat_template changed: " in text
-    assert built.scons().actions == CONVERTING[built.backend]
+    assert built.scons().actions == TEMPLATE[built.backend]
 
 
 def test_an_artifact_changed_in_place_is_made_right_again(built: Built) -> None:
@@ -174,7 +174,7 @@ def test_another_toolchain_rebuilds_what_it_made(built: Built, tmp_path: Path) -
     plugin = f"phibuild_{built.backend}"
     moved_plugin(plugin, tmp_path / "plugins" / plugin)
     again = built.scons(PYTHONPATH=str(tmp_path / "plugins"))
-    assert again.actions == [name for name in CONVERTING[built.backend] if name != "gguf.quantize"]
+    assert again.actions == [name for name in TENSOR[built.backend] if name != "gguf.quantize"]
     assert built.scons().actions == []
 
 

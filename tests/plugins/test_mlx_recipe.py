@@ -20,6 +20,7 @@ from phibuild.api import (
     SourceError,
     Tensor,
     parse_recipe,
+    steps_of,
 )
 
 UNKNOWN_MODEL = ModelFacts({}, ())
@@ -47,7 +48,13 @@ def a_model(
 
 def planned(**fields: Any) -> dict[str, Any]:
     """The fields of the action that a recipe is planned as."""
-    return fields_of(plan(recipe(**fields), UNKNOWN_MODEL, {}))
+    return fields_of(actions(**fields)["mlx.weights"])
+
+
+def actions(**fields: Any) -> dict[str, Action]:
+    """The actions of the artifact by name."""
+    steps = steps_of(plan(recipe(**fields), UNKNOWN_MODEL, {}))
+    return {step.name: step for step in steps if isinstance(step, Action)}
 
 
 def fields_of(action: Action) -> dict[str, Any]:
@@ -104,17 +111,11 @@ def test_two_spellings_of_one_recipe_are_one_action() -> None:
     assert planned() == planned(precision="int4") == planned(bits=4, group_size=64, mode="affine")
 
 
-def test_the_conversion_reads_every_slice_but_the_card() -> None:
-    action = plan(recipe(), UNKNOWN_MODEL, {})
-    assert action.name == "mlx.convert"
-    assert action.toolchain == "mlx"
-    assert set(action.slices) == {
-        "weights",
-        "architecture",
-        "tokenizer",
-        "chat_template",
-        "generation",
-    }
+def test_the_weights_are_shown_no_token_and_the_sidecar_no_weight() -> None:
+    both = actions()
+    assert both["mlx.weights"].slices == ("weights", "architecture")
+    assert "weights" not in both["mlx.sidecar"].slices
+    assert both["mlx.sidecar"].toolchain == "host"
 
 
 def test_generation_is_told_the_prompt_and_the_limit() -> None:

@@ -12,7 +12,16 @@ from phibuild_onnx.check import check
 from phibuild_onnx.describe import describe
 from phibuild_onnx.recipe import OnnxRecipe
 
-from phibuild.api import FileInput, ModelFacts, PhiError, RecipeError, Tensor, parse_recipe
+from phibuild.api import (
+    Action,
+    FileInput,
+    ModelFacts,
+    PhiError,
+    RecipeError,
+    Tensor,
+    parse_recipe,
+    steps_of,
+)
 
 UNKNOWN_MODEL = ModelFacts({}, ())
 LONGROPE = {"type": "longrope", "short_factor": [1.0], "long_factor": [2.0]}
@@ -39,8 +48,14 @@ def a_model(model_type: str = "phi3", *, rows: int = 512, **changes: Any) -> Mod
 
 def planned(**fields: Any) -> dict[str, Any]:
     """The fields of the action that a recipe is planned as."""
-    action = plan(recipe(**fields), UNKNOWN_MODEL, {})
-    return {name: json.loads(value) for name, value in action.recipe}
+    weights = actions(**fields)["onnx.weights"]
+    return {name: json.loads(value) for name, value in weights.recipe}
+
+
+def actions(**fields: Any) -> dict[str, Action]:
+    """The actions of the artifact by name."""
+    steps = steps_of(plan(recipe(**fields), UNKNOWN_MODEL, {}))
+    return {step.name: step for step in steps if isinstance(step, Action)}
 
 
 def refusal(model: ModelFacts = UNKNOWN_MODEL, **fields: Any) -> RecipeError:
@@ -213,6 +228,13 @@ def test_the_plan_holds_what_was_asked_for() -> None:
     assert planned(matmul_mixed_precision={"mixed_layers": "int8"})["matmul_mixed_precision"] == [
         ["mixed_layers", "int8"]
     ]
+
+
+def test_the_weights_are_shown_no_token_and_the_sidecar_no_weight() -> None:
+    both = actions()
+    assert both["onnx.weights"].slices == ("weights", "architecture")
+    assert "weights" not in both["onnx.sidecar"].slices
+    assert both["onnx.sidecar"].toolchain == "host"
 
 
 def test_the_label_and_the_question() -> None:

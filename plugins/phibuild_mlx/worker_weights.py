@@ -1,4 +1,5 @@
-"""Converts a checkpoint with mlx-lm's own converter; runs under the mlx toolchain.
+"""Converts the weights with mlx-lm's own converter, without a tokenizer: `model/` belongs to the
+artifact, `base/` to the action mlx.sidecar.
 
 Always on the CPU, so that a Mac's GPU and a build server without one make the same bytes.
 """
@@ -24,6 +25,8 @@ def main(job: phiworker.Job) -> None:
     mx.set_default_device(mx.cpu)
     saving = Saving(job, mx, utils)
     utils.make_shards, mx.save_safetensors = saving.make_shards, saving.save_safetensors
+    utils.load_tokenizer = lambda *place, **options: NoTokenizer()
+    utils.create_model_card = lambda *place: None  # it would say nothing of this model
     recipe = job.recipe
     quantization = (
         {
@@ -39,14 +42,20 @@ def main(job: phiworker.Job) -> None:
     dtype = recipe["dtype"] if recipe["dtype"] != "source" else dtype_of(model, mx)
     job.progress(0.0, "load")
     try:
-        convert(str(model), str(job.output), dtype=dtype, **quantization)
+        convert(str(model), str(job.output / "model"), dtype=dtype, **quantization)
     except ValueError as error:
         raise phiworker.WorkerError(
             f"mlx-lm could not load the checkpoint: {' '.join(str(error).split())[:300]}",
             hint="do its tensors and its config.json belong together?",
         ) from error
-    # The card that mlx-lm writes says nothing of this model, and would name its folder.
-    (job.output / "README.md").unlink(missing_ok=True)
+    (job.output / "base").mkdir()
+    (job.output / "model" / "config.json").rename(job.output / "base" / "config.json")
+
+
+class NoTokenizer:
+    """Stands where mlx-lm has a tokenizer that it only saves again: that is the sidecar's."""
+
+    def save_pretrained(self, folder: Path) -> None: ...
 
 
 def refuse_code(model: Path) -> None:

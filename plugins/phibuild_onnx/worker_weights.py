@@ -1,0 +1,147 @@
+"""Builds the graph and its weights with ONNX Runtime GenAI's own model builder, as its command line
+does, without a tokenizer: `model/` belongs to the artifact, `base/` to the action onnx.sidecar.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+import os
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import phiworker
+
+_LAYER = re.compile(r"layer (\d+)")
+
+
+def main(job: phiworker.Job) -> None:
+    # The builder stamps the commit of a repository that its environment lies in, and torch's
+    # kernels for wider registers round some sums differently: neither may reach the bytes.
+    os.environ |= {"GIT_DIR": os.devnull, "ATEN_CPU_CAPABILITY": "default"}
+    job.progress(None, "import torch and the builder")
+    import_module("onnxruntime_genai.models")  # puts the builder's own modules on the path
+    builder = import_module("builder")
+    leave_tokens_out(builder)
+    recipe = dict(job.recipe)
+    place: tuple[Any, ...] = (
+        "",
+        str(without_padding(job.inputs["model"], job.scratch / "model")),
+        str(job.output / "model"),
+        recipe.pop("precision"),
+        recipe.pop("execution_provider"),
+        str(job.scratch / "cache"),
+    )
+    sys.stdout = Watched(sys.stdout, job)
+    options = builder.parse_extra_options(
+        *place, [f"{name}={spelt(recipe[name])}" for name in recipe]
+    )
+    keep_window(options)
+    refuse_unknown(builder, recipe.get("nodes_to_exclude", []))
+    job.progress(None, "build the graph")
+    builder.create_model(*place, **options)
+    (job.output / "base").mkdir()
+    (job.output / "model" / "genai_config.json").rename(job.output / "base" / "genai_config.json")
+
+
+def without_padding(view: Path, folder: Path) -> Path:
+    """The model with no padding token, in place of the one that its class has unless config.json
+    names another: that one need not be in this vocabulary, and transformers insists that it is."""
+    folder.mkdir()
+    for path in view.iterdir():
+        (folder / path.name).symlink_to(path)
+    config = json.loads((view / "config.json").read_text("utf-8"))
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": None}), "utf-8")
+    return folder
+
+
+def leave_tokens_out(builder: Any) -> None:
+    """Tokens and sampling are the sidecar's: here genai_config.json has the ids of models of this
+    class that say nothing else, and no tokenizer is asked or saved."""
+
+    class NoTokenizer:
+        @staticmethod
+        def from_pretrained(*place: Any, **options: Any) -> None: ...
+
+    def ids_of_class(model: Any, config: Any, options: Any) -> tuple[Any, ...]:
+        unset = type(config)()
+        return unset.bos_token_id, unset.eos_token_id, unset.pad_token_id
+
+    builder.AutoTokenizer = NoTokenizer
+    builder.add_special_token_ids = lambda config, tokenizer: None
+    builder.Model.resolve_special_token_ids = ids_of_class
+    builder.Model.save_processing = lambda model, name, options, folder: None
+
+
+def keep_window(options: dict[str, Any]) -> None:
+    """Make attention look no further back than the model was trained to.
+
+    Left to itself, the builder takes every layer for one without a window, and tells the runtime of
+    a window all the same: generation then fails a few tokens after it. The cache keeps its full
+    length, since the runtime's shorter ones need a layer without a window.
+    """
+    config = options["hf_details"]["hf_config"]
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < config.max_position_embeddings:
+        config.layer_types = ["sliding_attention"] * config.num_hidden_layers
+        options["windowed_kv_cache"] = False
+
+
+def refuse_unknown(builder: Any, excluded: list[str]) -> None:
+    """Have the builder look, before it quantizes, whether the nodes to exclude are there at all."""
+    save = builder.Model.save_model
+
+    def checked(model: Any, folder: str) -> None:
+        nodes = {node.name for node in model.model.graph if node.op_type in ("MatMul", "Gather")}
+        for name in excluded:
+            if name not in nodes:
+                close = difflib.get_close_matches(name, nodes, n=3, cutoff=0.0)
+                raise phiworker.WorkerError(
+                    f"OnnxGenAI: nodes_to_exclude names {name!r}, and no such node is quantized",
+                    hint=f"close to it are {', '.join(sorted(close))}",
+                    code="PHI203",
+                )
+        save(model, folder)
+
+    builder.Model.save_model = checked
+
+
+def spelt(value: Any) -> str:
+    """An option's value as the builder's command line takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        if value and isinstance(value[0], list):
+            return ",".join(":".join(pair) for pair in value)
+        return ("/" if set(value) <= {"MatMul", "Gather"} else ",").join(value)
+    return str(value)
+
+
+class Watched(io.TextIOBase):
+    """The log, with the layer that the builder says it reads told as progress."""
+
+    def __init__(self, log: Any, job: phiworker.Job) -> None:
+        self.log = log
+        self.job = job
+
+    def write(self, text: str) -> int:
+        match = _LAYER.search(text)
+        if match is not None:
+            self.job.progress(None, f"layer {match[1]}")
+        elif "uantiz" in text:
+            self.job.progress(None, "quantize")
+        elif "Saving" in text:
+            self.job.progress(None, "save")
+        return int(self.log.write(text))
+
+    def flush(self) -> None:
+        self.log.flush()
+
+
+if __name__ == "__main__":
+    phiworker.run(main)

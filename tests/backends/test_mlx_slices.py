@@ -1,0 +1,95 @@
+"""MLX: what an edit costs, and that weights and sidecar together are what mlx-lm makes at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from phibuild.testing.families import FAMILIES
+from tests.backends.slices import (
+    EDITS,
+    NOTHING,
+    SIDECAR,
+    WEIGHTS,
+    Edited,
+    artifact_of,
+    build_families,
+    edit_all,
+    files_of,
+    run_toolkit,
+    same_tokenizer,
+)
+
+pytestmark = pytest.mark.toolchain
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory: pytest.TempPathFactory) -> Edited:
+    return edit_all("mlx", tmp_path_factory.mktemp("mlx") / "edited")
+
+
+def test_a_clean_build_runs_both_actions(edited: Edited) -> None:
+    assert edited.before.actions == ["mlx.weights", "mlx.sidecar"]
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_runs_the_action_that_reads_it(edited: Edited, name: str) -> None:
+    expected = {**dict.fromkeys(NOTHING), **dict.fromkeys(SIDECAR, "mlx.sidecar")}
+    expected |= dict.fromkeys(WEIGHTS, "mlx.weights")
+    assert edited.rows[name].actions == ([expected[name]] if expected[name] else [])
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_after_an_edit_the_artifact_is_that_of_a_clean_build(edited: Edited, name: str) -> None:
+    assert edited.rows[name].tree == edited.clean[name]
+
+
+def test_edits_leave_their_mark_where_they_belong(edited: Edited) -> None:
+    """The rows above are of edits that the artifact shows, but for the last."""
+    trees = [edited.before.tree, *(row.tree for row in edited.rows.values())]
+    changed = {
+        name: {path for path in before.keys() | after if before.get(path) != after.get(path)}
+        for name, before, after in zip(EDITS, trees, trees[1:], strict=False)
+    }
+    assert changed == {name: set() for name in NOTHING} | {
+        "chat template": {"chat_template.jinja"},
+        "ends of text": {"config.json", "generation_config.json"},
+        "ids of config.json": {"config.json"},
+        "sampling": {"generation_config.json"},
+        "no generation_config.json": {"config.json", "generation_config.json"},
+        "added token": {"tokenizer.json"},
+        "merges": {"tokenizer.json"},
+        "tokenizer respelt": set(),
+        "one tensor": {"model.safetensors"},
+    }
+
+
+BY_HAND = """
+import sys
+from mlx_lm.convert import convert
+for source, out in zip(sys.argv[1::2], sys.argv[2::2]):
+    convert(source, out, quantize=True, q_bits=4, q_group_size=64)
+"""
+COSMETIC = {"_from_model_config", "auto_map", "rope_scaling", "transformers_version", "use_cache"}
+"""Fields that change nothing; rope_scaling where it is null."""
+
+
+def test_an_artifact_is_what_mlx_lm_makes_at_once(tmp_path: Path) -> None:
+    """Of the checkpoint as it is, by mlx-lm's own entry point."""
+    project = build_families("mlx", tmp_path, list(FAMILIES))
+    by_hand = {family: tmp_path / f"{family}-by-hand" for family in FAMILIES}
+    run_toolkit("mlx", BY_HAND, *(one for f in FAMILIES for one in (tmp_path / f, by_hand[f])))
+    for family in FAMILIES:
+        ours, theirs = files_of(artifact_of(project, "mlx", family)), files_of(by_hand[family])
+        cards = {name for name in theirs if name.endswith((".py", ".md"))}
+        assert ours.keys() == theirs.keys() - cards
+        for name in ours.keys() - {"tokenizer.json", "config.json", "generation_config.json"}:
+            assert ours[name].read_bytes() == theirs[name].read_bytes(), (family, name)
+        for name in ("config.json", "generation_config.json"):
+            one, other = (json.loads(files[name].read_bytes()) for files in (ours, theirs))
+            left_out = {field for field in other if field not in one}
+            assert one == {field: other[field] for field in one}, (family, name)
+            assert left_out <= COSMETIC, (family, name)
+        assert same_tokenizer(ours["tokenizer.json"], theirs["tokenizer.json"])
