@@ -57,12 +57,14 @@ class Entry(NamedTuple):
 
 
 class TensorInfo(NamedTuple):
-    """A tensor; the first of `shape` is the length of a row, as ggml counts."""
+    """A tensor; the first of `shape` is the length of a row, as ggml counts. Its bytes begin at
+    `offset` from the header's `data` on."""
 
     name: str
     type: GgmlType
     shape: tuple[int, ...]
     size: int
+    offset: int
 
 
 class Header(NamedTuple):
@@ -98,8 +100,8 @@ def _header(reader: _Reader) -> Header:
     entries = tuple(_entry(reader) for _ in range(entry_count))
     _no_doubles([entry.key for entry in entries], "key")
     reader.expect(tensor_count, 32, "tensors")  # two lengths, one dimension, a type, an offset
-    placed = [_tensor(reader) for _ in range(tensor_count)]
-    _no_doubles([info.name for info, _ in placed], "tensor")
+    tensors = tuple(_tensor(reader) for _ in range(tensor_count))
+    _no_doubles([info.name for info in tensors], "tensor")
     end = reader.position
     alignment = next(
         (one.value for one in entries if one.key == "general.alignment"), _DEFAULT_ALIGNMENT
@@ -107,10 +109,10 @@ def _header(reader: _Reader) -> Header:
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
         raise BadHeader(f"its alignment is {alignment!r}, which is no power of two")
     data = -(-end // alignment) * alignment
-    for info, offset in placed:
-        if offset % alignment or data + offset + info.size > reader.length:
+    for info in tensors:
+        if info.offset % alignment or data + info.offset + info.size > reader.length:
             raise BadHeader(f"its tensor {info.name!r} does not lie within the file")
-    return Header(entries, tuple(info for info, _ in placed), alignment, end, data)
+    return Header(entries, tensors, alignment, end, data)
 
 
 def _entry(reader: _Reader) -> Entry:
@@ -120,7 +122,7 @@ def _entry(reader: _Reader) -> Entry:
     return Entry(key, reader.value(kind), start, reader.position)
 
 
-def _tensor(reader: _Reader) -> tuple[TensorInfo, int]:
+def _tensor(reader: _Reader) -> TensorInfo:
     name = reader.string()
     dimensions = reader.scalar("<I")
     if not 1 <= dimensions <= _MOST_DIMENSIONS:
@@ -135,7 +137,7 @@ def _tensor(reader: _Reader) -> tuple[TensorInfo, int]:
     size = shape[0] // kind.block_size * kind.block_bytes
     for length in shape[1:]:
         size *= length
-    return TensorInfo(name, kind, shape, size), offset
+    return TensorInfo(name, kind, shape, size, offset)
 
 
 def _no_doubles(names: list[str], what: str) -> None:
