@@ -7,19 +7,19 @@ row, both without failing. Standard library only; a part of the writing worker.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from phiworker import WorkerError
 
 if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ggml_types import BY_NAME, GgmlType
+    from phibuild_gguf.ggml_types import BY_NAME, NEED_IMATRIX, GgmlType
     from phibuild_gguf.gguf_header import Header
 else:
-    from ggml_types import BY_NAME, GgmlType
+    from ggml_types import BY_NAME, NEED_IMATRIX, GgmlType
     from gguf_header import Header
 
-_EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
+EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
 class Shaped(Protocol):
@@ -91,9 +91,21 @@ def check_choice(demanded: Mapping[str, GgmlType], chosen: Mapping[str, GgmlType
             )
 
 
-def check_imatrix(
-    recipe: Mapping[str, Any], tensors: Iterable[Shaped], imatrix: Header
-) -> None:
+def check_starved(file_type: str, chosen: Mapping[str, GgmlType], known: Collection[str]) -> None:
+    """WorkerError PHI203 for a tensor whose type is garbage without an imatrix, if the imatrix has
+    no entry for it (tensor_requires_imatrix in src/llama-quant.cpp)."""
+    for name, kind in chosen.items():
+        needs = kind.name in NEED_IMATRIX or (kind.name == "q2_K" and file_type == "Q2_K_S")
+        if needs and name not in (*known, EMBEDDING, _OUTPUT):
+            raise WorkerError(
+                f"{name} becomes {kind.name}, which needs an imatrix, and has none",
+                hint="give its name an override with another type, or take it out of"
+                " exclude_weights",
+                code="PHI203",
+            )
+
+
+def check_imatrix(recipe: Mapping[str, Any], tensors: Iterable[Shaped], imatrix: Header) -> None:
     """WorkerError PHI203 for an imatrix that leaves tensors out, or for a selection that selects
     nothing: llama-quantize would quantize those tensors without one."""
     known = {
@@ -114,7 +126,7 @@ def check_imatrix(
         tensor.name
         for tensor in tensors
         if is_quantized(tensor)
-        and tensor.name not in (*known, _EMBEDDING, _OUTPUT)
+        and tensor.name not in (*known, EMBEDDING, _OUTPUT)
         and not any(part in tensor.name for part in excluded)
         and (not included or any(part in tensor.name for part in included))
     ]
@@ -129,14 +141,14 @@ def check_imatrix(
 
 def _demand(recipe: Mapping[str, Any], name: str, *, is_tied: bool) -> tuple[str, str | None]:
     """The field and the type that decide, in llama-quantize's order of precedence."""
-    if name == _EMBEDDING and recipe["token_embedding_type"]:
+    if name == EMBEDDING and recipe["token_embedding_type"]:
         return "token_embedding_type", recipe["token_embedding_type"]
     if name == _OUTPUT and recipe["output_tensor_type"]:
         return "output_tensor_type", recipe["output_tensor_type"]
     for pattern, kind in recipe["overrides"]:
         if re.search(pattern, name):
             return f"overrides: {pattern}", kind
-    if name == _EMBEDDING and is_tied and not recipe["pure"]:
+    if name == EMBEDDING and is_tied and not recipe["pure"]:
         return "output_tensor_type", recipe["output_tensor_type"]
     return "", None
 
@@ -144,7 +156,5 @@ def _demand(recipe: Mapping[str, Any], name: str, *, is_tied: bool) -> tuple[str
 def _shapes_of_names(tensors: Iterable[Shaped]) -> set[str]:
     """The names of quantized tensors, those of all layers as one."""
     return {
-        re.sub(r"^blk\.\d+", "blk.N", tensor.name)
-        for tensor in tensors
-        if is_quantized(tensor)
+        re.sub(r"^blk\.\d+", "blk.N", tensor.name) for tensor in tensors if is_quantized(tensor)
     }

@@ -1,7 +1,8 @@
 """The file types of the pinned llama-quantize: mixtures of tensor types under one name.
 
-Standard library only: workers import it too. From QUANT_OPTIONS in tools/quantize/quantize.cpp and llama_ftype_get_default_type in
-src/llama-quant.cpp. COPY is left out: it quantizes nothing.
+From QUANT_OPTIONS in tools/quantize/quantize.cpp and llama_ftype_get_default_type in
+src/llama-quant.cpp. COPY is left out: it quantizes nothing. Standard library only: workers import
+it too.
 """
 
 from __future__ import annotations

@@ -134,10 +134,7 @@ def _tensor(reader: _Reader) -> TensorInfo:
     kind = BY_NUMBER[number]
     if not kind.holds(shape[0]):
         raise BadHeader(f"its tensor {name!r} has rows of {shape[0]}, not for {kind.name}")
-    size = shape[0] // kind.block_size * kind.block_bytes
-    for length in shape[1:]:
-        size *= length
-    return TensorInfo(name, kind, shape, size, offset)
+    return TensorInfo(name, kind, shape, kind.size_of(shape), offset)
 
 
 def _no_doubles(names: list[str], what: str) -> None:

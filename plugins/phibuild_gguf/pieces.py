@@ -7,6 +7,7 @@ only; a part of the writing worker.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +42,8 @@ def sound(pieces: Mapping[int, Piece], *, threads: int) -> set[int]:
             return False
 
     with ThreadPoolExecutor(threads) as pool:
-        return {index for index, good in zip(pieces, pool.map(is_sound, pieces)) if good}
+        verdicts = dict(zip(pieces, pool.map(is_sound, pieces), strict=True))
+    return {index for index, good in verdicts.items() if good}
 
 
 def copy_into(
@@ -53,12 +55,14 @@ def copy_into(
         for path, source, place, size in _runs(pieces):
             with path.open("rb", buffering=0) as file:
                 for begin, end in _pages(source, place, size):
-                    _copy(file.fileno(), source + begin, target.fileno(), place + begin, end - begin)
+                    _copy(
+                        file.fileno(), source + begin, target.fileno(), place + begin, end - begin
+                    )
                     on_copied(end - begin)
 
 
 def _runs(pieces: Iterable[tuple[Piece, int]]) -> Iterator[tuple[Path, int, int, int]]:
-    """Path, offset there, offset here and size; pieces that are neighbours in both files are one."""
+    """Path, offset there, offset here and size; neighbours in both files are one."""
     path, source, place, size = None, 0, 0, 0
     for piece, offset in sorted(pieces, key=lambda one: one[1]):
         if (piece.path, piece.offset, offset) == (path, source + size, place + size):
@@ -76,7 +80,7 @@ def _pages(source: int, place: int, size: int) -> Iterator[tuple[int, int]]:
     first = -source % _PAGE if (source - place) % _PAGE == 0 else 0
     last = first + (size - first) // _PAGE * _PAGE
     cuts = sorted({0, min(first, size), max(min(first, size), last), size})
-    yield from zip(cuts, cuts[1:])
+    yield from itertools.pairwise(cuts)
 
 
 def _copy(source: int, offset: int, target: int, place: int, size: int) -> None:
