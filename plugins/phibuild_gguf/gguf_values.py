@@ -12,10 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.gguf_header import read_header
-else:
-    from gguf_header import read_header
+if TYPE_CHECKING:
+    from phibuild_gguf.gguf_header import Header
 
 _VERSION = 3
 _TYPE = struct.Struct("<I")
@@ -58,9 +56,8 @@ def head(values: Mapping[str, bytes], *, tensors: int = 0) -> bytes:
     return beginning + b"".join(_plain(key) + value for key, value in values.items())
 
 
-def read_values(path: Path) -> dict[str, bytes]:
-    """The metadata of a file in its order; BadHeader if the file is damaged."""
-    header = read_header(path)
+def values_of(path: Path, header: Header) -> dict[str, bytes]:
+    """The metadata of the file that has this header, in its order."""
     with path.open("rb") as file:
         content = file.read(header.end)
     return {one.key: content[one.start - _TYPE.size : one.end] for one in header.entries}
