@@ -16,11 +16,11 @@ import phiworker
 
 if TYPE_CHECKING or __package__:
     from phibuild_gguf.gguf_header import Header, read_header
-    from phibuild_gguf.gguf_values import float32, head, int32, string, strings, uint32, values_of
+    from phibuild_gguf.gguf_values import float32, head, int32, read_values, string, strings, uint32
     from phibuild_gguf.vocabulary import checked_name, read_json
 else:
     from gguf_header import Header, read_header
-    from gguf_values import float32, head, int32, string, strings, uint32, values_of
+    from gguf_values import float32, head, int32, read_values, string, strings, uint32
     from vocabulary import checked_name, read_json
 
 Values = dict[str, bytes]
@@ -58,7 +58,7 @@ _BEFORE_IDS = ("tokenizer.ggml.token_type", "tokenizer.ggml.merges")
 def main(job: phiworker.Job) -> None:
     model, vocabulary = job.inputs["model"], job.inputs["vocabulary"]
     header = read_header(vocabulary)
-    values = values_of(vocabulary, header)
+    values = read_values(vocabulary, header)
     name = checked_name(str(header.value("general.name")), job.recipe["model_name"])
     size = job.recipe["size_label"]
     named = {"general.name": string(name)} | ({"general.size_label": string(size)} if size else {})

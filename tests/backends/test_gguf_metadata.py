@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from phibuild_gguf.gguf_header import read_header
-from phibuild_gguf.gguf_values import strings, values_of
+from phibuild_gguf.gguf_values import read_values, strings
 from phibuild_gguf.metadata import metadata_action
 from phibuild_gguf.recipe import GgufRecipe
 
@@ -207,7 +207,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
 def test_the_metadata_is_that_of_the_converter(
     compared: dict[str, tuple[Path, Path]], case: str
 ) -> None:
-    ours, plain = (values_of(path, read_header(path)) for path in compared[case])
+    ours, plain = (read_values(path) for path in compared[case])
     for key in OF_TYPES:
         del plain[key]
     templates = plain.get("tokenizer.chat_templates")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from phibuild_gguf import gguf_values
 from phibuild_gguf.gguf_header import Array, BadHeader, Header, read_header
-from phibuild_gguf.gguf_values import head, string, strings, values_of
+from phibuild_gguf.gguf_values import head, read_values, string, strings
 from phibuild_gguf.metadata import metadata_action, size_label
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
@@ -47,7 +47,7 @@ def test_a_value_is_read_as_it_was_written(tmp_path: Path, encoded: bytes, value
         ("after", "y"),
     ]
     assert header.end == path.stat().st_size
-    assert list(values_of(path, header).items())[1] == ("key", encoded)
+    assert list(read_values(path, header).items())[1] == ("key", encoded)
 
 
 def test_the_bytes_of_a_head_are_those_of_the_specification() -> None:
@@ -67,7 +67,7 @@ def test_values_of_every_type_are_copied_unread(tmp_path: Path) -> None:
     values["texts"] = strings([str(number) for number in range(20)])
     path = tmp_path / "one.gguf"
     path.write_bytes(head(values))
-    found = values_of(path, read_header(path))
+    found = read_values(path)
     assert found == values
     assert head(found) == path.read_bytes()
 
