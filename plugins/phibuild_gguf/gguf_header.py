@@ -31,6 +31,8 @@ _SCALARS = {
     12: "<d",
 }
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q").unpack_from
+_CUT_OFF = "it ends in the middle of its header"
 _KEPT = 8
 _MOST_DIMENSIONS = 4
 _DEFAULT_ALIGNMENT = 32
@@ -178,8 +180,7 @@ class _Reader:
         if kind == _STRING:
             self.expect(count, 8, "texts in one array")
             first = tuple(self.string() for _ in range(min(count, _KEPT)))
-            for _ in range(count - len(first)):
-                self._advance(self.scalar("<Q"))
+            self._pass_strings(count - len(first))
             return Array(count, first)
         if kind not in _SCALARS:
             raise BadHeader(f"its metadata has an array of the type {kind}")
@@ -189,9 +190,18 @@ class _Reader:
         self._advance((count - len(first)) * size)
         return Array(count, first)
 
+    def _pass_strings(self, count: int) -> None:
+        # A vocabulary has 200,000 of them: three times as quick as a call for each.
+        position, last, content = self.position, self.length - 8, self._content
+        for _ in range(count):
+            if position > last:
+                raise BadHeader(_CUT_OFF)
+            position += 8 + _LENGTH(content, position)[0]
+        self._advance(position - self.position)
+
     def _advance(self, size: int) -> int:
         start = self.position
         if size > self.length - start:
-            raise BadHeader("it ends in the middle of its header")
+            raise BadHeader(_CUT_OFF)
         self.position = start + size
         return start

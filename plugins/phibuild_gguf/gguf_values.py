@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or __package__:
-    from phibuild_gguf.gguf_header import read_header
+    from phibuild_gguf.gguf_header import Header, read_header
 else:
-    from gguf_header import read_header
+    from gguf_header import Header, read_header
 
 _VERSION = 3
 _TYPE = struct.Struct("<I")
@@ -58,9 +58,10 @@ def head(values: Mapping[str, bytes], *, tensors: int = 0) -> bytes:
     return beginning + b"".join(_plain(key) + value for key, value in values.items())
 
 
-def read_values(path: Path) -> dict[str, bytes]:
-    """The metadata of a file in its order; BadHeader if the file is damaged."""
-    header = read_header(path)
+def read_values(path: Path, header: Header | None = None) -> dict[str, bytes]:
+    """The metadata of a file in its order; BadHeader if the file is damaged. `header` is the file's
+    own, if it has been read already."""
+    header = header or read_header(path)
     with path.open("rb") as file:
         content = file.read(header.end)
     return {one.key: content[one.start - _TYPE.size : one.end] for one in header.entries}

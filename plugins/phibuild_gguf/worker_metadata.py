@@ -58,7 +58,7 @@ _BEFORE_IDS = ("tokenizer.ggml.token_type", "tokenizer.ggml.merges")
 def main(job: phiworker.Job) -> None:
     model, vocabulary = job.inputs["model"], job.inputs["vocabulary"]
     header = read_header(vocabulary)
-    values = read_values(vocabulary)
+    values = read_values(vocabulary, header)
     name = checked_name(str(header.value("general.name")), job.recipe["model_name"])
     size = job.recipe["size_label"]
     named = {"general.name": string(name)} | ({"general.size_label": string(size)} if size else {})
