@@ -31,13 +31,13 @@ def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> 
             if source.is_file():
                 as_json = name in TOKENIZER_JSON
                 (folder / name).write_bytes(normal_json(source) if as_json else source.read_bytes())
-        config = documents.tokenizer_config
-        if config is not None:
-            named = documents.template if "chat_template" in slices else None
-            extra = {"chat_template": named} if isinstance(named, list) else {}
-            _write_json(folder / "tokenizer_config.json", config | extra)
-    if "chat_template" in slices and isinstance(documents.template, str):
-        (folder / "chat_template.jinja").write_text(documents.template, "utf-8")
+    config = documents.tokenizer_config if "tokenizer" in slices else None
+    template = documents.template if "chat_template" in slices else None
+    named = {"chat_template": template} if isinstance(template, list) else {}
+    if config is not None or named:
+        _write_json(folder / "tokenizer_config.json", (config or {}) | named)
+    if isinstance(template, str):
+        (folder / "chat_template.jinja").write_text(template, "utf-8")
 
 
 def tensor_places(checkpoint: Checkpoint, folder: Path) -> list[list[object]]:

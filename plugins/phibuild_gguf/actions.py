@@ -1,4 +1,4 @@
-"""The actions of the GGUF backend: convert, quantize, weigh (imatrix), and ask an artifact."""
+"""The actions of the GGUF backend: write a model, weigh it (imatrix), and ask an artifact."""
 
 from __future__ import annotations
 
@@ -8,28 +8,44 @@ from pathlib import Path
 from phibuild.api import Action, FileInput, ModelFacts, frozen_recipe
 from phibuild_gguf.check import target_type
 from phibuild_gguf.file_types import FLOATS
+from phibuild_gguf.metadata import metadata_action
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
 _HERE = Path(__file__).parent
 _LLAMA_CPP = ("llama.cpp",)
+_OF_WRITING = (
+    "checkpoint_tensors.py",
+    "chosen_types.py",
+    "expectations.py",
+    "file_types.py",
+    "ggml_types.py",
+    "gguf_header.py",
+    "gguf_layout.py",
+    "gguf_values.py",
+    "imatrix_entries.py",
+    "neutral_imatrix.py",
+    "pieces.py",
+    "programs.py",
+    "quantizing.py",
+)
 
 
 def plan(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
-    """The conversion, and what quantizes its result. Recipes that differ in the quantization alone
-    share the conversion."""
-    converted = _convert(recipe)
-    if recipe.file_type in FLOATS:
-        return converted
-    return _quantize(recipe, converted, extras)
+    """What writes the file. Its metadata is an input, so that an edit there quantizes nothing."""
+    return _write(recipe, model, extras)
 
 
 def plan_imatrix(
     recipe: ImatrixRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
 ) -> Action:
-    """The pass over the text, by the converted model or a quantized one."""
-    ran = _convert(recipe)
-    if recipe.file_type and recipe.file_type not in FLOATS:
-        ran = _quantize(GgufRecipe(quant=recipe.file_type), ran, {})
+    """The pass over the text, by the unquantized model or a quantized one."""
+    of = GgufRecipe(
+        quant=recipe.file_type or None,
+        outtype=recipe.outtype,
+        model_name=recipe.model_name,
+        pre_tokenizer=recipe.pre_tokenizer,
+    )
+    ran = _write(of, model, {})
     fields = {
         "ctx_size": recipe.ctx_size,
         "chunks": recipe.chunks,
@@ -71,26 +87,11 @@ def label_imatrix(recipe: ImatrixRecipe) -> str:
     return f"of {recipe.file_type}" if recipe.file_type else "of the unquantized model"
 
 
-def _convert(recipe: GgufRecipe | ImatrixRecipe) -> Action:
+def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
+    is_quantized = recipe.file_type not in ("", *FLOATS)
     fields = {
+        "file_type": recipe.file_type if is_quantized else None,
         "outtype": FLOATS.get(recipe.file_type) or recipe.outtype or "auto",
-        "model_name": recipe.model_name,
-        "pre_tokenizer": recipe.pre_tokenizer,
-    }
-    return Action(
-        name="gguf.convert",
-        worker=_HERE / "worker_convert.py",
-        worker_files=(_HERE / "vocabulary.py", _HERE / "pre_tokenizers.py"),
-        toolchain="gguf",
-        tools=_LLAMA_CPP,
-        recipe=frozen_recipe(fields),
-        slices=("weights", "architecture", "tokenizer", "chat_template", "generation"),
-    )
-
-
-def _quantize(recipe: GgufRecipe, model: Action, extras: Mapping[str, FileInput]) -> Action:
-    fields = {
-        "file_type": recipe.file_type,
         "overrides": [
             [pattern, target_type("overrides", kind).name]
             for pattern, kind in recipe.overrides or ()
@@ -104,22 +105,14 @@ def _quantize(recipe: GgufRecipe, model: Action, extras: Mapping[str, FileInput]
     }
     imatrix = (("imatrix", extras["imatrix"]),) if "imatrix" in extras else ()
     return Action(
-        name="gguf.quantize",
-        worker=_HERE / "worker_quantize.py",
-        worker_files=tuple(
-            _HERE / name
-            for name in (
-                "expectations.py",
-                "ggml_types.py",
-                "gguf_header.py",
-                "neutral_imatrix.py",
-                "programs.py",
-            )
-        ),
+        name="gguf.write",
+        worker=_HERE / "worker_write.py",
+        worker_files=tuple(_HERE / name for name in _OF_WRITING),
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),
-        inputs=(("model", model), *imatrix),
+        slices=("weights", "architecture"),
+        inputs=(("metadata", metadata_action(recipe, model)), *imatrix),
     )
 
 

@@ -1,28 +1,38 @@
-"""What a recipe demands of single tensors, held against the model before and the result after.
+"""What a recipe demands of single tensors, held against the model and against what is chosen.
 
 llama-quantize passes over an override that matches nothing and replaces a type that does not fit a
-row, both without failing. Standard library only; a part of the quantizing worker.
+row, both without failing. Standard library only; a part of the writing worker.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from phiworker import WorkerError
 
 if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ggml_types import BY_NAME, GgmlType
-    from phibuild_gguf.gguf_header import Header, TensorInfo
+    from phibuild_gguf.ggml_types import BY_NAME, NEED_IMATRIX, GgmlType
+    from phibuild_gguf.gguf_header import Header
 else:
-    from ggml_types import BY_NAME, GgmlType
-    from gguf_header import Header, TensorInfo
+    from ggml_types import BY_NAME, NEED_IMATRIX, GgmlType
+    from gguf_header import Header
 
-_EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
+EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
 
 
-def is_quantized(tensor: TensorInfo) -> bool:
+class Shaped(Protocol):
+    """A tensor as GGUF names it; the first of its shape is the length of a row."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+def is_quantized(tensor: Shaped) -> bool:
     """Whether llama-quantize touches a tensor of these architectures at all
     (tensor_allows_quantization in src/llama-quant.cpp)."""
     return (
@@ -32,17 +42,17 @@ def is_quantized(tensor: TensorInfo) -> bool:
     )
 
 
-def demands(recipe: Mapping[str, Any], model: Header) -> dict[str, GgmlType]:
+def demands(recipe: Mapping[str, Any], tensors: Sequence[Shaped]) -> dict[str, GgmlType]:
     """The type that the recipe names for a tensor, by tensor.
 
     WorkerError PHI203 for a field or pattern that no tensor obeys, and for a type that does not
     fit a tensor's rows.
     """
-    names = {tensor.name for tensor in model.tensors}
+    names = {tensor.name for tensor in tensors}
     unused = {f"overrides: {pattern}" for pattern, _ in recipe["overrides"]}
     unused |= {name for name in ("output_tensor_type", "token_embedding_type") if recipe[name]}
     demanded = {}
-    for tensor in model.tensors:
+    for tensor in tensors:
         if not is_quantized(tensor) or (tensor.name == _OUTPUT and recipe["leave_output_tensor"]):
             continue
         source, wanted = _demand(recipe, tensor.name, is_tied=_OUTPUT not in names)
@@ -59,7 +69,7 @@ def demands(recipe: Mapping[str, Any], model: Header) -> dict[str, GgmlType]:
         unused.discard(source)
         demanded[tensor.name] = kind
     if unused:
-        matched = ", ".join(sorted(_shapes_of_names(model))[:12])
+        matched = ", ".join(sorted(_shapes_of_names(tensors))[:12])
         raise WorkerError(
             f"{min(unused)} has no effect on any tensor of this model",
             hint=f"its quantized tensors are {matched}",
@@ -68,13 +78,12 @@ def demands(recipe: Mapping[str, Any], model: Header) -> dict[str, GgmlType]:
     return demanded
 
 
-def check_result(demanded: Mapping[str, GgmlType], result: Header) -> None:
-    """WorkerError PHI203 if llama-quantize gave a tensor another type than was demanded."""
-    for tensor in result.tensors:
-        wanted = demanded.get(tensor.name)
-        if wanted is not None and tensor.type != wanted:
+def check_choice(demanded: Mapping[str, GgmlType], chosen: Mapping[str, GgmlType]) -> None:
+    """WorkerError PHI203 if llama-quantize gives a tensor another type than was demanded."""
+    for name, wanted in demanded.items():
+        if chosen[name] != wanted:
             raise WorkerError(
-                f"llama-quantize made {tensor.name} {tensor.type.name} where the recipe says"
+                f"llama-quantize makes {name} {chosen[name].name} where the recipe says"
                 f" {wanted.name}",
                 hint="write the pattern so that llama.cpp's regular expressions (ECMAScript) and"
                 " Python's read it alike",
@@ -82,7 +91,21 @@ def check_result(demanded: Mapping[str, GgmlType], result: Header) -> None:
             )
 
 
-def check_imatrix(recipe: Mapping[str, Any], model: Header, imatrix: Header) -> None:
+def check_starved(file_type: str, chosen: Mapping[str, GgmlType], known: Collection[str]) -> None:
+    """WorkerError PHI203 for a tensor whose type is garbage without an imatrix, if the imatrix has
+    no entry for it (tensor_requires_imatrix in src/llama-quant.cpp)."""
+    for name, kind in chosen.items():
+        needs = kind.name in NEED_IMATRIX or (kind.name == "q2_K" and file_type == "Q2_K_S")
+        if needs and name not in (*known, EMBEDDING, _OUTPUT):
+            raise WorkerError(
+                f"{name} becomes {kind.name}, which needs an imatrix, and has none",
+                hint="give its name an override with another type, or take it out of"
+                " exclude_weights",
+                code="PHI203",
+            )
+
+
+def check_imatrix(recipe: Mapping[str, Any], tensors: Iterable[Shaped], imatrix: Header) -> None:
     """WorkerError PHI203 for an imatrix that leaves tensors out, or for a selection that selects
     nothing: llama-quantize would quantize those tensors without one."""
     known = {
@@ -101,9 +124,9 @@ def check_imatrix(recipe: Mapping[str, Any], model: Header, imatrix: Header) -> 
             )
     missing = [
         tensor.name
-        for tensor in model.tensors
+        for tensor in tensors
         if is_quantized(tensor)
-        and tensor.name not in (*known, _EMBEDDING, _OUTPUT)
+        and tensor.name not in (*known, EMBEDDING, _OUTPUT)
         and not any(part in tensor.name for part in excluded)
         and (not included or any(part in tensor.name for part in included))
     ]
@@ -118,22 +141,20 @@ def check_imatrix(recipe: Mapping[str, Any], model: Header, imatrix: Header) -> 
 
 def _demand(recipe: Mapping[str, Any], name: str, *, is_tied: bool) -> tuple[str, str | None]:
     """The field and the type that decide, in llama-quantize's order of precedence."""
-    if name == _EMBEDDING and recipe["token_embedding_type"]:
+    if name == EMBEDDING and recipe["token_embedding_type"]:
         return "token_embedding_type", recipe["token_embedding_type"]
     if name == _OUTPUT and recipe["output_tensor_type"]:
         return "output_tensor_type", recipe["output_tensor_type"]
     for pattern, kind in recipe["overrides"]:
         if re.search(pattern, name):
             return f"overrides: {pattern}", kind
-    if name == _EMBEDDING and is_tied and not recipe["pure"]:
+    if name == EMBEDDING and is_tied and not recipe["pure"]:
         return "output_tensor_type", recipe["output_tensor_type"]
     return "", None
 
 
-def _shapes_of_names(model: Header) -> set[str]:
+def _shapes_of_names(tensors: Iterable[Shaped]) -> set[str]:
     """The names of quantized tensors, those of all layers as one."""
     return {
-        re.sub(r"^blk\.\d+", "blk.N", tensor.name)
-        for tensor in model.tensors
-        if is_quantized(tensor)
+        re.sub(r"^blk\.\d+", "blk.N", tensor.name) for tensor in tensors if is_quantized(tensor)
     }

@@ -1,7 +1,8 @@
 """The file types of the pinned llama-quantize: mixtures of tensor types under one name.
 
 From QUANT_OPTIONS in tools/quantize/quantize.cpp and llama_ftype_get_default_type in
-src/llama-quant.cpp. COPY is left out: it quantizes nothing.
+src/llama-quant.cpp. COPY is left out: it quantizes nothing. Standard library only: workers import
+it too.
 """
 
 from __future__ import annotations
@@ -49,6 +50,47 @@ DEFAULT_TYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 """The type that most tensors of a file get."""
+
+NUMBERS: Mapping[str, int] = MappingProxyType(
+    {
+        "Q1_0": 40,
+        "Q2_0": 41,
+        "Q4_0": 2,
+        "Q4_1": 3,
+        "MXFP4_MOE": 38,
+        "Q5_0": 8,
+        "Q5_1": 9,
+        "IQ2_XXS": 19,
+        "IQ2_XS": 20,
+        "IQ2_S": 28,
+        "IQ2_M": 29,
+        "IQ1_S": 24,
+        "IQ1_M": 31,
+        "TQ1_0": 36,
+        "TQ2_0": 37,
+        "Q2_K": 10,
+        "Q2_K_S": 21,
+        "IQ3_XXS": 23,
+        "IQ3_S": 26,
+        "IQ3_M": 27,
+        "IQ3_XS": 22,
+        "Q3_K_S": 11,
+        "Q3_K_M": 12,
+        "Q3_K_L": 13,
+        "IQ4_NL": 25,
+        "IQ4_XS": 30,
+        "Q4_K_S": 14,
+        "Q4_K_M": 15,
+        "Q5_K_S": 16,
+        "Q5_K_M": 17,
+        "Q6_K": 18,
+        "Q8_0": 7,
+        "F16": 1,
+        "BF16": 32,
+        "F32": 0,
+    }
+)
+"""What the key general.file_type holds (llama_ftype in include/llama.h)."""
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}

@@ -6,6 +6,7 @@ GGML_QUANT_SIZES of the pinned llama.cpp.
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 
@@ -20,6 +21,10 @@ class GgmlType(NamedTuple):
     def holds(self, columns: int) -> bool:
         """Whether a row of that many weights can have this type."""
         return columns % self.block_size == 0
+
+    def size_of(self, shape: tuple[int, ...]) -> int:
+        """Bytes of a tensor of the type; the first of its shape is the length of a row."""
+        return prod(shape) // self.block_size * self.block_bytes
 
 
 _ALL = (

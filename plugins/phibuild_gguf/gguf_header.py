@@ -31,6 +31,8 @@ _SCALARS = {
     12: "<d",
 }
 _STRING, _ARRAY = 8, 9
+_LENGTH = struct.Struct("<Q").unpack_from
+_CUT_OFF = "it ends in the middle of its header"
 _KEPT = 8
 _MOST_DIMENSIONS = 4
 _DEFAULT_ALIGNMENT = 32
@@ -57,12 +59,14 @@ class Entry(NamedTuple):
 
 
 class TensorInfo(NamedTuple):
-    """A tensor; the first of `shape` is the length of a row, as ggml counts."""
+    """A tensor; the first of `shape` is the length of a row, as ggml counts. Its bytes begin at
+    `offset` from the header's `data` on."""
 
     name: str
     type: GgmlType
     shape: tuple[int, ...]
     size: int
+    offset: int
 
 
 class Header(NamedTuple):
@@ -98,8 +102,8 @@ def _header(reader: _Reader) -> Header:
     entries = tuple(_entry(reader) for _ in range(entry_count))
     _no_doubles([entry.key for entry in entries], "key")
     reader.expect(tensor_count, 32, "tensors")  # two lengths, one dimension, a type, an offset
-    placed = [_tensor(reader) for _ in range(tensor_count)]
-    _no_doubles([info.name for info, _ in placed], "tensor")
+    tensors = tuple(_tensor(reader) for _ in range(tensor_count))
+    _no_doubles([info.name for info in tensors], "tensor")
     end = reader.position
     alignment = next(
         (one.value for one in entries if one.key == "general.alignment"), _DEFAULT_ALIGNMENT
@@ -107,10 +111,10 @@ def _header(reader: _Reader) -> Header:
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
         raise BadHeader(f"its alignment is {alignment!r}, which is no power of two")
     data = -(-end // alignment) * alignment
-    for info, offset in placed:
-        if offset % alignment or data + offset + info.size > reader.length:
+    for info in tensors:
+        if info.offset % alignment or data + info.offset + info.size > reader.length:
             raise BadHeader(f"its tensor {info.name!r} does not lie within the file")
-    return Header(entries, tuple(info for info, _ in placed), alignment, end, data)
+    return Header(entries, tensors, alignment, end, data)
 
 
 def _entry(reader: _Reader) -> Entry:
@@ -120,7 +124,7 @@ def _entry(reader: _Reader) -> Entry:
     return Entry(key, reader.value(kind), start, reader.position)
 
 
-def _tensor(reader: _Reader) -> tuple[TensorInfo, int]:
+def _tensor(reader: _Reader) -> TensorInfo:
     name = reader.string()
     dimensions = reader.scalar("<I")
     if not 1 <= dimensions <= _MOST_DIMENSIONS:
@@ -132,10 +136,7 @@ def _tensor(reader: _Reader) -> tuple[TensorInfo, int]:
     kind = BY_NUMBER[number]
     if not kind.holds(shape[0]):
         raise BadHeader(f"its tensor {name!r} has rows of {shape[0]}, not for {kind.name}")
-    size = shape[0] // kind.block_size * kind.block_bytes
-    for length in shape[1:]:
-        size *= length
-    return TensorInfo(name, kind, shape, size), offset
+    return TensorInfo(name, kind, shape, kind.size_of(shape), offset)
 
 
 def _no_doubles(names: list[str], what: str) -> None:
@@ -179,8 +180,7 @@ class _Reader:
         if kind == _STRING:
             self.expect(count, 8, "texts in one array")
             first = tuple(self.string() for _ in range(min(count, _KEPT)))
-            for _ in range(count - len(first)):
-                self._advance(self.scalar("<Q"))
+            self._pass_strings(count - len(first))
             return Array(count, first)
         if kind not in _SCALARS:
             raise BadHeader(f"its metadata has an array of the type {kind}")
@@ -190,9 +190,18 @@ class _Reader:
         self._advance((count - len(first)) * size)
         return Array(count, first)
 
+    def _pass_strings(self, count: int) -> None:
+        # A vocabulary has 200,000 of them: three times as quick as a call for each.
+        position, last, content = self.position, self.length - 8, self._content
+        for _ in range(count):
+            if position > last:
+                raise BadHeader(_CUT_OFF)
+            position += 8 + _LENGTH(content, position)[0]
+        self._advance(position - self.position)
+
     def _advance(self, size: int) -> int:
         start = self.position
         if size > self.length - start:
-            raise BadHeader("it ends in the middle of its header")
+            raise BadHeader(_CUT_OFF)
         self.position = start + size
         return start

@@ -38,7 +38,10 @@ def build() -> Action:
                 "compiler": compiler.identity,
             }
         ),
-        inputs=(("checkout", FileInput(str(Path(checkout).resolve()))),) if checkout else (),
+        inputs=(
+            ("native", FileInput(str(_HERE / "native"))),
+            *((("checkout", FileInput(str(Path(checkout).resolve()))),) if checkout else ()),
+        ),
         network=checkout is None,
     )
 

@@ -28,32 +28,42 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def model_name(model: Path, asked: str | None) -> str:
-    """general.name: the one asked for, or the plainest under which llama.cpp reads special tokens
-    as the checkpoint's tokenizer does. WorkerError PHI203 for one under which it does not."""
+def plain_name(model: Path) -> str:
+    """The plainest general.name under which llama.cpp reads special tokens as the checkpoint's
+    tokenizer does."""
     added = _added_tokens(model)
     loads = {token["content"] for token in added} >= _NAMED_IN_LLAMA_CPP
-    strips = loads and any(token.get("rstrip") for token in added)
-    if asked is None:
-        return "Phi-3" if strips else "Phi"
-    as_phi3 = "phi-3" in asked.lower() or "phi3" in asked.lower()
-    if as_phi3 and not loads:
+    return "Phi-3" if loads and any(token.get("rstrip") for token in added) else "Phi"
+
+
+def checked_name(plain: str, asked: str | None) -> str:
+    """The general.name that is asked for, or the plain one; WorkerError PHI203 for a name under
+    which llama.cpp reads special tokens otherwise."""
+    if asked is None or _as_phi3(asked) == _as_phi3(plain):
+        return asked or plain
+    if _as_phi3(asked):
         raise WorkerError(
-            f"under the name {asked!r} llama.cpp expects the special tokens of Phi-3, which this"
-            " tokenizer lacks, and fails to load",
+            f"under the name {asked!r} llama.cpp expects the special tokens of Phi-3 and takes"
+            " away the blanks after them; this checkpoint's tokenizer lacks these tokens, or keeps"
+            " the blanks",
             hint="choose a model_name without phi-3 in it, or leave model_name away",
             code="PHI203",
         )
-    if as_phi3 != strips:
-        takes = "takes away" if as_phi3 else "keeps"
-        raise WorkerError(
-            f"under the name {asked!r} llama.cpp {takes} the blanks after special tokens, and this"
-            " checkpoint's tokenizer does not",
-            hint=f"choose a model_name with{'out' if as_phi3 else ''} phi-3 in it, or leave"
-            " model_name away",
-            code="PHI203",
-        )
-    return asked
+    raise WorkerError(
+        f"under the name {asked!r} llama.cpp keeps the blanks after special tokens, and this"
+        " checkpoint's tokenizer takes them away",
+        hint="choose a model_name with phi-3 in it, or leave model_name away",
+        code="PHI203",
+    )
+
+
+def _as_phi3(name: str) -> bool:
+    return "phi-3" in name.lower() or "phi3" in name.lower()
+
+
+def model_name(model: Path, asked: str | None) -> str:
+    """`checked_name` of a checkpoint whose tokenizer can be read."""
+    return checked_name(plain_name(model), asked)
 
 
 def is_sentencepiece(model: Path) -> bool:

@@ -113,6 +113,16 @@ def test_views_of_equal_slices_are_equal(tmp_path: Path, memory: Index) -> None:
     assert texts[0]["chat_template.jinja"] == b"{{ a }}"
 
 
+def test_named_templates_are_shown_without_the_tokenizer(tmp_path: Path, memory: Index) -> None:
+    named = [{"name": "default", "template": "{{ a }}"}]
+    folder = a_checkpoint(tmp_path / "m")
+    write_json(folder / "tokenizer_config.json", {"chat_template": named, "legacy": False})
+    lay_out(read_checkpoint(folder, memory), ["chat_template"], tmp_path / "view")
+    assert [path.name for path in (tmp_path / "view").iterdir()] == ["tokenizer_config.json"]
+    shown = json.loads((tmp_path / "view" / "tokenizer_config.json").read_text())
+    assert shown == {"chat_template": named}
+
+
 def damage_missing_shard(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
 

@@ -1,7 +1,8 @@
 """Builds the pinned llama.cpp, or a checkout of the user's, into a folder of programs and scripts.
 
-A worker. Inputs: `checkout`, a llama.cpp source tree, in place of the pinned one. Recipe: `cc` and
-`cxx` (compilers) and `flags` (further CMake options), all optional. Output: `bin/` with the
+A worker. Inputs: `native`, the sources of phibuild's own program; `checkout`, a llama.cpp source
+tree, in place of the pinned one. Recipe: `cc` and `cxx` (compilers) and `flags` (further CMake
+options), all optional. Output: `bin/` with the
 programs, `python/` with the converter.
 """
 
@@ -45,6 +46,7 @@ def main(job: phiworker.Job) -> None:
         [
             *(cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"),
             *("-S", str(HERE), "-B", str(build), f"-DLLAMA_CPP_SOURCE_DIR={source}"),
+            f"-DPHIBUILD_NATIVE_DIR={job.inputs['native']}",
             # Given explicitly, CFLAGS and LDFLAGS of the environment have no say.
             *(f"-DCMAKE_{name}_FLAGS=" for name in ("C", "CXX", "EXE_LINKER")),
             *(*compilers, *version, *job.recipe.get("flags", ())),

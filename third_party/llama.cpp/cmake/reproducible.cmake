@@ -7,6 +7,7 @@ add_compile_options(-ffp-contract=off)
 # Assertions hold the name of their source file.
 add_compile_options(
     "-ffile-prefix-map=${LLAMA_CPP_SOURCE_DIR}=llama.cpp"
+    "-ffile-prefix-map=${PHIBUILD_NATIVE_DIR}=native"
     "-ffile-prefix-map=${CMAKE_BINARY_DIR}=build")
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")

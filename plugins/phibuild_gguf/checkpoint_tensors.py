@@ -1,0 +1,191 @@
+"""Which tensors a GGUF file has, and of which tensors of the checkpoint each is made.
+
+Names, shapes, types and order are those of the pinned converter (conversion/phi.py,
+conversion/base.py, gguf-py/gguf/tensor_mapping.py). Standard library only; a part of the writing
+worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from phiworker import StoredTensor, WorkerError
+
+if TYPE_CHECKING or __package__:
+    from phibuild_gguf.ggml_types import BY_NAME, GgmlType
+else:
+    from ggml_types import BY_NAME, GgmlType
+
+F32 = BY_NAME["f32"]
+SOURCE_TYPES = {"F32": F32, "F16": BY_NAME["f16"], "BF16": BY_NAME["bf16"]}
+
+_OUTSIDE = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "model.final_layernorm": "output_norm",
+    "lm_head": "output",
+}
+_INSIDE = {
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.qkv_proj": "attn_qkv",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.dense": "attn_output",
+    "mlp.gate_up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "mlp.fc1": "ffn_up",
+    "mlp.fc2": "ffn_down",
+    "block_sparse_moe.gate": "ffn_gate_inp",
+}
+_OF_EXPERTS = {"w1": "ffn_gate_exps", "w2": "ffn_down_exps", "w3": "ffn_up_exps"}
+_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_EXPERT = re.compile(r"block_sparse_moe\.experts\.(\d+)\.(w[123])")
+_NOT_CONVERTED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
+
+
+class Wanted(NamedTuple):
+    """A tensor of the file. The first of `shape` is the length of a row; `stored` is the type that
+    the converter writes; its values are those of `sources`, one after the other."""
+
+    name: str
+    shape: tuple[int, ...]
+    stored: GgmlType
+    sources: tuple[StoredTensor, ...]
+
+
+def wanted_tensors(
+    architecture: Mapping[str, Any],
+    tensors: Iterable[StoredTensor],
+    *,
+    outtype: str,
+    scratch: Path,
+) -> list[Wanted]:
+    """The tensors in the converter's order; those made of the config lie in `scratch`.
+
+    WorkerError for a checkpoint that the converter does not know.
+    """
+    converted = sorted(
+        (one for one in tensors if not one.name.endswith(_NOT_CONVERTED)), key=lambda one: one.name
+    )
+    for one in converted:
+        if one.dtype not in SOURCE_TYPES:
+            raise WorkerError(
+                f"{one.name} has the type {one.dtype}",
+                hint=f"a GGUF file is made of {', '.join(SOURCE_TYPES)}",
+            )
+    stored = BY_NAME[_guessed(converted) if outtype == "auto" else outtype]
+    return [
+        *_rope_factors(architecture, scratch),
+        *(
+            Wanted(name, tuple(reversed(shape)), _stored_type(name, shape, stored), sources)
+            for name, shape, sources in _named(converted, architecture.get("num_local_experts", 0))
+        ),
+    ]
+
+
+def in_order_of_layers(tensors: Iterable[Wanted]) -> list[Wanted]:
+    """As llama-quantize writes them (weight_name_comparer in src/llama-model-loader.h)."""
+
+    def place(one: Wanted) -> tuple[int, bytes]:
+        layer = re.match(r"blk\.(\d+)\.", one.name)
+        return int(layer[1]) if layer else -1, one.name.encode()
+
+    return sorted(tensors, key=place)
+
+
+def _guessed(tensors: list[StoredTensor]) -> str:
+    """The 16-bit type of the first matrix that has one."""
+    for one in tensors:
+        if len(one.shape) > 1 and one.dtype in ("BF16", "F16"):
+            return one.dtype.lower()
+    return "f16"
+
+
+def _stored_type(name: str, shape: tuple[int, ...], usual: GgmlType) -> GgmlType:
+    if len(shape) < 2 or name.endswith(("_norm.weight", "ffn_gate_inp.weight", ".bias")):
+        return F32
+    return usual
+
+
+def _named(
+    tensors: Iterable[StoredTensor], experts: int
+) -> Iterator[tuple[str, tuple[int, ...], tuple[StoredTensor, ...]]]:
+    """GGUF name, shape and sources. The experts of a layer are one tensor for each of their
+    matrices, which comes where the last of them stands."""
+    waiting: dict[int, dict[tuple[str, int], StoredTensor]] = {}
+    for one in tensors:
+        name, layer, expert = _place(one.name)
+        if expert is None:
+            yield name, one.shape, (one,)
+            continue
+        gathered = waiting.setdefault(layer, {})
+        gathered[name, expert] = one
+        if len(gathered) == 3 * experts:
+            del waiting[layer]
+            yield from _stacked(gathered, experts)
+    for gathered in waiting.values():
+        incomplete = next(iter(gathered.values()))
+        raise WorkerError(
+            f"{incomplete.name} is there, and other experts of its layer are missing",
+            hint=f"config.json says num_local_experts is {experts}",
+        )
+
+
+def _stacked(
+    gathered: Mapping[tuple[str, int], StoredTensor], experts: int
+) -> Iterator[tuple[str, tuple[int, ...], tuple[StoredTensor, ...]]]:
+    for kind in _OF_EXPERTS.values():
+        name = next(name for name, _ in gathered if f".{kind}." in name)
+        sources = tuple(
+            gathered[name, number] for number in range(experts) if (name, number) in gathered
+        )
+        if len(sources) != experts or len({one.shape for one in sources}) != 1:
+            raise WorkerError(
+                f"the experts of {name} are not alike",
+                hint="another copy of the checkpoint may be complete",
+            )
+        yield name, (experts, *sources[0].shape), sources
+
+
+def _place(name: str) -> tuple[str, int, int | None]:
+    """The GGUF name, the layer (-1: none) and the number of the expert of a checkpoint's tensor."""
+    stem, _, kind = name.rpartition(".")
+    if stem in _OUTSIDE and kind in ("weight", "bias"):
+        return f"{_OUTSIDE[stem]}.{kind}", -1, None
+    if found := _LAYER.fullmatch(name):
+        layer, inside, kind = int(found[1]), found[2], found[3]
+        if inside in _INSIDE:
+            return f"blk.{layer}.{_INSIDE[inside]}.{kind}", layer, None
+        if (expert := _EXPERT.fullmatch(inside)) and kind == "weight":
+            return f"blk.{layer}.{_OF_EXPERTS[expert[2]]}.weight", layer, int(expert[1])
+    raise WorkerError(
+        f"llama.cpp has no place for the tensor {name}",
+        hint="another copy of the checkpoint may be as its makers published it",
+    )
+
+
+def _rope_factors(architecture: Mapping[str, Any], scratch: Path) -> Iterator[Wanted]:
+    scaling = architecture.get("rope_scaling") or {}
+    for word in ("long", "short") if scaling.get("long_factor") else ():
+        values = scaling[f"{word}_factor"]
+        path = scratch / f"rope_factors_{word}"
+        content = struct.pack(f"<{len(values)}f", *values)
+        path.write_bytes(content)
+        source = StoredTensor(
+            name=path.name,
+            dtype="F32",
+            shape=(len(values),),
+            sha256=hashlib.sha256(content).hexdigest(),
+            path=path,
+            offset=0,
+            size=len(content),
+        )
+        yield Wanted(f"{path.name}.weight", source.shape, F32, (source,))

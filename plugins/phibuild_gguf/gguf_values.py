@@ -1,0 +1,72 @@
+"""Metadata of a GGUF file as bytes: each value behind the number of its type, by key, in order.
+
+What was read of one file can be written to another without knowing what it means. Standard library
+only, Python 3.10 and later: workers import it. The format is that of docs/gguf.md in the ggml
+repository, version 3, little endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from phibuild_gguf.gguf_header import Header, read_header
+else:
+    from gguf_header import Header, read_header
+
+_VERSION = 3
+_TYPE = struct.Struct("<I")
+_UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
+
+
+def uint32(number: int) -> bytes:
+    """A number from 0 to 4294967295; struct.error for another."""
+    return struct.pack("<II", _UINT32, number)
+
+
+def int32(number: int) -> bytes:
+    """A number with a sign, in 32 bits; struct.error for another."""
+    return struct.pack("<Ii", _INT32, number)
+
+
+def float32(number: float) -> bytes:
+    """The nearest number in 32 bits; OverflowError for one that is too large."""
+    return struct.pack("<If", _FLOAT32, number)
+
+
+def boolean(truth: bool) -> bytes:
+    """True or false."""
+    return struct.pack("<I?", _BOOL, truth)
+
+
+def string(text: str) -> bytes:
+    """A text, in UTF-8."""
+    return _TYPE.pack(_STRING) + _plain(text)
+
+
+def strings(texts: Sequence[str]) -> bytes:
+    """A list of texts."""
+    return struct.pack("<IIQ", _ARRAY, _STRING, len(texts)) + b"".join(map(_plain, texts))
+
+
+def head(values: Mapping[str, bytes], *, tensors: int = 0) -> bytes:
+    """The beginning of a file, to which the descriptions of its tensors belong next."""
+    beginning = b"GGUF" + struct.pack("<IQQ", _VERSION, tensors, len(values))
+    return beginning + b"".join(_plain(key) + value for key, value in values.items())
+
+
+def read_values(path: Path, header: Header | None = None) -> dict[str, bytes]:
+    """The metadata of a file in its order; BadHeader if the file is damaged. `header` is the file's
+    own, if it has been read already."""
+    header = header or read_header(path)
+    with path.open("rb") as file:
+        content = file.read(header.end)
+    return {one.key: content[one.start - _TYPE.size : one.end] for one in header.entries}
+
+
+def _plain(text: str) -> bytes:
+    encoded = text.encode()
+    return struct.pack("<Q", len(encoded)) + encoded

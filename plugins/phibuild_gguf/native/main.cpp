@@ -1,0 +1,144 @@
+// Quantizes tensors straight from a checkpoint into places of one file.
+//
+//   phi-quantize REQUEST OUTPUT THREADS FILE...
+//
+// REQUEST is described in request.h, the FILEs are what it refers to by index, OUTPUT exists. Prints
+// "done INDEX" for each tensor when all of it is written, or "failed INDEX WORD" and ends with
+// status 1; the words are not-finite and too-large-for-f16.
+#include "request.h"
+#include "rows.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+
+namespace {
+
+// Small enough for a core's cache and for all cores to end together, large enough for the disk.
+constexpr int64_t weights_at_once = 1 << 17;
+
+struct Part {
+    size_t tensor;
+    size_t span;
+    int64_t first;
+    int64_t count;
+};
+
+std::vector<Part> parts_of(const std::vector<Tensor> & tensors) {
+    std::vector<Part> parts;
+    for (size_t index = 0; index < tensors.size(); ++index) {
+        const Tensor & tensor = tensors[index];
+        const int64_t step = std::max<int64_t>(1, weights_at_once / tensor.columns);
+        for (size_t span = 0; span < tensor.spans.size(); ++span) {
+            for (int64_t first = 0; first < tensor.rows; first += step) {
+                parts.push_back({index, span, first, std::min(step, tensor.rows - first)});
+            }
+        }
+    }
+    return parts;
+}
+
+// Threads take one part after the other; the first failure stops them all.
+class Work {
+public:
+    Work(const std::vector<Tensor> & asked, int file)
+        : tensors(asked), output(file), parts(parts_of(asked)), left(asked.size()) {
+        for (const Part & part : parts) {
+            ++left[part.tensor];
+        }
+    }
+
+    bool run(int64_t threads) {
+        std::vector<std::thread> others;
+        for (int64_t index = 1; index < threads; ++index) {
+            others.emplace_back([this] { take_parts(); });
+        }
+        take_parts();
+        for (std::thread & other : others) {
+            other.join();
+        }
+        return !failed;
+    }
+
+private:
+    void take_parts() {
+        Buffers buffers;
+        while (!failed) {
+            const size_t index = next++;
+            if (index >= parts.size()) {
+                return;
+            }
+            const Part & part = parts[index];
+            try {
+                const Tensor & tensor = tensors[part.tensor];
+                make_rows(tensor, part.span, part.first, part.count, output, buffers);
+            } catch (const BadWeights & error) {
+                fail("failed " + std::to_string(part.tensor) + " " + error.what());
+            } catch (const std::exception & error) {
+                fail(std::string("error: ") + error.what());
+            }
+            if (--left[part.tensor] == 0 && !failed) {
+                say("done " + std::to_string(part.tensor));
+            }
+        }
+    }
+
+    void fail(const std::string & words) {
+        if (!failed.exchange(true)) {
+            say(words);
+        }
+    }
+
+    void say(const std::string & words) {
+        const std::lock_guard<std::mutex> lock(saying);
+        std::printf("%s\n", words.c_str());
+        std::fflush(stdout);
+    }
+
+    const std::vector<Tensor> & tensors;
+    const int output;
+    const std::vector<Part> parts;
+    std::vector<std::atomic<int64_t>> left;
+    std::atomic<size_t> next{0};
+    std::atomic<bool> failed{false};
+    std::mutex saying;
+};
+
+int opened(const char * path, int flags) {
+    const int file = open(path, flags | O_CLOEXEC);
+    if (file < 0) {
+        throw std::runtime_error(std::string(path) + ": " + std::strerror(errno));
+    }
+    return file;
+}
+
+}  // namespace
+
+int main(int argc, char ** argv) {
+    if (argc < 5) {
+        std::fprintf(stderr, "usage: phi-quantize REQUEST OUTPUT THREADS FILE...\n");
+        return 2;
+    }
+    try {
+        std::vector<int> files;
+        for (int index = 4; index < argc; ++index) {
+            files.push_back(opened(argv[index], O_RDONLY));
+        }
+        const std::vector<Tensor> tensors = read_request(argv[1], files);
+        Work work(tensors, opened(argv[2], O_WRONLY));
+        return work.run(std::atoll(argv[3])) ? 0 : 1;
+    } catch (const std::exception & error) {
+        std::fprintf(stderr, "error: %s\n", error.what());
+        return 1;
+    }
+}

@@ -1,0 +1,43 @@
+// What is asked of the driver: which rows of which files become which tensors.
+#pragma once
+
+#include <ggml.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+// Bytes of one type in a file, `rows` of its tensor.
+struct Span {
+    int file;  // descriptor
+    ggml_type type;
+    int64_t offset;
+};
+
+// Columns are the weights of a row; every span has `rows` of them. Values pass through `stored`, the
+// type that llama.cpp's converter would have written, on their way to `target`.
+struct Tensor {
+    ggml_type stored;
+    ggml_type target;
+    int64_t columns;
+    int64_t rows;
+    int64_t offset;  // in the output
+    std::vector<Span> spans;
+    std::vector<float> importance;  // none, or one value for each column of each span
+
+    int64_t row_size() const { return static_cast<int64_t>(ggml_row_size(target, columns)); }
+};
+
+// Reads a request: lines of blank-separated numbers, types by ggml's own.
+//
+//   tensor STORED TARGET COLUMNS ROWS OFFSET SPANS IMATRIX
+//   span FILE TYPE OFFSET                   (SPANS times)
+//   imatrix FILE SUMS COUNTS EXPERTS        (if IMATRIX is 1)
+//
+// FILE is an index into `files`; SUMS and COUNTS are where an imatrix keeps its F32 values. Throws
+// std::runtime_error for anything else, and for what no tensor can be.
+std::vector<Tensor> read_request(const std::string & path, const std::vector<int> & files);
+
+// All of `size` bytes at `offset`; throws if there are fewer.
+void read_exactly(int file, void * into, size_t size, int64_t offset);
+void write_exactly(int file, const void * from, size_t size, int64_t offset);

@@ -1,0 +1,75 @@
+#include "rows.h"
+
+#include <cmath>
+
+namespace {
+
+// Half of the distance beyond the largest F16: from here on rounding gives infinity.
+constexpr float too_large_for_f16 = 65520.0f;
+
+void to_floats(ggml_type type, const void * from, float * to, int64_t count) {
+    if (type == GGML_TYPE_F16) {
+        ggml_fp16_to_fp32_row(static_cast<const ggml_fp16_t *>(from), to, count);
+    } else {
+        ggml_bf16_to_fp32_row(static_cast<const ggml_bf16_t *>(from), to, count);
+    }
+}
+
+void encode(ggml_type type, const float * values, int64_t rows, int64_t columns,
+            const float * importance, std::vector<uint8_t> & to) {
+    to.resize(static_cast<size_t>(rows) * ggml_row_size(type, columns));
+    ggml_quantize_chunk(type, values, to.data(), 0, rows, columns, importance);
+    // llama-quantize makes these checks of what it reads and of what it has quantized.
+    if (!ggml_validate_row_data(type, to.data(), to.size())) {
+        throw BadWeights("not-finite");
+    }
+}
+
+void check_range(const std::vector<float> & values, int64_t count) {
+    for (int64_t index = 0; index < count; ++index) {
+        const float value = std::fabs(values[static_cast<size_t>(index)]);
+        if (value >= too_large_for_f16 && std::isfinite(value)) {
+            throw BadWeights("too-large-for-f16");
+        }
+    }
+}
+
+}  // namespace
+
+void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count, int output,
+               Buffers & buffers) {
+    const Span & from = tensor.spans[span];
+    const int64_t weights = count * tensor.columns;
+    const size_t size = static_cast<size_t>(weights) * ggml_type_size(from.type);
+    const auto skipped =
+        static_cast<int64_t>(ggml_type_size(from.type)) * first * tensor.columns;
+    auto & values = buffers.values;
+    if (values.size() < static_cast<size_t>(weights)) {
+        values.resize(static_cast<size_t>(weights));
+    }
+    if (from.type == GGML_TYPE_F32) {
+        read_exactly(from.file, values.data(), size, from.offset + skipped);
+    } else {
+        buffers.source.resize(size);
+        read_exactly(from.file, buffers.source.data(), size, from.offset + skipped);
+        to_floats(from.type, buffers.source.data(), values.data(), weights);
+    }
+    if (tensor.stored == GGML_TYPE_F16 && from.type != GGML_TYPE_F16) {
+        check_range(values, weights);
+    }
+    encode(tensor.stored, values.data(), count, tensor.columns, nullptr, buffers.stored);
+    const std::vector<uint8_t> * made = &buffers.stored;
+    if (tensor.target != tensor.stored) {
+        if (tensor.stored != GGML_TYPE_F32 && tensor.stored != from.type) {
+            to_floats(tensor.stored, buffers.stored.data(), values.data(), weights);
+        }
+        const float * importance =
+            tensor.importance.empty()
+                ? nullptr
+                : tensor.importance.data() + span * static_cast<size_t>(tensor.columns);
+        encode(tensor.target, values.data(), count, tensor.columns, importance, buffers.target);
+        made = &buffers.target;
+    }
+    const int64_t row = static_cast<int64_t>(span) * tensor.rows + first;
+    write_exactly(output, made->data(), made->size(), tensor.offset + row * tensor.row_size());
+}

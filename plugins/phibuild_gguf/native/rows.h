@@ -1,0 +1,23 @@
+// Some rows of a tensor: read, converted, quantized, written.
+#pragma once
+
+#include "request.h"
+
+#include <stdexcept>
+
+// The weights cannot become what was asked for; the text is a word that the caller knows.
+struct BadWeights : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// Buffers that one thread uses again and again.
+struct Buffers {
+    std::vector<uint8_t> source;
+    std::vector<float> values;
+    std::vector<uint8_t> stored;
+    std::vector<uint8_t> target;
+};
+
+// Makes `count` rows of a span, from `first` on. The bytes are the same however a tensor is cut.
+void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count, int output,
+               Buffers & buffers);

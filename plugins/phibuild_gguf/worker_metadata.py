@@ -1,0 +1,154 @@
+"""Finishes the metadata of a GGUF file: what the architecture and the tokenizer do not decide.
+
+Adds name, size, sampling settings, token ids and chat template where llama.cpp's converter puts
+them (conversion/base.py, gguf-py's metadata.py and vocab.py of the pinned llama.cpp). Runs under
+phibuild's Python, standard library only.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import phiworker
+
+if TYPE_CHECKING or __package__:
+    from phibuild_gguf.gguf_header import Header, read_header
+    from phibuild_gguf.gguf_values import float32, head, int32, read_values, string, strings, uint32
+    from phibuild_gguf.vocabulary import checked_name, read_json
+else:
+    from gguf_header import Header, read_header
+    from gguf_values import float32, head, int32, read_values, string, strings, uint32
+    from vocabulary import checked_name, read_json
+
+Values = dict[str, bytes]
+
+# Key, its type, and the fields of generation_config.json that may hold it.
+_SAMPLING: tuple[tuple[str, Callable[[Any], bytes], tuple[str, ...]], ...] = (
+    ("sequence", string, ("sequence",)),
+    ("top_k", int32, ("top_k",)),
+    ("top_p", float32, ("top_p",)),
+    ("min_p", float32, ("min_p",)),
+    ("xtc_probability", float32, ("xtc_probability",)),
+    ("xtc_threshold", float32, ("xtc_threshold",)),
+    ("temp", float32, ("temperature",)),
+    ("penalty_last_n", int32, ("penalty_last_n",)),
+    ("penalty_repeat", float32, ("penalty_repeat", "repetition_penalty")),
+    ("mirostat", int32, ("mirostat",)),
+    ("mirostat_tau", float32, ("mirostat_tau",)),
+    ("mirostat_eta", float32, ("mirostat_eta",)),
+)
+_IDS = {
+    "bos": "bos",
+    "eos": "eos",
+    "unk": "unknown",
+    "sep": "seperator",  # so in the specification
+    "pad": "padding",
+    "cls": "cls",
+    "mask": "mask",
+}
+_TEMPLATE = "tokenizer.chat_template"
+_TEMPLATES = "tokenizer.chat_templates"
+_NORMALIZER = "tokenizer.ggml.normalizer"
+_BEFORE_IDS = ("tokenizer.ggml.token_type", "tokenizer.ggml.merges")
+
+
+def main(job: phiworker.Job) -> None:
+    model, vocabulary = job.inputs["model"], job.inputs["vocabulary"]
+    header = read_header(vocabulary)
+    values = read_values(vocabulary, header)
+    name = checked_name(str(header.value("general.name")), job.recipe["model_name"])
+    size = job.recipe["size_label"]
+    named = {"general.name": string(name)} | ({"general.size_label": string(size)} if size else {})
+    sampling = sampling_values(read_json(model / "generation_config.json"))
+    values = replaced(values, "general.name", sampling | named)
+    values = after_ids(values, id_values(read_json(model / "config.json"), header))
+    templates = template_values(chat_template(model))
+    at = next((n for n, key in enumerate(values) if key.startswith(_NORMALIZER)), len(values))
+    job.output.write_bytes(head(inserted(values, at, templates)))
+
+
+def sampling_values(settings: Mapping[str, Any]) -> Values:
+    """The settings of generation_config.json for which there are keys."""
+    found: Values = {}
+    for key, encode, names in _SAMPLING:
+        name = next((one for one in names if one in settings), names[0])
+        value = settings.get(name)
+        if value is None or value == "":
+            continue
+        try:
+            found[f"general.sampling.{key}"] = encode(value)
+        except (struct.error, AttributeError, OverflowError) as error:
+            raise phiworker.WorkerError(
+                f"{name} in generation_config.json is {value!r}: {error}",
+                hint="mend the file, or remove the field",
+                code="PHI103",
+            ) from None
+    return found
+
+
+def id_values(config: Mapping[str, Any], header: Header) -> Values:
+    """The ids in config.json of tokens that the tokenizer names none for."""
+    rows = header.value("tokenizer.ggml.tokens").length
+    # The converter looks for this in SentencePiece vocabularies only.
+    limit = rows if header.value("tokenizer.ggml.model") == "llama" else 1 << 32
+    found: Values = {}
+    for role, word in _IDS.items():
+        key, number = f"tokenizer.ggml.{word}_token_id", config.get(f"{role}_token_id")
+        if header.value(key) is None and isinstance(number, int) and 0 <= number < limit:
+            found[key] = uint32(number)
+    return found
+
+
+def template_values(template: str | list[Mapping[str, str]]) -> Values:
+    """A template, or templates by name of which `default` is the one that is used unasked."""
+    if isinstance(template, str):
+        return {_TEMPLATE: string(template)} if template else {}
+    texts = {
+        "".join(one if one.isascii() and one.isalnum() else "_" for one in each["name"]): each[
+            "template"
+        ]
+        for each in template
+        if each.get("name") and each.get("template") is not None
+    }
+    default = texts.pop("default", "")
+    found = {f"{_TEMPLATE}.{name}": string(text) for name, text in texts.items() if text}
+    if texts:
+        found[_TEMPLATES] = strings(list(texts))
+    return found | template_values(default)
+
+
+def chat_template(model: Path) -> Any:
+    """The text, or the named templates of older checkpoints; an empty text if there is none."""
+    path = model / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text("utf-8")
+    return read_json(model / "tokenizer_config.json").get("chat_template", "")
+
+
+def after_ids(values: Values, added: Values) -> Values:
+    """The values with these after the ids that the tokenizer has, which follow its lists."""
+    last = max(
+        position
+        for position, key in enumerate(values)
+        if key in _BEFORE_IDS or key.endswith("_token_id")
+    )
+    return inserted(values, last + 1, added)
+
+
+def replaced(values: Values, key: str, by: Values) -> Values:
+    """The values with others in the place of one key."""
+    position = list(values).index(key)
+    return inserted({name: one for name, one in values.items() if name != key}, position, by)
+
+
+def inserted(values: Values, position: int, added: Values) -> Values:
+    """The values with others from this position on."""
+    pairs = list(values.items())
+    return dict([*pairs[:position], *added.items(), *pairs[position:]])
+
+
+if __name__ == "__main__":
+    phiworker.run(main)

@@ -1,0 +1,128 @@
+"""Writes what a GGUF file says of the architecture and the tokenizer, as llama.cpp's own converter
+has it; runs under the gguf toolchain.
+
+The converter sees a checkpoint without weights, chat template and generation settings: the result
+has no tensors, and the action that finishes the metadata adds the rest. Nothing of the converter is
+changed. A subclass of its class for the model supplies what it takes from a folder's name or from a
+list of known tokenizers.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import phiworker
+
+if TYPE_CHECKING:
+    from phibuild_gguf import vocabulary
+else:
+    import vocabulary
+
+# These depend on the tensors and their types.
+_LEFT_OUT = ("general.size_label", "general.file_type", "general.quantization_version")
+
+
+def main(job: phiworker.Job) -> None:
+    model = job.inputs["model"]
+    job.progress(None, "import torch and transformers")
+    logging.basicConfig(level=logging.INFO)
+    sys.path.insert(1, str(job.tools["llama.cpp"] / "python"))
+    import conversion
+    import gguf
+
+    gguf.SpecialVocab = special_tokens_of_tokenizer(gguf.SpecialVocab)
+    job.progress(None, "read the tokenizer")
+    try:
+        architecture = conversion.get_model_architecture(
+            conversion.ModelBase.load_hparams(model, False), conversion.ModelType.TEXT
+        )
+        base = conversion.get_model_class(architecture)
+        converter = converter_class(base, model, job.recipe["pre_tokenizer"])(
+            model,
+            gguf.LlamaFileType.MOSTLY_F16,
+            job.output,
+            model_name=vocabulary.plain_name(model),
+        )
+        keep_original_context(converter, model)
+        # Computes the scale of longrope, beside the tensors that are left out.
+        converter.prepare_tensors()
+        converter.prepare_metadata(vocab_only=False)
+    except (AssertionError, KeyError, NotImplementedError, ValueError) as error:
+        traceback.print_exc()
+        raise phiworker.WorkerError(
+            f"llama.cpp's converter refuses the checkpoint: {error or type(error).__name__}",
+            hint="the log has the place; another copy of the checkpoint may be complete",
+        ) from error
+    writer = converter.gguf_writer
+    writer.tensors = [{}]
+    for key in _LEFT_OUT:
+        writer.remove_key(key)
+    writer.write_header_to_file(path=job.output)
+    writer.write_kv_data_to_file()
+    writer.close()
+
+
+def converter_class(base: Any, model: Path, pre_tokenizer: str | None) -> Any:
+    """The converter's class for the model, less what it takes from surroundings."""
+
+    def index_tensors(self: Any, remote_hf_model_id: str | None = None) -> dict[str, Any]:
+        return {}
+
+    def set_vocab(self: Any) -> None:
+        if not vocabulary.is_sentencepiece(model):
+            self._set_vocab_gpt2()
+            return
+        if pre_tokenizer is not None:
+            raise phiworker.WorkerError(
+                "pre_tokenizer has no effect on a SentencePiece vocabulary",
+                hint="leave pre_tokenizer away",
+                code="PHI203",
+            )
+        base.set_vocab(self)
+
+    def get_vocab_base_pre(self: Any, tokenizer: Any) -> str:
+        if pre_tokenizer is not None:
+            return pre_tokenizer
+        try:
+            return str(base.get_vocab_base_pre(self, tokenizer))
+        except NotImplementedError:
+            return vocabulary.pre_tokenizer(model)
+
+    own = (index_tensors, set_vocab, get_vocab_base_pre)
+    members = {function.__name__: function for function in own}
+    return type("Converter", (base,), {"model_arch": base.model_arch, **members})
+
+
+def keep_original_context(converter: Any, model: Path) -> None:
+    """transformers takes max_position_embeddings for the original context of a PhiMoE whose
+    rope_scaling does not repeat it, and the scale of attention then comes out as 1."""
+    context = vocabulary.read_json(model / "config.json").get("original_max_position_embeddings")
+    if context is not None:
+        converter.rope_parameters["original_max_position_embeddings"] = context
+
+
+def special_tokens_of_tokenizer(base: Any) -> Any:
+    """SpecialVocab without the ids in config.json, which are not the tokenizer's, and told what
+    silence means: a tokenizer.json that does not say so puts nothing around the text. The files
+    that transformers 5 saves say it nowhere else. llama.cpp would put a token before the text in
+    SentencePiece models."""
+
+    def load(self: Any, path: Path) -> None:
+        base._load(self, path)
+        if (path / "tokenizer.json").is_file():
+            self.add_special_token.setdefault("bos", False)
+            self.add_special_token.setdefault("eos", False)
+
+    def load_ids(self: Any, path: Path) -> bool:
+        return False
+
+    members = {"_load": load, "_try_load_from_config_json": load_ids}
+    return type("SpecialVocab", (base,), members)
+
+
+if __name__ == "__main__":
+    phiworker.run(main)
