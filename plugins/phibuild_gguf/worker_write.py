@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import phiworker
 
-if TYPE_CHECKING:
+if TYPE_CHECKING or __package__:
     from phibuild_gguf.checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
     from phibuild_gguf.chosen_types import chosen_types
     from phibuild_gguf.expectations import check_choice, check_imatrix, check_starved, demands
     from phibuild_gguf.file_types import NUMBERS
     from phibuild_gguf.ggml_types import IGNORE_IMATRIX, GgmlType
+    from phibuild_gguf.gguf_header import read_header
     from phibuild_gguf.gguf_layout import Placed, beginning, padded, placed
     from phibuild_gguf.gguf_values import read_values, uint32
     from phibuild_gguf.imatrix_entries import Importance, Importances
@@ -34,6 +35,7 @@ else:
     from expectations import check_choice, check_imatrix, check_starved, demands
     from file_types import NUMBERS
     from ggml_types import IGNORE_IMATRIX, GgmlType
+    from gguf_header import read_header
     from gguf_layout import Placed, beginning, padded, placed
     from gguf_values import read_values, uint32
     from imatrix_entries import Importance, Importances
@@ -61,7 +63,7 @@ class Made(NamedTuple):
 def main(job: phiworker.Job) -> None:
     config = json.loads((job.inputs["model"] / "config.json").read_text("utf-8"))
     wanted = wanted_tensors(config, job.tensors, outtype=job.recipe["outtype"], scratch=job.scratch)
-    values = read_values(job.inputs["metadata"])
+    values = read_values(job.inputs["metadata"], read_header(job.inputs["metadata"]))
     importances = None
     if job.recipe["file_type"] is None:
         types = [one.stored for one in wanted]

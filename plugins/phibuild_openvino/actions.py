@@ -1,4 +1,4 @@
-"""The actions of the OpenVINO backend: export, calibrated compression, asking an artifact."""
+"""The actions of the OpenVINO backend: weights, tokenizer, sidecar, and asking an artifact."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from phibuild.api import Action, FileInput, ModelFacts, frozen_recipe
+from phibuild.api import Action, Assembly, FileInput, ModelFacts, Part, frozen_recipe
 from phibuild_openvino.recipe import FLOATS, OpenVinoRecipe, compression_of, correction_of
 
 _HERE = Path(__file__).parent
-_SHARED = (_HERE / "ir_compression.py", _HERE / "toolkit.py")
+_TOOLKIT = _HERE / "toolkit.py"
+_WRITING = _HERE / "ir_writing.py"
+_COMPRESSION = _HERE / "ir_compression.py"
 
 
-def plan(recipe: OpenVinoRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
-    """One action exports and compresses. With a calibration text there are two, so that recipes
-    that differ in the compression only share the export."""
+def plan(recipe: OpenVinoRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Assembly:
+    """The IR of the model, the IR of its tokenizer, and the small files that an edit of a template
+    or of generation settings reaches. With a calibration text, the compression is an action of its
+    own, so that recipes that differ in it only share the export."""
     calibration = extras.get("calibration")
     fields: dict[str, Any] = {"precision": recipe.precision}
     if recipe.precision not in FLOATS:
@@ -24,15 +27,20 @@ def plan(recipe: OpenVinoRecipe, model: ModelFacts, extras: Mapping[str, FileInp
     if recipe.precision == "int4":
         compression = compression_of(recipe, calibrated=calibration is not None)
         fields |= dataclasses.asdict(compression)
-    if calibration is None:
-        return _export(fields)
-    return Action(
-        name="openvino.compress",
-        worker=_HERE / "worker_compress.py",
-        worker_files=_SHARED,
-        toolchain="openvino",
-        recipe=frozen_recipe(fields | dataclasses.asdict(correction_of(recipe))),
-        inputs=(("ir", _export({"precision": "stored"})), ("calibration", calibration)),
+    tokenizer = _tokenizer()
+    weights = _weights(fields if calibration is None else {"precision": "stored"})
+    exported = Part(weights, "model")
+    ir: Action | Part = exported
+    if calibration is not None:
+        tokens = _tokens(calibration, tokenizer)
+        ir = _compress(fields | dataclasses.asdict(correction_of(recipe)), exported, tokens)
+    return Assembly(
+        name="openvino.assemble",
+        inputs=(
+            ("model", ir),
+            ("tokenizer", Part(tokenizer, "files")),
+            ("sidecar", _sidecar(weights, tokenizer)),
+        ),
     )
 
 
@@ -41,7 +49,7 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
     return Action(
         name="openvino.generate",
         worker=_HERE / "worker_generate.py",
-        worker_files=(_HERE / "toolkit.py",),
+        worker_files=(_TOOLKIT,),
         toolchain="openvino",
         recipe=frozen_recipe({"prompt": prompt, "max_tokens": max_tokens}),
         inputs=(("artifact", artifact),),
@@ -61,13 +69,63 @@ def label(recipe: OpenVinoRecipe) -> str:
     return f"{kind} {group}{ratio}"
 
 
-def _export(fields: Mapping[str, Any]) -> Action:
+def _weights(fields: Mapping[str, Any]) -> Action:
     """`precision` "stored" leaves the weights in the checkpoint's type, for a later compression."""
     return Action(
-        name="openvino.export",
-        worker=_HERE / "worker_export.py",
-        worker_files=_SHARED,
+        name="openvino.weights",
+        worker=_HERE / "worker_weights.py",
+        worker_files=(_COMPRESSION, _WRITING, _TOOLKIT),
         toolchain="openvino",
         recipe=frozen_recipe(fields),
-        slices=("weights", "architecture", "tokenizer", "chat_template", "generation"),
+        slices=("weights", "architecture"),
+    )
+
+
+def _tokenizer() -> Action:
+    """The architecture tells transformers which tokenizer class the files are meant for."""
+    return Action(
+        name="openvino.tokenizer",
+        worker=_HERE / "worker_tokenizer.py",
+        worker_files=(_WRITING, _TOOLKIT),
+        toolchain="openvino",
+        slices=("architecture", "tokenizer"),
+    )
+
+
+def _sidecar(weights: Action, tokenizer: Action) -> Action:
+    return Action(
+        name="openvino.sidecar",
+        worker=_HERE / "worker_sidecar.py",
+        toolchain="host",
+        slices=("architecture", "tokenizer", "chat_template", "generation"),
+        inputs=(
+            ("config", Part(weights, "base/config.json")),
+            ("generation", Part(weights, "base/generation_config.json")),
+            ("tokenizer", Part(tokenizer, "base/openvino_tokenizer.xml")),
+            ("detokenizer", Part(tokenizer, "base/openvino_detokenizer.xml")),
+        ),
+    )
+
+
+def _tokens(calibration: FileInput, tokenizer: Action) -> Action:
+    """An action of its own, so that the compression does not follow each edit of the tokenizer."""
+    return Action(
+        name="openvino.tokens",
+        worker=_HERE / "worker_tokens.py",
+        toolchain="openvino",
+        inputs=(
+            ("calibration", calibration),
+            ("tokenizer", Part(tokenizer, "files/tokenizer.json")),
+        ),
+    )
+
+
+def _compress(fields: Mapping[str, Any], ir: Part, tokens: Action) -> Action:
+    return Action(
+        name="openvino.compress",
+        worker=_HERE / "worker_compress.py",
+        worker_files=(_COMPRESSION, _WRITING, _TOOLKIT),
+        toolchain="openvino",
+        recipe=frozen_recipe(fields),
+        inputs=(("ir", ir), ("tokens", tokens)),
     )

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-MODEL = "openvino_model"
 
 Inputs = Mapping[str, Any]
 """Values for the inputs of the model, by name."""
 
 
-def compress(
-    source: Path,
-    output: Path,
+def compressed(
+    model: Any,
     recipe: Mapping[str, Any],
     samples: Callable[[Any], Sequence[Inputs]] | None = None,
-) -> None:
-    """Make of the float IR in `source` a compressed one in `output`, which does not exist yet.
+) -> Any:
+    """The float model (an `openvino.Model`) with its weights compressed in place.
 
     `samples` gives inputs for the model that it is called with, for what needs calibration.
     """
     import nncf
-    import openvino
 
-    model = openvino.Core().read_model(source / f"{MODEL}.xml")
     dataset = nncf.Dataset(samples(model)) if samples is not None else None
     model = nncf.compress_weights(model, dataset=dataset, **nncf_arguments(recipe))
     model.set_rt_info(nncf.__version__, ["optimum", "nncf_version"])  # as Optimum would
-    output.mkdir()
-    for file in sorted(source.iterdir()):
-        if file.stem != MODEL:
-            shutil.copyfile(file, output / file.name)  # without its mode, which may be read-only
-    openvino.save_model(model, output / f"{MODEL}.xml", compress_to_fp16=False)
-    (output / "openvino_config.json").write_text(optimum_config(recipe), "utf-8")
+    return model
 
 
 def nncf_arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +34,7 @@ def nncf_arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
     symmetry = "sym" if recipe["sym"] else "asym"
     mode = nncf.CompressWeightsMode(f"{recipe['precision']}_{symmetry}")
     if recipe["precision"] == "int8":
-        return {"mode": mode}
+        return {"mode": mode, "ratio": 1.0}
     return {
         "mode": mode,
         "group_size": recipe["group_size"],

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import phiworker
 
 if TYPE_CHECKING:
-    from phibuild_openvino import ir_compression, toolkit
+    from phibuild_openvino import ir_compression, ir_writing, toolkit
 else:
     import ir_compression
+    import ir_writing
     import toolkit
 
 # In the order in which they come, if they come; shares of the time with scale estimation.
@@ -29,32 +31,23 @@ def main(job: phiworker.Job) -> None:
     toolkit.fix_sums()
     toolkit.pass_on_progress(job, SPANS)
     job.progress(None, "import nncf")
+    import openvino
+
     pieces = pieces_of(
-        token_ids(job), seq_len=job.recipe["seq_len"], most=job.recipe["num_samples"]
+        json.loads(job.inputs["tokens"].read_text("utf-8")),
+        seq_len=job.recipe["seq_len"],
+        most=job.recipe["num_samples"],
     )
-    ir_compression.compress(
-        job.inputs["ir"],
-        job.output,
+    name = f"{ir_writing.MODEL}.xml"
+    model = ir_compression.compressed(
+        openvino.Core().read_model(job.inputs["ir"] / name),
         job.recipe,
         samples=lambda model: [inputs_of(model, piece) for piece in pieces],
     )
-
-
-def token_ids(job: phiworker.Job) -> Sequence[int]:
-    """The calibration text as the model's own tokenizer reads it."""
-    from tokenizers import Tokenizer
-
-    try:
-        text = job.inputs["calibration"].read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise phiworker.WorkerError(
-            f"the calibration text is not UTF-8: {error}", hint="save it as UTF-8", code="PHI203"
-        ) from None
-    tokenizer = Tokenizer.from_file(str(job.inputs["ir"] / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    ids: Sequence[int] = tokenizer.encode(text).ids
-    return ids
+    job.output.mkdir()
+    ir_writing.save(model, job.output / name)
+    config = ir_compression.optimum_config(job.recipe)
+    (job.output / "openvino_config.json").write_text(config, "utf-8")
 
 
 def pieces_of(ids: Sequence[int], *, seq_len: int, most: int) -> list[Sequence[int]]:

@@ -11,21 +11,33 @@ CALLS = {
 }
 INT4 = {"gguf": "", "onnx": "", "openvino": ", group_size=64", "mlx": ", group_size=64"}
 CONVERTING = {
-    "gguf": ["gguf.convert", "gguf.quantize"],
+    "gguf": ["gguf.vocabulary", "gguf.metadata", "gguf.write"],
     "onnx": ["onnx.weights", "onnx.sidecar"],
-    "openvino": ["openvino.export"],
+    "openvino": ["openvino.weights", "openvino.tokenizer", "openvino.sidecar"],
     "mlx": ["mlx.weights", "mlx.sidecar"],
 }
 """The actions that a clean int4 build runs, in order."""
-TEMPLATE = CONVERTING | {"onnx": ["onnx.sidecar"], "mlx": ["mlx.sidecar"]}
-"""Those that run again after an edit of the chat template."""
-TENSOR = CONVERTING | {"onnx": ["onnx.weights"], "mlx": ["mlx.weights"]}
-"""Those that run again after a change of one tensor, or when the toolchain has moved."""
-RECIPE = {name: actions[-1:] for name, actions in CONVERTING.items()} | {
-    "onnx": ["onnx.weights"],
-    "mlx": ["mlx.weights", "mlx.sidecar"],  # config.json names the bits
+TEMPLATE = {
+    "gguf": ["gguf.metadata", "gguf.write"],
+    "onnx": ["onnx.sidecar"],
+    "openvino": ["openvino.sidecar"],
+    "mlx": ["mlx.sidecar"],
 }
+"""Those that run again after an edit of the chat template."""
+TENSOR = {
+    "gguf": ["gguf.write"],
+    "onnx": ["onnx.weights"],
+    "openvino": ["openvino.weights"],
+    "mlx": ["mlx.weights"],
+}
+"""Those that run again after a change of one tensor."""
+RECIPE = TENSOR | {"mlx": ["mlx.weights", "mlx.sidecar"]}  # its config.json names the bits
 """Those that run again with another precision."""
+TOOLCHAIN = TENSOR | {
+    "gguf": ["gguf.vocabulary"],
+    "openvino": ["openvino.weights", "openvino.tokenizer"],
+}
+"""Those that run again when packages move to other versions that make the same."""
 
 
 def artifact(backend: str, precision: str = "int4", *, more: str | None = None) -> str:

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from phibuild.testing.checkpoint_edits import change_tensor, reshard, set_chat_template
-from tests.backends.cases import CALLS, CONVERTING, RECIPE, TEMPLATE, TENSOR, artifact, path
+from tests.backends.cases import (
+    CALLS,
+    CONVERTING,
+    RECIPE,
+    TEMPLATE,
+    TENSOR,
+    TOOLCHAIN,
+    artifact,
+    path,
+)
 from tests.backends.conftest import Tiny
 from tests.conftest import Project, Ran
 
@@ -174,7 +183,7 @@ def test_another_toolchain_rebuilds_what_it_made(built: Built, tmp_path: Path) -
     plugin = f"phibuild_{built.backend}"
     moved_plugin(plugin, tmp_path / "plugins" / plugin)
     again = built.scons(PYTHONPATH=str(tmp_path / "plugins"))
-    assert again.actions == [name for name in TENSOR[built.backend] if name != "gguf.quantize"]
+    assert again.actions == TOOLCHAIN[built.backend]
     assert built.scons().actions == []
 
 

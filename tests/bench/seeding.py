@@ -9,7 +9,7 @@ from typing import Any
 from phibuild.engine.declaration import Conversion, model_facts
 from phibuild.engine.keys import facts, file_digests
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Action
+from phibuild.model.action import Assembly, Part, Step, assembled, step_of, steps_of, taken_of
 from phibuild.model.facts import action_key
 from phibuild.model.recipe import parse_recipe
 from phibuild.source import Checkpoint
@@ -22,43 +22,70 @@ _FILES = 8
 def seed_artifact(
     shop: Workshop, checkpoint: Checkpoint, builder: str, fields: Mapping[str, Any]
 ) -> None:
-    """Record a small result under the key of each action that the artifact takes."""
+    """Record a small result under the key of each step that the artifact takes."""
     backend = shop.registry.backend_of_builder(builder)
     recipe = parse_recipe(backend.recipe, fields, builder=builder)
-    action = Conversion(backend, recipe, {}).action(model_facts(checkpoint))
-    _seed(shop, action, checkpoint, is_tree=backend.kind == "tree")
+    last = Conversion(backend, recipe, {}).action(model_facts(checkpoint))
+    parts: dict[Step, set[str]] = {step: set() for step in steps_of(last)}
+    for step in parts:
+        for _, one in step.inputs:
+            if isinstance(one, Part):
+                parts[one.of].add(one.path)
+    results: dict[Step, ActionResult] = {}
+    for step, paths in parts.items():
+        results[step] = _seed(shop, step, checkpoint, results, paths, backend.kind == "tree")
 
 
-def _seed(shop: Workshop, action: Action, checkpoint: Checkpoint, *, is_tree: bool) -> ActionResult:
-    inputs = {
-        name: _seed(shop, one, checkpoint, is_tree=False)
-        for name, one in action.inputs
-        if isinstance(one, Action)
+def _seed(
+    shop: Workshop,
+    step: Step,
+    checkpoint: Checkpoint,
+    results: Mapping[Step, ActionResult],
+    parts: set[str],
+    is_tree: bool,
+) -> ActionResult:
+    needed = {name: of for name, one in step.inputs if (of := step_of(one)) is not None}
+    trees = {
+        name: taken_of(one, results[needed[name]].tree)
+        for name, one in step.inputs
+        if name in needed
     }
-    digests = file_digests(shop, action) | {n: one.tree.digest for n, one in inputs.items()}
-    found = facts(shop, action, checkpoint, digests)
+    digests = file_digests(shop, step) | {name: tree.digest for name, tree in trees.items()}
+    found = facts(shop, step, checkpoint, digests)
     key = action_key(found)
-    with shop.store.workspace() as folder:
-        result = ActionResult(
-            key=key,
-            action=action.name,
-            facts=found,
-            inputs=tuple((name, one.key) for name, one in inputs.items()),
-            tree=shop.store.put(_output(folder / "output", key.hex, is_tree=is_tree)),
-            seconds=1.0,
-            peak_bytes=1,
-            finished="2000-01-01T00:00:00+00:00",
-            maker="benchmark",
-        )
+    if isinstance(step, Assembly):
+        tree = assembled(list(trees.items()))
+    else:
+        with shop.store.workspace() as folder:
+            tree = shop.store.put(_output(folder / "output", key.hex, parts, is_tree=is_tree))
+    result = ActionResult(
+        key=key,
+        action=step.name,
+        facts=found,
+        inputs=tuple((name, results[of].key) for name, of in needed.items()),
+        tree=tree,
+        seconds=1.0,
+        peak_bytes=1,
+        finished="2000-01-01T00:00:00+00:00",
+        maker="benchmark",
+    )
     shop.store.record(result)
     return result
 
 
-def _output(path: Path, text: str, *, is_tree: bool) -> Path:
+def _output(path: Path, text: str, parts: set[str], *, is_tree: bool) -> Path:
+    """One file, or a folder with the parts that others take: files where they have a suffix."""
     if not is_tree:
         path.write_text(text, "utf-8")
         return path
-    path.mkdir()
-    for number in range(_FILES):
-        (path / f"file-{number}").write_text(f"{text} {number}", "utf-8")
+    for part in parts or {f"{text}-files"}:
+        if Path(part).suffix:
+            (path / part).parent.mkdir(parents=True, exist_ok=True)
+            (path / part).write_text(f"{text} {part}", "utf-8")
+        else:
+            (path / part).mkdir(parents=True)
+            for number in range(_FILES):
+                (path / part / f"{Path(part).name}-{text[:8]}-{number}").write_text(
+                    f"{text} {number}", "utf-8"
+                )
     return path

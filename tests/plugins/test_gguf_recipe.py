@@ -165,16 +165,13 @@ def test_precisions_and_short_names_stand_for_file_types(
     assert label(recipe(**fields)) == file_type
 
 
-def test_a_quantized_file_is_a_conversion_and_a_quantization_with_defaults_spelt_out() -> None:
+def test_a_file_is_written_from_the_weights_with_defaults_spelt_out() -> None:
     action = plan(recipe(quant="Q4_K_M"), UNKNOWN_MODEL, {})
-    assert (action.name, action.toolchain, action.tools) == (
-        "gguf.quantize",
-        "host",
-        ("llama.cpp",),
-    )
-    assert action.slices == ()
+    assert (action.name, action.toolchain, action.tools) == ("gguf.write", "host", ("llama.cpp",))
+    assert action.slices == ("weights", "architecture")
     assert fields_of(action) == {
         "file_type": "Q4_K_M",
+        "outtype": "auto",
         "overrides": [],
         "output_tensor_type": None,
         "token_embedding_type": None,
@@ -183,30 +180,23 @@ def test_a_quantized_file_is_a_conversion_and_a_quantization_with_defaults_spelt
         "include_weights": [],
         "exclude_weights": [],
     }
-    converted = input_of(action)
-    assert (converted.name, converted.toolchain) == ("gguf.convert", "gguf")
-    assert fields_of(converted) == {"outtype": "auto", "model_name": None, "pre_tokenizer": None}
-    assert set(converted.slices) == {
-        "weights",
-        "architecture",
-        "tokenizer",
-        "chat_template",
-        "generation",
-    }
+    assert input_of(action, "metadata").name == "gguf.metadata"
 
 
 @pytest.mark.parametrize("name", sorted(FLOATS))
-def test_a_float_file_is_a_conversion_alone(name: str) -> None:
+def test_a_float_file_is_written_without_a_quantizer(name: str) -> None:
     action = plan(recipe(quant=name), UNKNOWN_MODEL, {})
-    assert action.name == "gguf.convert"
+    assert action.name == "gguf.write"
+    assert fields_of(action)["file_type"] is None
     assert fields_of(action)["outtype"] == FLOATS[name]
 
 
-def test_quantizations_of_one_model_share_its_conversion() -> None:
+def test_files_of_one_model_share_its_metadata() -> None:
     one = plan(recipe(quant="Q4_K_M"), UNKNOWN_MODEL, {})
     other = plan(recipe(quant="Q6_K", pure=True), UNKNOWN_MODEL, {})
-    imatrix = plan_imatrix(imatrix_recipe(), UNKNOWN_MODEL, TEXT)
-    assert input_of(one) == input_of(other) == input_of(imatrix)
+    imatrix = input_of(plan_imatrix(imatrix_recipe(), UNKNOWN_MODEL, TEXT))
+    metadata = {input_of(action, "metadata") for action in (one, other, imatrix)}
+    assert len(metadata) == 1
 
 
 def test_two_spellings_of_one_recipe_are_one_action() -> None:
@@ -225,15 +215,17 @@ def test_overrides_keep_their_order_since_the_first_match_counts() -> None:
     assert fields_of(action)["overrides"] == [["blk.0.ffn", "f16"], ["ffn", "q8_0"]]
 
 
-def test_an_imatrix_is_an_input_of_the_quantization_alone() -> None:
+def test_an_imatrix_is_an_input_of_the_tensors_alone() -> None:
     action = plan(recipe(quant="IQ2_XS"), UNKNOWN_MODEL, IMATRIX)
     assert dict(action.inputs)["imatrix"] == FileInput("imatrix.gguf")
-    assert input_of(action) == input_of(plan(recipe(quant="Q4_K_M"), UNKNOWN_MODEL, {}))
+    assert input_of(action, "metadata") == input_of(
+        plan(recipe(quant="Q4_K_M"), UNKNOWN_MODEL, {}), "metadata"
+    )
 
 
 def test_an_imatrix_runs_the_unquantized_model_unless_told_otherwise() -> None:
     action = plan_imatrix(imatrix_recipe(), UNKNOWN_MODEL, TEXT)
-    assert (action.name, input_of(action).name) == ("gguf.imatrix", "gguf.convert")
+    assert (action.name, input_of(action).name) == ("gguf.imatrix", "gguf.write")
     assert fields_of(action) == {
         "ctx_size": 512,
         "chunks": None,
@@ -480,7 +472,7 @@ def test_a_checkout_is_an_input_and_needs_no_network(
 ) -> None:
     monkeypatch.setenv("PHIBUILD_LLAMA_CPP", str(tmp_path))
     action = build()
-    assert action.inputs == (("checkout", FileInput(str(tmp_path))),)
+    assert dict(action.inputs)["checkout"] == FileInput(str(tmp_path))
     assert not action.network
 
 

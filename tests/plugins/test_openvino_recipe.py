@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,21 @@ import pytest
 from phibuild_openvino.actions import generate, label, plan
 from phibuild_openvino.check import check
 from phibuild_openvino.describe import describe
+from phibuild_openvino.ir_writing import renumbered
 from phibuild_openvino.recipe import METRICS, OpenVinoRecipe
 
 import phibuild.worker
 from phibuild.api import (
     Action,
+    Assembly,
     FileInput,
     ModelFacts,
     PhiError,
     RecipeError,
+    Step,
     Tensor,
     parse_recipe,
+    steps_of,
 )
 
 UNKNOWN_MODEL = ModelFacts({}, ())
@@ -56,11 +61,18 @@ def a_model(
     return ModelFacts(fields | changes, tensors)
 
 
-def planned(calibration: FileInput | None = None, **fields: Any) -> Action:
+def planned(calibration: FileInput | None = None, **fields: Any) -> Assembly:
     extras = {} if calibration is None else {"calibration": calibration}
     checked = recipe(**fields)
     check(checked, UNKNOWN_MODEL, extras)
     return plan(checked, UNKNOWN_MODEL, extras)
+
+
+def action_of(step: Step, name: str) -> Action:
+    """The action of this name among all that a step needs."""
+    one, *_ = (one for one in steps_of(step) if one.name == f"openvino.{name}")
+    assert isinstance(one, Action)
+    return one
 
 
 def fields_of(action: Action) -> dict[str, Any]:
@@ -78,7 +90,7 @@ def refusal(
 
 
 def test_no_fields_are_int4_with_every_default_spelt_out() -> None:
-    assert fields_of(planned()) == INT4
+    assert fields_of(action_of(planned(), "weights")) == INT4
 
 
 @pytest.mark.parametrize(
@@ -106,24 +118,28 @@ def test_no_fields_are_int4_with_every_default_spelt_out() -> None:
 def test_what_a_recipe_comes_to_without_calibration(
     fields: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    action = planned(**fields)
-    assert action.name == "openvino.export"
-    assert fields_of(action) == expected
+    assert fields_of(action_of(planned(**fields), "weights")) == expected
 
 
-def test_the_export_reads_every_slice_but_the_card() -> None:
-    assert planned().slices == (
-        "weights",
-        "architecture",
-        "tokenizer",
-        "chat_template",
-        "generation",
-    )
+@pytest.mark.parametrize(
+    ("name", "slices"),
+    [
+        ("weights", ("weights", "architecture")),
+        ("tokenizer", ("architecture", "tokenizer")),
+        ("sidecar", ("architecture", "tokenizer", "chat_template", "generation")),
+    ],
+)
+def test_each_action_is_shown_its_slices_only(name: str, slices: tuple[str, ...]) -> None:
+    assert action_of(planned(), name).slices == slices
+
+
+def test_the_sidecar_needs_no_toolkit() -> None:
+    assert action_of(planned(), "sidecar").toolchain == "host"
 
 
 def test_a_calibration_text_guides_a_second_action() -> None:
-    action = planned(TEXT, scale_estimation=True, group_size=64)
-    assert action.name == "openvino.compress"
+    step = planned(TEXT, scale_estimation=True, group_size=64)
+    action = action_of(step, "compress")
     assert fields_of(action) == INT4 | {
         "group_size": 64,
         "sensitivity_metric": "max_activation_variance",
@@ -134,27 +150,27 @@ def test_a_calibration_text_guides_a_second_action() -> None:
         "seq_len": 32,
     }
     assert action.slices == ()
-    inputs = dict(action.inputs)
-    assert inputs["calibration"] == TEXT
-    assert isinstance(inputs["ir"], Action)
-    assert inputs["ir"].name == "openvino.export"
-    assert fields_of(inputs["ir"]) == {"precision": "stored"}
+    assert dict(step.inputs)["model"] == action
+    assert dict(action_of(step, "tokens").inputs)["calibration"] == TEXT
+    assert fields_of(action_of(action, "weights")) == {"precision": "stored"}
 
 
 def test_recipes_that_differ_in_the_compression_only_share_the_export() -> None:
     one = planned(TEXT, gptq=True, sym=True)
     other = planned(TEXT, awq=True, num_samples=8, seq_len=256)
-    assert dict(one.inputs)["ir"] == dict(other.inputs)["ir"]
+    assert one != other
+    assert action_of(one, "weights") == action_of(other, "weights")
 
 
 def test_the_files_that_workers_share_are_facts_of_their_actions() -> None:
-    action = planned(TEXT, awq=True)
-    export = dict(action.inputs)["ir"]
-    assert isinstance(export, Action)
-    for one in (action, export, generate(FileInput("out"), "Hello", 8)):
-        for file in (one.worker, *one.worker_files):
-            assert file.is_file()
-    assert {file.name for file in action.worker_files} == {"ir_compression.py", "toolkit.py"}
+    """Whatever a worker imports from its own folder has to reach the action's key."""
+    steps = (*steps_of(planned(TEXT, awq=True)), generate(FileInput("out"), "Hello", 8))
+    for action in (one for one in steps if isinstance(one, Action)):
+        beside = {one.stem for one in action.worker.parent.glob("*.py")}
+        files = {file.stem: file for file in (action.worker, *action.worker_files)}
+        for file in files.values():
+            imports = set(re.findall(r"^ +import (\w+)$", file.read_text(), re.MULTILINE))
+            assert imports & beside <= files.keys(), file
 
 
 def test_generation_is_told_the_prompt_and_the_limit() -> None:
@@ -229,7 +245,7 @@ def test_a_calibration_text_that_nothing_uses_is_refused(
 
 @pytest.mark.parametrize("metric", METRICS[1:])
 def test_a_ratio_by_activations_uses_the_calibration_text(metric: str) -> None:
-    action = planned(TEXT, ratio=0.5, sensitivity_metric=metric)
+    action = action_of(planned(TEXT, ratio=0.5, sensitivity_metric=metric), "compress")
     assert fields_of(action)["sensitivity_metric"] == metric
 
 
@@ -350,6 +366,29 @@ def test_a_short_text_gives_fewer_pieces_without_a_rest(pieces_of: Any) -> None:
 def test_a_text_without_one_whole_piece_is_refused(pieces_of: Any) -> None:
     with pytest.raises(Exception, match="5 tokens, fewer than one piece of 8"):
         pieces_of([1, 2, 3, 4, 5], seq_len=8, most=128)
+
+
+NAMED = """\
+<net name="Model{net}"><layers>
+<layer id="0" name="input_ids" type="Parameter"><port names="input_ids,Result_{one}"/></layer>
+<layer id="1" name="Convert_{one}.0" type="Convert"/>
+<layer id="2" name="Slice_{two}" type="Const"/>
+<layer id="3" name="Constant_{two}_compressed" type="Const"/>
+<layer id="4" name="past_7" type="Result" output_names="past_7,Result_{one}"/>
+</layers><rt_info><note value="Convert_{one} is text"/></rt_info></net>
+"""
+
+
+def test_running_numbers_in_an_ir_are_counted_from_its_beginning() -> None:
+    text = NAMED.format(net=0, one=123, two=9)
+    found = renumbered(text.replace("is text", "").replace("Convert_123 ", ""))
+    assert found == renumbered(
+        NAMED.format(net=31, one=77, two=20).replace("Convert_77 is text", "")
+    )
+    names = re.findall(r'name="(.*?)" type', found)
+    assert names == ["input_ids", "Convert_1.0", "Slice_2", "Constant_3_compressed", "past_7"]
+    assert found.count('Result_0"') == 2
+    assert 'note value="Convert_123 is text"' in renumbered(text)
 
 
 LAYERS = """\

@@ -1,0 +1,50 @@
+"""Makes the tokenizer and the detokenizer as IR, and the tokenizer's files as Optimum saves them.
+
+The output has `files`, which go into the artifact, and `base`, the documents of the two IRs, which
+lack the chat template.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import phiworker
+
+if TYPE_CHECKING:
+    from phibuild_openvino import ir_writing, toolkit
+else:
+    import ir_writing
+    import toolkit
+
+
+def main(job: phiworker.Job) -> None:
+    toolkit.forbid_telemetry()
+    toolkit.hide_torch()
+    job.progress(None, "import openvino_tokenizers")
+    from openvino_tokenizers import convert_tokenizer
+    from transformers import AutoTokenizer
+
+    files = job.output / "files"
+    base = job.output / "base"
+    base.mkdir(parents=True)
+    tokenizer = AutoTokenizer.from_pretrained(str(job.inputs["model"]), trust_remote_code=False)
+    tokenizer.save_pretrained(files)
+    # As Optimum has it for models that generate text, whose batches have to end together.
+    tokenizer.padding_side = "left"
+    tokenizer.truncation_side = "left"
+    try:
+        converted = convert_tokenizer(tokenizer, with_detokenizer=True)
+    except Exception as error:
+        raise phiworker.WorkerError(
+            f"OpenVINO could not convert the checkpoint's tokenizer: {error}",
+            hint="is tokenizer.json of the kind that the published Phi models have?",
+        ) from error
+    for kind, model in zip(("tokenizer", "detokenizer"), converted, strict=True):
+        document = base / f"openvino_{kind}.xml"
+        ir_writing.save(model, document)
+        weights = document.with_suffix(".bin")
+        weights.rename(files / weights.name)
+
+
+if __name__ == "__main__":
+    phiworker.run(main)

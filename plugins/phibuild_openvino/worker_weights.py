@@ -1,0 +1,113 @@
+"""Exports a checkpoint to OpenVINO IR, compressed already if that takes no calibration text.
+
+The output has `model`, which goes into the artifact, and `base`, what Optimum writes about the
+model when it knows nothing of its tokenizer and of its generation settings.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import phiworker
+
+if TYPE_CHECKING:
+    from phibuild_openvino import ir_compression, ir_writing, toolkit
+else:
+    import ir_compression
+    import ir_writing
+    import toolkit
+
+# Shares of the time that a compressing export of a billion parameters takes.
+SPANS = {
+    "loading weights": (0.1, 0.15),
+    "mixed-precision assignment": (0.4, 0.5),
+    "applying data-free awq": (0.5, 0.6),
+    "applying weight compression": (0.6, 0.95),
+}
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def main(job: phiworker.Job) -> None:
+    toolkit.forbid_telemetry()
+    toolkit.pass_on_progress(job, SPANS)
+    job.progress(None, "import optimum")
+    exported = job.scratch / "exported"
+    export(job, checkpoint_without_ids(job), exported)
+    model = job.output / "model"
+    model.mkdir(parents=True)
+    for file in (*exported.glob(f"{ir_writing.MODEL}.*"), *exported.glob("openvino_config.json")):
+        file.rename(model / file.name)
+    base = job.output / "base"
+    base.mkdir()
+    config = json.loads((exported / "config.json").read_text("utf-8"))
+    generation = json.loads((exported / "generation_config.json").read_text("utf-8"))
+    ids = default_ids(config["model_type"])
+    said = {name: value for name, value in ids.items() if value is not None}
+    (base / "config.json").write_text(json.dumps(config | ids), "utf-8")
+    (base / "generation_config.json").write_text(json.dumps(generation | said), "utf-8")
+
+
+def checkpoint_without_ids(job: phiworker.Job) -> Path:
+    """The model's folder with a config.json that says of the special tokens that there are none:
+    the default of the architecture may lie outside of the vocabulary, where torch refuses it."""
+    folder = job.scratch / "checkpoint"
+    folder.mkdir()
+    for file in job.inputs["model"].iterdir():
+        if file.name != "config.json":
+            (folder / file.name).symlink_to(file)
+    config = json.loads((job.inputs["model"] / "config.json").read_text("utf-8"))
+    text = json.dumps(config | dict.fromkeys(TOKEN_IDS))
+    (folder / "config.json").write_text(text, "utf-8")
+    return folder
+
+
+def default_ids(model_type: str) -> dict[str, int | None]:
+    """The special tokens that a config.json means which says nothing of them."""
+    from transformers import AutoConfig
+
+    defaults = AutoConfig.for_model(model_type).to_dict()
+    return {name: defaults[name] for name in TOKEN_IDS if name in defaults}
+
+
+def export(job: phiworker.Job, source: Path, output: Path) -> None:
+    """What optimum-cli does for these precisions, with the model's own library and task given."""
+    import torch
+    from optimum.exporters.openvino import main_export
+    from optimum.intel import OVConfig
+
+    torch.set_num_threads(job.threads)
+    precision = job.recipe["precision"]
+
+    def save(model: Any, path: Path, compress_to_fp16: bool) -> None:
+        """The IR is compressed before it is ever written: what optimum-cli writes as floats and
+        reads again would be two bytes per weight."""
+        if precision in ("int8", "int4"):
+            model = ir_compression.compressed(model, job.recipe)
+            config = ir_compression.optimum_config(job.recipe)
+            (output / "openvino_config.json").write_text(config, "utf-8")
+        ir_writing.save(model, path, compress_to_fp16=compress_to_fp16)
+
+    # Optimum has no argument for it.
+    import_module("optimum.exporters.openvino.convert").save_model = save  # type: ignore[attr-defined]
+    main_export(
+        str(source),
+        output,
+        task="text-generation-with-past",
+        framework="pt",
+        library_name="transformers",
+        local_files_only=True,
+        trust_remote_code=False,
+        convert_tokenizer=False,
+        ov_config=OVConfig(dtype=precision)
+        if precision in ("fp16", "fp32")
+        # That the weights are to be compressed, no more: without it Optimum would mark the IR as
+        # one of floats, and compress what has a billion parameters to int8 itself.
+        else OVConfig(quantization_config={"bits": 8}),
+    )
+
+
+if __name__ == "__main__":
+    phiworker.run(main)
