@@ -615,7 +615,7 @@ MODEL: dict[str, tuple[tuple[int, ...], str]] = {
 
 def demanded(worker: Any, header: Any, **fields: Any) -> dict[str, str]:
     whole = fields_of(plan(recipe(quant="Q4_K_M", **fields), UNKNOWN_MODEL, {}))
-    found = worker("expectations").demands(whole, header)
+    found = worker("expectations").demands(whole, header.tensors)
     return {name: kind.name for name, kind in found.items()}
 
 
@@ -669,17 +669,17 @@ def test_an_override_without_effect_or_that_falls_back_fails(
     assert caught.value.code == "PHI203"
 
 
-def test_a_result_with_another_type_than_demanded_fails(worker: Any, tmp_path: Path) -> None:
+def test_a_choice_of_another_type_than_demanded_fails(worker: Any) -> None:
     module = worker("expectations")
-    result = a_header(tmp_path, {"w.weight": ((256, 4), "q5_0")})
-    module.check_result({"w.weight": BY_NAME["q5_0"]}, result)
+    chosen = {"w.weight": BY_NAME["q5_0"]}
+    module.check_choice({"w.weight": BY_NAME["q5_0"]}, chosen)
     with pytest.raises(module.WorkerError, match="q5_0 where the recipe says q6_K"):
-        module.check_result({"w.weight": BY_NAME["q6_k"]}, result)
+        module.check_choice({"w.weight": BY_NAME["q6_k"]}, chosen)
 
 
 def test_an_imatrix_of_another_model_is_refused(worker: Any, tmp_path: Path) -> None:
     module = worker("expectations")
-    model = a_header(tmp_path, MODEL)
+    model = a_header(tmp_path, MODEL).tensors
     weights = {"include_weights": [], "exclude_weights": []}
     rows = {f"blk.{i}.ffn_down.weight.in_sum2": ((256, 1), "f32") for i in range(2)}
     module.check_imatrix(weights, model, a_header(tmp_path, rows))
