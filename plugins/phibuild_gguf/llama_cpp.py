@@ -1,12 +1,13 @@
 """The native toolchain llama.cpp: its programs and its converter, built from pinned source.
 
 The environment variable PHIBUILD_LLAMA_CPP names a checkout to build instead, which is another
-identity: its bytes are facts.
+identity: its bytes are facts. PHIBUILD_LLAMA_CPP_FLAGS adds options for CMake; they are facts too.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from phibuild.api import Action, FileInput, ToolchainError, find_compiler, froze
 
 _HERE = Path(__file__).parent
 _CHECKOUT = "PHIBUILD_LLAMA_CPP"
+_FLAGS = "PHIBUILD_LLAMA_CPP_FLAGS"
 
 
 def build() -> Action:
@@ -22,6 +24,7 @@ def build() -> Action:
     worker, readme = folder / "build.py", folder / "README.md"
     compiler = find_compiler()
     checkout = os.environ.get(_CHECKOUT)
+    flags = shlex.split(os.environ.get(_FLAGS, ""))
     return Action(
         name="toolchain.llama.cpp",
         worker=worker,
@@ -36,6 +39,7 @@ def build() -> Action:
                 "cc": _name_on_path(compiler.cc),
                 "cxx": _name_on_path(compiler.cxx),
                 "compiler": compiler.identity,
+                **({"flags": flags} if flags else {}),
             }
         ),
         inputs=(

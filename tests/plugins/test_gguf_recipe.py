@@ -476,6 +476,15 @@ def test_a_checkout_is_an_input_and_needs_no_network(
     assert not action.network
 
 
+def test_another_flag_is_another_toolchain(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = build()
+    monkeypatch.setenv("PHIBUILD_LLAMA_CPP_FLAGS", "-DPHIBUILD_X86_64_LEVEL=2 '-DA=b c'")
+    action = build()
+    assert fields_of(action)["flags"] == ["-DPHIBUILD_X86_64_LEVEL=2", "-DA=b c"]
+    monkeypatch.setenv("PHIBUILD_LLAMA_CPP_FLAGS", "")
+    assert build() == plain != action
+
+
 def test_an_incomplete_installation_says_where_it_looked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
