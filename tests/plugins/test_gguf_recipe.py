@@ -726,3 +726,14 @@ def test_a_file_that_is_no_imatrix_is_refused(worker: Any, tmp_path: Path, conte
 
 def test_every_type_that_tensors_can_get_is_known_by_name() -> None:
     assert {kind.lower() for kind in (*TARGETS, *DEFAULT_TYPES.values())} <= set(BY_NAME)
+
+
+def test_a_type_of_very_few_bits_without_importances_fails(worker: Any) -> None:
+    module = worker("expectations")
+    name = "blk.0.ffn_up.weight"
+    for file_type, kind in (("IQ2_XS", "iq2_xs"), ("Q2_K_S", "q2_k")):
+        chosen = {name: BY_NAME[kind], "token_embd.weight": BY_NAME[kind]}
+        module.check_starved(file_type, chosen, {name})
+        with pytest.raises(module.WorkerError, match="needs an imatrix"):
+            module.check_starved(file_type, chosen, set())
+    module.check_starved("Q2_K", {name: BY_NAME["q2_k"]}, set())

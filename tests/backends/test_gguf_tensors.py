@@ -1,0 +1,404 @@
+"""Tensors of our GGUF files are those of convert_hf_to_gguf.py and llama-quantize, bit for bit, and
+an edit quantizes the tensors that it touched.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import random
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from phibuild_gguf.actions import plan
+from phibuild_gguf.file_types import DEFAULT_TYPES, FLOATS, NEED_IMATRIX
+from phibuild_gguf.gguf_header import read_header
+from phibuild_gguf.gguf_values import head, read_values, string, strings, uint32
+from phibuild_gguf.recipe import GgufRecipe
+
+import phibuild.worker
+from phibuild.api import Action, FileInput, ModelFacts, parse_recipe
+from phibuild.engine.declaration import Conversion, Declaration, ModelRef
+from phibuild.engine.realize import realize_target, realize_tool
+from phibuild.engine.reporter import Silent
+from phibuild.engine.workshop import Workshop
+from phibuild.model.action import SLICES
+from phibuild.source import lay_out, tensor_places
+from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
+from phibuild.testing.families import Size, tensor_specs
+from phibuild.testing.shards import Tensor, write_shards
+from tests.backends import plain_converter
+
+pytestmark = pytest.mark.toolchain
+QUANTIZED = sorted(set(DEFAULT_TYPES) - set(FLOATS))
+NARROW = "rows of 320"
+LAYERS = {"phi-3.5": 9, NARROW: 2}  # mixtures depend on how deep a layer lies
+SLOW = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M")
+SOURCES = ("phi-2", "phi-3", "phi-3.5", "phi-4-mini", "phi-3.5-moe", NARROW)
+
+# Ours and theirs
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A checkpoint as a worker sees it, the plain converter's file of it, and an imatrix."""
+
+    view: Path
+    plain: Path
+    imatrix: Path
+    tensors: list[list[Any]]
+
+
+@pytest.fixture(scope="module")
+def tool() -> Path:
+    return realize_tool(Workshop.open(), "llama.cpp")
+
+
+@pytest.fixture(scope="module")
+def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
+    shop, found, lines = Workshop.open(), {}, []
+    for number, name in enumerate(SOURCES):
+        folder = tmp_path_factory.mktemp(f"m{number}")
+        family = FAMILIES["phi-3" if name == NARROW else name]
+        checkpoint = write_checkpoint(folder / "checkpoint", family, layers=LAYERS.get(name, 1))
+        if name == NARROW:
+            narrow(checkpoint)
+        view = folder / "view" / "model"
+        view.parent.mkdir()
+        lay_out(shop.checkpoint(checkpoint), SLICES, view)
+        tensors = tensor_places(shop.checkpoint(checkpoint), view)
+        found[name] = Model(view, folder / "plain.gguf", folder / "imatrix.gguf", tensors)
+        lines.append(
+            {
+                "model": str(view),
+                "output": str(found[name].plain),
+                "name": "Phi",
+                "pre_tokenizer": {"phi-2": "gpt-2", "phi-4-mini": "gpt-4o"}.get(name, ""),
+            }
+        )
+    subprocess.run(
+        [shop.python_of("gguf"), plain_converter.__file__, tool],
+        input="\n".join(map(json.dumps, lines)),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    for model in found.values():
+        write_imatrix(model)
+    return found
+
+
+def narrow(checkpoint: Path) -> None:
+    """Rows that k-quants do not fit: 320 weights, of a model with five heads."""
+    size = object.__new__(Size)
+    for name, value in (("hidden", 320), ("layers", LAYERS[NARROW]), ("vocab", 1056)):
+        object.__setattr__(size, name, value)
+    numbers = random.Random(0)
+
+    def content(shape: tuple[int, ...]) -> Iterator[bytes]:
+        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+        values = (numbers.gauss(0, 0.05) for _ in range(count))
+        yield b"".join(struct.pack("<f", value)[2:] for value in values)
+
+    write_shards(
+        checkpoint,
+        [
+            Tensor(one.name, "BF16", one.shape, lambda shape=one.shape: content(shape))
+            for one in tensor_specs(FAMILIES["phi-3"], size)
+        ],
+        1,
+    )
+    path = checkpoint / "config.json"
+    heads = {"num_attention_heads": 5, "num_key_value_heads": 5}
+    widths = {"hidden_size": 320, "intermediate_size": 640}
+    path.write_text(json.dumps(json.loads(path.read_text()) | heads | widths))
+
+
+def write_imatrix(model: Model) -> None:
+    """Random importances of every matrix but the embedding; some experts were never asked."""
+    numbers, infos, data = random.Random(1), [], b""
+    for one in read_header(model.plain).tensors:
+        left_out = ("_norm.weight", "gate_inp.weight", "token_embd.weight", ".bias")
+        if len(one.shape) < 2 or one.name.endswith(left_out):
+            continue
+        experts = one.shape[2] if len(one.shape) > 2 else 1
+        sums = [numbers.random() * 3 + 0.01 for _ in range(one.shape[0] * experts)]
+        counts = [numbers.choice((0.0, 7.0, 33.0)) if experts > 1 else 32.0 for _ in range(experts)]
+        for suffix, columns, values in ((".in_sum2", one.shape[0], sums), (".counts", 1, counts)):
+            name = (one.name + suffix).encode()
+            infos.append(
+                struct.pack("<Q", len(name))
+                + name
+                + struct.pack("<IQQIQ", 2, columns, experts, 0, len(data))
+            )
+            data += struct.pack(f"<{len(values)}f", *values)
+            data += bytes(-len(data) % 32)
+    values = {
+        "general.type": string("imatrix"),
+        "imatrix.datasets": strings(["text.txt"]),
+        "imatrix.chunk_count": uint32(5),
+        "imatrix.chunk_size": uint32(64),
+    }
+    start = head(values, tensors=len(infos)) + b"".join(infos)
+    model.imatrix.write_bytes(start + bytes(-len(start) % 32) + data)
+
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Run the worker on a model, with the metadata of the plain conversion."""
+    monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
+    worker = importlib.import_module("phibuild_gguf.worker_write")
+
+    def written(model: Model, *, imatrix: bool = False, threads: int = 2, **fields: Any) -> Path:
+        extras = {"imatrix": FileInput(str(model.imatrix))} if imatrix else {}
+        action = plan(parse_recipe(GgufRecipe, fields, builder="GGUF"), ModelFacts({}, ()), extras)
+        assert isinstance(action, Action)
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        for left in scratch.iterdir():
+            left.unlink()
+        inputs = {"model": model.view, "metadata": without_types(model.plain, tmp_path)}
+        inputs |= {"imatrix": model.imatrix} if imatrix else {}
+        phiworker = worker.phiworker
+        tensors = (
+            phiworker.StoredTensor(name, kind, tuple(shape), digest, Path(path), offset, size)
+            for name, kind, shape, digest, path, offset, size in model.tensors
+        )
+        job = phiworker.Job(
+            name=action.name,
+            inputs=inputs,
+            output=tmp_path / "ours.gguf",
+            recipe={name: json.loads(value) for name, value in action.recipe},
+            tools={"llama.cpp": tool},
+            scratch=scratch,
+            threads=threads,
+            identity="",
+            tensors=tuple(tensors),
+        )
+        worker.main(job)
+        return job.output
+
+    return written
+
+
+def without_types(plain: Path, folder: Path) -> Path:
+    """What the metadata action makes: no tensors, and no keys that tell their types."""
+    values = read_values(plain, read_header(plain))
+    for key in ("general.file_type", "general.quantization_version"):
+        del values[key]
+    (folder / "metadata.gguf").write_bytes(head(values))
+    return folder / "metadata.gguf"
+
+
+def contents(path: Path) -> list[tuple[object, ...]]:
+    """Name, type, shape and digest of each tensor, in order."""
+    header, content = read_header(path), path.read_bytes()
+    return [
+        (one.name, one.type.name, one.shape, hashlib.sha256(content[begin : begin + one.size]))
+        for one in header.tensors
+        for begin in [header.data + one.offset]
+    ]
+
+
+def same(ours: Path, theirs: Path) -> None:
+    """The same tensors and, but for the padding, the same metadata, both in the same order."""
+    mine, plain = (
+        [(*one[:3], one[3].hexdigest()) for one in contents(path)]  # type: ignore[attr-defined]
+        for path in (ours, theirs)
+    )
+    assert mine == plain
+    keys, plain_keys = (read_values(path, read_header(path)) for path in (ours, theirs))
+    del keys["phibuild.padding"]
+    assert list(keys.items()) == list(plain_keys.items())
+    assert read_header(ours).data % 65536 == 0
+
+
+def quantized(tool: Path, model: Model, file_type: str, *options: str, folder: Path) -> Path:
+    """What llama-quantize makes of the plain conversion."""
+    theirs = folder / "theirs.gguf"
+    command = [tool / "bin/llama-quantize", *options, model.plain, theirs, file_type]
+    ran = subprocess.run(
+        command, cwd=model.imatrix.parent, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return theirs
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_an_unquantized_file_is_the_converters(
+    models: dict[str, Model], write: Write, name: str
+) -> None:
+    file_type = "F16" if name == "phi-2" else "BF16"
+    same(write(models[name], quant=file_type), models[name].plain)
+
+
+@pytest.mark.parametrize("imatrix", [False, True], ids=["", "imatrix"])
+@pytest.mark.parametrize("file_type", QUANTIZED)
+@pytest.mark.parametrize("name", ["phi-3", "phi-3.5-moe", NARROW])
+def test_a_quantized_file_is_llama_quantizes(
+    models: dict[str, Model],
+    tool: Path,
+    write: Write,
+    tmp_path: Path,
+    name: str,
+    file_type: str,
+    imatrix: bool,
+) -> None:
+    if file_type in NEED_IMATRIX and not imatrix:
+        pytest.skip("refused without an imatrix")
+    if name == NARROW and file_type == "Q1_0":
+        pytest.skip("refused for such rows")
+    if file_type == "MXFP4_MOE" and name != "phi-3.5-moe":
+        pytest.skip("refused without experts")
+    if name == "phi-3.5-moe" and file_type in SLOW and file_type != "IQ2_XS":
+        pytest.skip("takes long, and differs in nothing that others do not show")
+    model = models[name]
+    options = ["--imatrix", "imatrix.gguf"] if imatrix else []
+    theirs = quantized(tool, model, file_type, *options, folder=tmp_path)
+    same(write(model, quant=file_type, imatrix=imatrix), theirs)
+
+
+FIELDS: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("phi-2", {}, []),
+    ("phi-3.5", {}, []),
+    ("phi-4-mini", {}, []),
+    ("phi-3", {"pure": True}, ["--pure"]),
+    ("phi-3", {"leave_output_tensor": True}, ["--leave-output-tensor"]),
+    (
+        "phi-3",
+        {"overrides": {"ffn_down": "f16", "qkv": "f32"}},
+        ["--tensor-type", "ffn_down=f16", "--tensor-type", "qkv=f32"],
+    ),
+    ("phi-4-mini", {"token_embedding_type": "q4_0"}, ["--token-embedding-type", "q4_0"]),
+    ("phi-4-mini", {"output_tensor_type": "q5_0"}, ["--output-tensor-type", "q5_0"]),
+    ("phi-3", {"exclude_weights": ["ffn_down"]}, ["--exclude-weights", "ffn_down"]),
+    ("phi-3", {"include_weights": ["ffn_down"]}, ["--include-weights", "ffn_down"]),
+]
+
+
+@pytest.mark.parametrize(("name", "fields", "options"), FIELDS)
+def test_the_fields_of_a_recipe_are_llama_quantizes_options(
+    models: dict[str, Model],
+    tool: Path,
+    write: Write,
+    tmp_path: Path,
+    name: str,
+    fields: dict[str, Any],
+    options: list[str],
+) -> None:
+    imatrix = any("_weights" in field for field in fields)
+    options = [*options, *(["--imatrix", "imatrix.gguf"] if imatrix else [])]
+    theirs = quantized(tool, models[name], "Q4_K_M", *options, folder=tmp_path)
+    same(write(models[name], quant="Q4_K_M", imatrix=imatrix, **fields), theirs)
+
+
+def test_the_number_of_threads_is_in_no_byte(models: dict[str, Model], write: Write) -> None:
+    one, five = (
+        write(models["phi-3.5-moe"], quant="Q4_K_M", threads=threads).read_bytes()
+        for threads in (1, 5)
+    )
+    assert one == five
+
+
+# Pieces
+
+
+class Heard(Silent):
+    """Remembers what an action says that it is doing."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def progressed(self, name: str, fraction: float | None, text: str) -> None:
+        self.texts.append(text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A checkpoint, and where artifacts of it are put."""
+
+    checkpoint: Path
+    folder: Path
+
+    def quantizes(self, **fields: Any) -> set[str]:
+        """Make an artifact true, as a new process would; the tensors that were quantized."""
+        heard = Heard()
+        shop = Workshop.open(heard)
+        recipe = parse_recipe(GgufRecipe, {"quant": "Q4_K_M"} | fields, builder="GGUF")
+        what = Conversion(shop.registry.backends["GGUF"], recipe, {})
+        declaration = Declaration(
+            name="m.gguf",
+            target=self.folder / "m.gguf",
+            format="GGUF",
+            label="",
+            model=ModelRef(self.checkpoint),
+            what=what,
+        )
+        realize_target(shop, declaration)
+        return {text for text in heard.texts if text.endswith((".weight", ".bias"))}
+
+    @property
+    def artifact(self) -> Path:
+        return self.folder / "m.gguf"
+
+
+@pytest.fixture
+def built(tmp_path: Path, seed: int) -> Built:
+    checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
+    one = Built(checkpoint, tmp_path)
+    assert len(one.quantizes()) == 15
+    return one
+
+
+def test_a_changed_tensor_is_quantized_alone(built: Built) -> None:
+    change_tensor(built.checkpoint, "model.layers.1.mlp.down_proj.weight")
+    assert built.quantizes() == {"blk.1.ffn_down.weight"}
+
+
+def test_an_override_quantizes_the_tensor_that_it_names(built: Built) -> None:
+    overrides = {r"blk\.0\.ffn_up": "q8_0"}
+    assert built.quantizes(overrides=overrides) == {"blk.0.ffn_up.weight"}
+
+
+def test_another_file_type_quantizes_what_no_artifact_has(built: Built) -> None:
+    before = {one.name: one.type for one in read_header(built.artifact).tensors}
+    ran = built.quantizes(quant="Q4_K_S")
+    after = {one.name: one.type for one in read_header(built.artifact).tensors}
+    assert ran == {name for name in after if after[name] != before[name]}
+
+
+def test_a_chat_template_moves_no_tensor(built: Built) -> None:
+    before = built.artifact.read_bytes()
+    set_chat_template(built.checkpoint, "{{ 'other' }}")
+    assert built.quantizes() == set()
+    header, after = read_header(built.artifact), built.artifact.read_bytes()
+    assert header.value("tokenizer.chat_template") == "{{ 'other' }}"
+    assert after[header.data :] == before[header.data :]
+
+
+def test_pieces_of_a_file_that_was_tampered_with_are_made_again(built: Built, seed: int) -> None:
+    header = read_header(built.artifact)
+    whole = built.artifact.read_bytes()
+    (kept,) = {
+        path
+        for path in (Workshop.open().store.root / "objects").rglob("*")
+        if path.is_file() and path.stat().st_size == len(whole) and path.read_bytes() == whole
+    }
+    one = next(one for one in header.tensors if one.name == "output.weight")
+    damaged = bytearray(whole)
+    damaged[header.data + one.offset] ^= 1
+    kept.chmod(0o644)
+    kept.write_bytes(damaged)
+    set_chat_template(built.checkpoint, f"{{{{ '{seed}' }}}}")
+    assert len(built.quantizes()) == 15
+    assert built.artifact.read_bytes()[header.data :] == whole[header.data :]
