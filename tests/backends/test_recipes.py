@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -265,6 +266,35 @@ def test_onnx_options_of_the_present_builder_take_effect(
     names = types(project_of_tiny, "dist/a").keys(), types(project_of_tiny, "dist/b").keys()
     zero_points = [sum("zero" in name or "zp" in name for name in one) for one in names]
     assert zero_points[0] > zero_points[1]
+
+
+@pytest.mark.toolchain
+def test_onnx_generates_beyond_a_window_of_attention(project_of_tiny: Project, tiny: Tiny) -> None:
+    """Prompt and answer are longer than the window, which is shorter than the context."""
+    config = tiny("phi-3") / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"sliding_window": 48}))
+    ran = built(
+        project_of_tiny,
+        'a = env.OnnxGenAI("dist/a", phi, precision="int4", execution_provider="cpu")',
+        'env.Generate("dist/a.txt", a, prompt="one two three four " * 20, max_tokens=150)',
+    )
+    assert "dist/a.txt" in ran.names("built")
+    assert (project_of_tiny.folder / "dist" / "a.txt").read_text().strip()
+
+
+@pytest.mark.toolchain
+def test_onnx_a_node_to_exclude_that_is_not_there_is_an_error(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    project_of_tiny.sconstruct(
+        MODEL + 'env.OnnxGenAI("dist/a", phi, precision="int4", execution_provider="cpu",'
+        ' nodes_to_exclude=["/model/layers.0/attn/o_prj/MatMul"])\n'
+    )
+    ran = project_of_tiny.scons()
+    assert ran.status == 2
+    assert "[PHI203]" in ran.text
+    assert "/model/layers.0/attn/o_proj/MatMul" in ran.text.partition("close to it are")[2]
 
 
 @pytest.mark.parametrize(
