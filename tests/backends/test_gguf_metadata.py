@@ -231,8 +231,7 @@ class Built:
     def ran(self) -> tuple[str, ...]:
         """Make it true, as a new process would; the actions that ran."""
         shop = Workshop.open()
-        backend = dataclasses.replace(
-            shop.registry.backends["GGUF"],
+        backend = shop.registry.backends["GGUF"]._replace(
             plan=lambda recipe, model, extras: metadata_action(recipe, model),
         )
         declaration = Declaration(
