@@ -61,11 +61,6 @@ def _as_phi3(name: str) -> bool:
     return "phi-3" in name.lower() or "phi3" in name.lower()
 
 
-def model_name(model: Path, asked: str | None) -> str:
-    """`checked_name` of a checkpoint whose tokenizer can be read."""
-    return checked_name(plain_name(model), asked)
-
-
 def is_sentencepiece(model: Path) -> bool:
     """Whether the vocabulary is SentencePiece's; WorkerError PHI204 if it is neither that nor a
     byte-level one."""
