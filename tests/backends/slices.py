@@ -13,7 +13,9 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+import pytest
 
 from phibuild.engine.workshop import Workshop
 from phibuild.model.manifest import Manifest
@@ -230,3 +232,41 @@ def edit_all(backend: str, place: Path) -> Edited:
     assert ran.status == 0, ran.text
     clean = {name: tree_of(artifact_of(project, backend, state)) for name, state in names.items()}
     return Edited(place / "source", place / "before", before, rows, clean)
+
+
+class EditTable:
+    """What each edit costs a backend that has a weights and a sidecar action. `shown_in` are the
+    files of the artifact in which an edit that is not for nothing shows."""
+
+    backend: ClassVar[str]
+    shown_in: ClassVar[dict[str, set[str]]]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def edited(cls, tmp_path_factory: pytest.TempPathFactory) -> Edited:
+        """The checkpoint after all edits, and what each did."""
+        return edit_all(cls.backend, tmp_path_factory.mktemp(cls.backend) / "edited")
+
+    def test_a_clean_build_runs_both_actions(self, edited: Edited) -> None:
+        assert edited.before.actions == [f"{self.backend}.weights", f"{self.backend}.sidecar"]
+
+    @pytest.mark.parametrize("name", EDITS)
+    def test_an_edit_runs_the_action_that_reads_it(self, edited: Edited, name: str) -> None:
+        expected = {**dict.fromkeys(NOTHING), **dict.fromkeys(SIDECAR, f"{self.backend}.sidecar")}
+        expected |= dict.fromkeys(WEIGHTS, f"{self.backend}.weights")
+        assert edited.rows[name].actions == ([expected[name]] if expected[name] else [])
+
+    @pytest.mark.parametrize("name", EDITS)
+    def test_after_an_edit_the_artifact_is_that_of_a_clean_build(
+        self, edited: Edited, name: str
+    ) -> None:
+        assert edited.rows[name].tree == edited.clean[name]
+
+    def test_edits_leave_their_mark_where_they_belong(self, edited: Edited) -> None:
+        """The rows above are of edits that the artifact shows, but for the last."""
+        trees = [edited.before.tree, *(row.tree for row in edited.rows.values())]
+        changed = {
+            name: {path for path in before.keys() | after if before.get(path) != after.get(path)}
+            for name, before, after in zip(EDITS, trees, trees[1:], strict=False)
+        }
+        assert changed == {name: set() for name in NOTHING} | self.shown_in

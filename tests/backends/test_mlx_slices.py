@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from phibuild.testing.families import FAMILIES
 from tests.backends.slices import (
-    EDITS,
-    NOTHING,
-    SIDECAR,
-    WEIGHTS,
-    Edited,
+    EditTable,
     artifact_of,
     build_families,
-    edit_all,
     files_of,
     run_toolkit,
     same_tokenizer,
@@ -25,35 +21,9 @@ from tests.backends.slices import (
 pytestmark = pytest.mark.toolchain
 
 
-@pytest.fixture(scope="module")
-def edited(tmp_path_factory: pytest.TempPathFactory) -> Edited:
-    return edit_all("mlx", tmp_path_factory.mktemp("mlx") / "edited")
-
-
-def test_a_clean_build_runs_both_actions(edited: Edited) -> None:
-    assert edited.before.actions == ["mlx.weights", "mlx.sidecar"]
-
-
-@pytest.mark.parametrize("name", EDITS)
-def test_an_edit_runs_the_action_that_reads_it(edited: Edited, name: str) -> None:
-    expected = {**dict.fromkeys(NOTHING), **dict.fromkeys(SIDECAR, "mlx.sidecar")}
-    expected |= dict.fromkeys(WEIGHTS, "mlx.weights")
-    assert edited.rows[name].actions == ([expected[name]] if expected[name] else [])
-
-
-@pytest.mark.parametrize("name", EDITS)
-def test_after_an_edit_the_artifact_is_that_of_a_clean_build(edited: Edited, name: str) -> None:
-    assert edited.rows[name].tree == edited.clean[name]
-
-
-def test_edits_leave_their_mark_where_they_belong(edited: Edited) -> None:
-    """The rows above are of edits that the artifact shows, but for the last."""
-    trees = [edited.before.tree, *(row.tree for row in edited.rows.values())]
-    changed = {
-        name: {path for path in before.keys() | after if before.get(path) != after.get(path)}
-        for name, before, after in zip(EDITS, trees, trees[1:], strict=False)
-    }
-    assert changed == {name: set() for name in NOTHING} | {
+class TestMlxSlices(EditTable):
+    backend = "mlx"
+    shown_in: ClassVar = {
         "chat template": {"chat_template.jinja"},
         "ends of text": {"config.json", "generation_config.json"},
         "ids of config.json": {"config.json"},
