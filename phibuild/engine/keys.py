@@ -90,19 +90,33 @@ def known_result(
 def signature(shop: Workshop, action: Step, checkpoint: Checkpoint | None) -> Digest:
     """A digest that changes whenever the action's key may: known before anything has run. Files
     are left out, since the build graph watches them itself."""
-    return digest_of_value(
+    return _signature(shop, action, checkpoint, {})
+
+
+def _signature(
+    shop: Workshop, action: Step, checkpoint: Checkpoint | None, taken: dict[int, Digest]
+) -> Digest:
+    """`taken` are the signatures of steps by identity: two others may need the same one."""
+    known = taken.get(id(action))
+    if known is not None:
+        return known
+    taken[id(action)] = found = digest_of_value(
         [
             [action.name, *map(list, action.recipe)],
             str(shop.worker_digest(action)) if isinstance(action, Action) else "",
             [[name, str(checkpoint.slices[name])] for name in action.slices] if checkpoint else [],
             _toolchains(shop, action),
-            [[name, *_signature_of(shop, one, checkpoint)] for name, one in action.inputs],
+            [[name, *_of_input(shop, one, checkpoint, taken)] for name, one in action.inputs],
         ]
     )
+    return found
 
 
-def _signature_of(shop: Workshop, one: Input, checkpoint: Checkpoint | None) -> list[str]:
+def _of_input(
+    shop: Workshop, one: Input, checkpoint: Checkpoint | None, taken: dict[int, Digest]
+) -> list[str]:
     step = step_of(one)
     if step is None:
         return []
-    return [str(signature(shop, step, checkpoint)), *([one.path] if isinstance(one, Part) else [])]
+    path = [one.path] if isinstance(one, Part) else []
+    return [str(_signature(shop, step, checkpoint, taken)), *path]
