@@ -61,9 +61,24 @@ def _template(path: Path, tokenizer: dict[str, Any] | None) -> str | list[Any] |
     try:
         return path.read_text("utf-8")
     except FileNotFoundError:
-        return (tokenizer or {}).get("chat_template")
+        template: str | list[Any] | None = (tokenizer or {}).get("chat_template")
+        if isinstance(template, list):
+            _refuse_paths(path.with_name("tokenizer_config.json"), template)
+        return template
     except UnicodeDecodeError as error:
         raise SourceError(f"{path} is not UTF-8 text: {error}", code="PHI103") from None
+
+
+def _refuse_paths(document: Path, templates: list[Any]) -> None:
+    """Artifacts have a file for each named template: no name may lead out of its folder."""
+    for one in templates:
+        name = one.get("name") if isinstance(one, dict) else None
+        if isinstance(name, str) and Path(name).name != name:
+            raise SourceError(
+                f"{document}: the chat template {name!r} has a name that is no file name",
+                hint="rename it in tokenizer_config.json",
+                code="PHI105",
+            )
 
 
 def _without(document: dict[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any] | None:

@@ -155,9 +155,15 @@ def damage_json(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def damage_template(folder: Path) -> None:
+    named = [{"name": "../../default", "template": "{{ a }}"}]
+    write_json(folder / "tokenizer_config.json", {"chat_template": named})
+
+
 @pytest.mark.parametrize(
     ("damage", "code"),
     [
+        (damage_template, "PHI105"),
         (damage_missing_shard, "PHI101"),
         (damage_index, "PHI105"),
         (damage_truncate, "PHI102"),
