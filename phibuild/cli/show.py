@@ -60,11 +60,16 @@ def _print_description(description: Description, *, tensors: bool) -> None:
 
 
 def _print_provenance(shop: Workshop, manifest: Manifest) -> None:
+    """The records of what made the artifact and of what its inputs were made by, each once."""
     click.echo("\nprovenance")
-    result = shop.store.recall(manifest.key)
-    if result is None:
-        click.echo(f"  the record of {manifest.key} is not in this store")
-        return
-    click.echo(f"  {result.action}, {result.maker}, {result.finished}, {result.seconds:.1f} s")
-    for fact in result.facts:
-        click.echo(f"  {fact.name} = {fact.value}")
+    keys = [manifest.key]
+    for key in keys:
+        result = shop.store.recall(key)
+        if result is None:
+            click.echo(f"  the record of {key} is not in this store")
+            continue
+        click.echo(f"  {result.action}, {result.maker}, {result.finished}, {result.seconds:.1f} s")
+        for fact in result.facts:
+            click.echo(f"  {fact.name} = {fact.value}")
+        needed = dict.fromkeys(one for _, one in result.inputs)
+        keys += [one for one in needed if one not in keys]

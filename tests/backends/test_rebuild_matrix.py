@@ -145,6 +145,9 @@ def test_a_changed_template(built: Built) -> None:
     set_chat_template(built.checkpoint, "{{ messages[0]['content'] }}")
     text = built.project.phibuild("explain", path(built.backend)).text
     assert "chat_template changed: " in text
+    text = built.project.phibuild("show", "--no-tensors", path(built.backend)).text
+    for name in ("weights", "chat_template"):  # whichever of the actions has it
+        assert text.count(f"\n  {name} = sha256:") == 1
     assert built.scons().actions == TEMPLATE[built.backend]
 
 
