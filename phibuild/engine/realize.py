@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from phibuild.engine.batch import going_along, task_of
 from phibuild.engine.declaration import Declaration, Generation, model_facts
 from phibuild.engine.keys import facts, file_digests, known_result
-from phibuild.engine.work import assemble, disk_full_as_error, work
+from phibuild.engine.work import Task, assemble, disk_full_as_error, work
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Assembly, Step, step_of, taken_of
-from phibuild.model.errors import CheckError
+from phibuild.model.action import Action, Assembly, Step, step_of
+from phibuild.model.errors import CheckError, PhiError
 from phibuild.model.facts import action_key
 from phibuild.model.manifest import SUFFIX, Manifest
-from phibuild.model.tree import Tree
 from phibuild.source import Checkpoint
 from phibuild.store import ActionResult
 
@@ -39,17 +41,26 @@ class Made:
     answer: str = ""
 
 
+@dataclasses.dataclass
+class _Run:
+    """What worked for a target, in order. `seconds_elsewhere` is what other targets spent on it,
+    less what it spent on them."""
+
+    actions: list[str] = dataclasses.field(default_factory=list)
+    seconds_elsewhere: float = 0.0
+
+
 def realize_target(shop: Workshop, declaration: Declaration) -> Made:
     """Make the artifact of a declaration and put it in its place, its manifest last.
 
     Any PhiError leaves the previous artifact and its manifest as they were.
     """
     start = time.monotonic()
-    ran: list[str] = []
+    run = _Run()
     checkpoint = shop.checkpoint(declaration.model.folder) if declaration.model else None
     action = declaration.action(model_facts(checkpoint))
     with disk_full_as_error(declaration.target):
-        result = _realize(shop, action, checkpoint, declaration.name, ran)
+        result = _realize(shop, action, checkpoint, declaration.name, run)
         answer = _checked_answer(shop, declaration.what, result)
         manifest = Manifest(
             artifact=declaration.target.name,
@@ -64,9 +75,9 @@ def realize_target(shop: Workshop, declaration: Declaration) -> Made:
     return Made(
         declaration=declaration,
         manifest=manifest,
-        outcome=Outcome.BUILT if ran else Outcome.RECALLED,
-        ran=tuple(ran),
-        seconds=time.monotonic() - start,
+        outcome=Outcome.BUILT if run.actions else Outcome.RECALLED,
+        ran=tuple(run.actions),
+        seconds=time.monotonic() - start + run.seconds_elsewhere,
         answer=answer,
     )
 
@@ -80,7 +91,7 @@ def installed_tool(shop: Workshop, name: str) -> Path:
 
 def realize_tool(shop: Workshop, name: str) -> Path:
     """Build a native toolchain, or recall it, and return the folder that it is installed in."""
-    result = _realize(shop, shop.native_build(name), None, f"toolchain {name}", [])
+    result = _realize(shop, shop.native_build(name), None, f"toolchain {name}", _Run())
     prefix = installed_tool(shop, name)
     with shop.store.locked(f"toolchain-{prefix.name}"):
         if not shop.is_in_place(result.tree, prefix):
@@ -98,41 +109,68 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 
 
 def _realize(
-    shop: Workshop, action: Step, checkpoint: Checkpoint | None, name: str, ran: list[str]
+    shop: Workshop, step: Step, checkpoint: Checkpoint | None, name: str, run: _Run
 ) -> ActionResult:
-    known = known_result(shop, action, checkpoint)
+    known = known_result(shop, step, checkpoint)
     if known is not None and known[1] is not None and shop.store.has(known[1].tree):
-        return known[1]
-    results: dict[str, ActionResult] = {}
-    trees: dict[str, Tree] = {}
-    for input_name, one in action.inputs:
-        step = step_of(one)
-        if step is not None:
-            results[input_name] = _realize(shop, step, checkpoint, name, ran)
-            trees[input_name] = taken_of(one, results[input_name].tree)
-    tools = {tool: realize_tool(shop, tool) for tool in action.tools}
-    digests = file_digests(shop, action)
-    digests |= {input_name: tree.digest for input_name, tree in trees.items()}
-    found = facts(shop, action, checkpoint, digests)
-    key = action_key(found)
-    if isinstance(action, Assembly):
-        return assemble(shop, action, found=found, results=results, trees=trees)
-    with shop.store.locked(key.hex):
-        # Another build may have made it while we waited for the lock.
-        result = shop.store.recall(key)
-        if result is None or not shop.store.has(result.tree):
-            result = work(
-                shop,
-                action,
-                checkpoint,
-                found=found,
-                results=results,
-                trees=trees,
-                tools=tools,
-                reported_as=f"{name} ({action.name})",
-            )
-            ran.append(action.name)
+        return _taken(shop, known[1], run)
+    results = {
+        input_name: _realize(shop, needed, checkpoint, name, run)
+        for input_name, one in step.inputs
+        if (needed := step_of(one)) is not None
+    }
+    if isinstance(step, Assembly):
+        return assemble(shop, task_of(shop, step, checkpoint, results))
+    tools = {tool: realize_tool(shop, tool) for tool in step.tools}
+    task = task_of(shop, step, checkpoint, results)
+    tasks = [task, *going_along(shop, task, checkpoint)]
+    with contextlib.ExitStack() as locks:
+        for key in sorted(one.key.hex for one in tasks):
+            locks.enter_context(shop.store.locked(key))
+        # Another build may have made it while we waited for the locks.
+        tasks = [one for one in tasks if _recalled(shop, one) is None]
+        result = _recalled(shop, task)
+        if result is not None:
+            return _taken(shop, result, run)
+        try:
+            made = _work(shop, tasks, checkpoint, tools, name)
+        except PhiError as error:
+            if len(tasks) == 1 or error.code in ("PHI404", "PHI406"):  # no room, interrupted
+                raise
+            shop.wanted.clear()  # each target by itself, so that the one at fault tells
+            tasks = [task]
+            made = _work(shop, tasks, checkpoint, tools, name)
+        run.actions.append(step.name)
+        for other in made[1:]:
+            shop.made_ahead[other.key] = other.seconds
+            run.seconds_elsewhere -= other.seconds
+    return made[0]
+
+
+def _recalled(shop: Workshop, task: Task[Action]) -> ActionResult | None:
+    result = shop.store.recall(task.key)
+    return result if result is not None and shop.store.has(result.tree) else None
+
+
+def _taken(shop: Workshop, result: ActionResult, run: _Run) -> ActionResult:
+    """A known result; one that this build made along with another target's is its own work."""
+    seconds = shop.made_ahead.pop(result.key, None)
+    if seconds is not None:
+        run.actions.append(result.action)
+        run.seconds_elsewhere += seconds
     return result
+
+
+def _work(
+    shop: Workshop,
+    tasks: Sequence[Task[Action]],
+    checkpoint: Checkpoint | None,
+    tools: Mapping[str, Path],
+    name: str,
+) -> list[ActionResult]:
+    action = tasks[0].step.name
+    what = action if len(tasks) == 1 else f"{action}, {len(tasks)} targets"
+    return work(shop, tasks, checkpoint, tools=tools, reported_as=f"{name} ({what})")
 
 
 def _checked_answer(shop: Workshop, what: object, result: ActionResult) -> str:

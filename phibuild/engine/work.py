@@ -11,11 +11,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
 
 from phibuild import __version__
 from phibuild.engine.keys import identity
 from phibuild.engine.workshop import Workshop
-from phibuild.executors import WorkOrder, run_worker
+from phibuild.executors import Request, WorkOrder, run_worker
 from phibuild.executors.local import disk_full
 from phibuild.model.action import Action, Assembly, FileInput, Step, assembled
 from phibuild.model.digest import Digest
@@ -29,35 +30,52 @@ from phibuild.store.index import History
 _MAKER = f"phibuild {__version__}"
 
 
+S = TypeVar("S", Action, Assembly)
+
+
+class Task(NamedTuple, Generic[S]):
+    """A step that has to be done: its facts, the results of its input steps, and what it takes of
+    each of them."""
+
+    step: S
+    facts: Facts
+    results: Mapping[str, ActionResult]
+    trees: Mapping[str, Tree]
+
+    @property
+    def key(self) -> Digest:
+        """The key of what it will make."""
+        return action_key(self.facts)
+
+
 def work(
     shop: Workshop,
-    action: Action,
+    tasks: Sequence[Task[Action]],
     checkpoint: Checkpoint | None,
     *,
-    found: Facts,
-    results: Mapping[str, ActionResult],
-    trees: Mapping[str, Tree],
     tools: Mapping[str, Path],
     reported_as: str,
-) -> ActionResult:
-    """Run the worker and record what it made. `results` are those of the input steps, `trees` what
-    the action takes of them."""
-    key = action_key(found)
+) -> list[ActionResult]:
+    """Run the worker once for all of these, which go together, and record what it made of each."""
+    action = tasks[0].step
     python = shop.python_of(action.toolchain)
-    size = input_size(action, checkpoint, trees)
-    shop.reporter.started(reported_as, seconds=expected_seconds(shop, action, size))
+    sizes = [input_size(task.step, checkpoint, task.trees) for task in tasks]
+    expected = [
+        expected_seconds(shop, task.step, size) for task, size in zip(tasks, sizes, strict=True)
+    ]
+    known = None if None in expected else sum(one for one in expected if one is not None)
+    shop.reporter.started(reported_as, seconds=known)
     try:
         with disk_full_as_error(shop.store.root), shop.store.workspace() as folder:
-            inputs = _inputs(shop, action, checkpoint, trees, folder)
+            requests = _requests(shop, tasks, checkpoint, folder)
             order = WorkOrder(
-                action=action,
+                requests=requests,
                 python=python,
                 workspace=folder,
-                inputs=inputs,
                 tools=tools,
                 bytecode=shop.store.root / "bytecode",
                 identity=identity(shop, action).hex,
-                tensors=tensor_places(checkpoint, inputs["model"])
+                tensors=tensor_places(checkpoint, requests[0].inputs["model"])
                 if checkpoint is not None and "weights" in action.slices
                 else (),
             )
@@ -65,7 +83,7 @@ def work(
             try:
                 outcome = run_worker(order, following)
             except PhiError:
-                _keep_log(shop, order.log, key)
+                _keep_log(shop, order.log, tasks[0].key)
                 raise
             if checkpoint is not None and not shop.is_unchanged(checkpoint):
                 raise SourceError(
@@ -73,67 +91,63 @@ def work(
                     hint="build again when the files are complete",
                     code="PHI106",
                 )
-            result = ActionResult(
-                key=key,
-                action=action.name,
-                facts=found,
-                inputs=tuple((name, one.key) for name, one in results.items()),
-                tree=shop.store.put(order.output),
-                seconds=round(outcome.seconds, 3),
-                peak_bytes=outcome.peak_bytes,
-                finished=_now(),
-                maker=_MAKER,
-            )
-            shop.store.record(result)
-            for entry in result.tree.entries:
-                if entry.path in following.pieces:
-                    shop.store.record_pieces(entry, following.pieces[entry.path])
+            made = [shop.store.put(request.output) for request in requests]
+            whole = sum(tree.size for tree in made)
+            shares = [tree.size / whole if whole else 1 / len(made) for tree in made]
+            results = [
+                _result(task, tree, seconds=outcome.seconds * share, peak_bytes=outcome.peak_bytes)
+                for task, tree, share in zip(tasks, made, shares, strict=True)
+            ]
+            for number, result in enumerate(results):
+                shop.store.record(result)
+                for entry in result.tree.entries:
+                    pieces = following.pieces.get((number, entry.path))
+                    if pieces is not None:
+                        shop.store.record_pieces(entry, pieces)
+                history = History(sizes[number], result.seconds, result.peak_bytes)
+                shop.store.index.record_history(action.name, history)
             if checkpoint is not None:
                 for name in action.slices:
                     items = slice_items(checkpoint, name)
                     shop.store.index.record_items(str(checkpoint.slices[name]), items)
-            history = History(size, outcome.seconds, outcome.peak_bytes)
-            shop.store.index.record_history(action.name, history)
-            return result
+            return results
     finally:
         shop.reporter.ended(reported_as)
 
 
-def assemble(
-    shop: Workshop,
-    assembly: Assembly,
-    *,
-    found: Facts,
-    results: Mapping[str, ActionResult],
-    trees: Mapping[str, Tree],
-) -> ActionResult:
+def assemble(shop: Workshop, task: Task[Assembly]) -> ActionResult:
     """Record the tree that puts the inputs' files side by side; their bytes are in the store."""
+    assembly = task.step
     try:
-        tree = assembled([(name, trees[name]) for name, _ in assembly.inputs])
+        tree = assembled([(name, task.trees[name]) for name, _ in assembly.inputs])
     except ValueError as error:
         raise ActionError(f"{assembly.name}: {error}", code="PHI403") from None
-    result = ActionResult(
-        key=action_key(found),
-        action=assembly.name,
-        facts=found,
-        inputs=tuple((name, one.key) for name, one in results.items()),
-        tree=tree,
-        seconds=0.0,
-        peak_bytes=0,
-        finished=_now(),
-        maker=_MAKER,
-    )
+    result = _result(task, tree, seconds=0.0, peak_bytes=0)
     shop.store.record(result)
     return result
 
 
+def _result(task: Task[S], tree: Tree, *, seconds: float, peak_bytes: int) -> ActionResult:
+    return ActionResult(
+        key=task.key,
+        action=task.step.name,
+        facts=task.facts,
+        inputs=tuple((name, one.key) for name, one in task.results.items()),
+        tree=tree,
+        seconds=round(seconds, 3),
+        peak_bytes=peak_bytes,
+        finished=_now(),
+        maker=_MAKER,
+    )
+
+
 @dataclass
 class _Following:
-    """Passes a worker's messages on. `pieces` are those of each file of its output, by key."""
+    """Passes a worker's messages on. `pieces` are those of each file of its outputs, by key."""
 
     shop: Workshop
     reported_as: str
-    pieces: dict[str, dict[str, Piece]] = field(default_factory=dict)
+    pieces: dict[tuple[int, str], dict[str, Piece]] = field(default_factory=dict)
 
     def on_progress(self, fraction: float | None, text: str) -> None:
         self.shop.reporter.progressed(self.reported_as, fraction, text)
@@ -146,8 +160,10 @@ class _Following:
             if known is not None
         }
 
-    def on_remember(self, key: str, file: str, offset: int, size: int, sha256: str) -> None:
-        self.pieces.setdefault(file, {})[key] = Piece(offset, size, sha256)
+    def on_remember(
+        self, number: int, key: str, file: str, offset: int, size: int, sha256: str
+    ) -> None:
+        self.pieces.setdefault((number, file), {})[key] = Piece(offset, size, sha256)
 
 
 @contextlib.contextmanager
@@ -165,28 +181,36 @@ def disk_full_as_error(folder: Path) -> Iterator[None]:
         raise
 
 
-def _inputs(
-    shop: Workshop,
-    action: Action,
-    checkpoint: Checkpoint | None,
-    trees: Mapping[str, Tree],
-    folder: Path,
-) -> dict[str, Path]:
-    place = folder / "inputs"
+def _requests(
+    shop: Workshop, tasks: Sequence[Task[Action]], checkpoint: Checkpoint | None, workspace: Path
+) -> list[Request]:
+    """Each task in a folder of its own, shown the same view of the model."""
+    model = {}
+    slices = tasks[0].step.slices
+    if slices and checkpoint is not None:
+        model["model"] = workspace / "model"
+        lay_out(checkpoint, slices, model["model"])
+    requests = []
+    for number, task in enumerate(tasks):
+        folder = workspace / str(number)
+        folder.mkdir()
+        inputs = _inputs(shop, task, folder / "inputs") | model
+        requests.append(Request(task.step, inputs, folder))
+    return requests
+
+
+def _inputs(shop: Workshop, task: Task[Action], place: Path) -> dict[str, Path]:
     place.mkdir()
     inputs = {}
-    for name, one in action.inputs:
+    for name, one in task.step.inputs:
         inputs[name] = place / name
         if isinstance(one, FileInput):
             inputs[name] = place / f"{name}{Path(one.path).suffix}"
             inputs[name].symlink_to(Path(one.path).resolve())
-        elif trees[name].is_file:
-            inputs[name].symlink_to(shop.store.object_path(trees[name].entries[0]))
+        elif task.trees[name].is_file:
+            inputs[name].symlink_to(shop.store.object_path(task.trees[name].entries[0]))
         else:
-            shop.store.materialise(trees[name], inputs[name])
-    if action.slices and checkpoint is not None:
-        inputs["model"] = place / "model"
-        lay_out(checkpoint, action.slices, inputs["model"])
+            shop.store.materialise(task.trees[name], inputs[name])
     return inputs
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from phibuild.engine.declaration import CURRENT
+from phibuild.engine.declaration import CURRENT, Declaration
 from phibuild.engine.reporter import Reporter, Silent
 from phibuild.model.action import Action
 from phibuild.model.digest import Digest, digest_of_value
@@ -30,11 +30,17 @@ _SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
 
 @dataclass
 class Workshop:
-    """The store, the plugins, and what this process has found out about toolchains and sources."""
+    """The store, the plugins, and what this process has found out about toolchains and sources.
+
+    `wanted` are the targets that this build is still to make, by path, and `made_ahead` the seconds
+    spent on results that were made along with those of another target, by key.
+    """
 
     store: Store
     registry: Registry
     reporter: Reporter = field(default_factory=Silent)
+    wanted: dict[Path, Declaration] = field(default_factory=dict)
+    made_ahead: dict[Digest, float] = field(default_factory=dict)
     _facts: dict[str, Facts] = field(default_factory=dict)
     _workers: dict[tuple[Path, ...], Digest] = field(default_factory=dict)
     _builds: dict[str, Action] = field(default_factory=dict)

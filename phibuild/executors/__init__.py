@@ -1,5 +1,5 @@
 """Where workers run."""
 
-from phibuild.executors.local import WorkOrder, run_worker
+from phibuild.executors.local import Request, WorkOrder, run_worker
 
-__all__ = ["WorkOrder", "run_worker"]
+__all__ = ["Request", "WorkOrder", "run_worker"]

@@ -10,38 +10,51 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import phibuild.worker
 from phibuild.model.action import Action
 from phibuild.model.errors import ActionError, PhiError, error_of_code
 from phibuild.process import Outcome, run_logged
 
-_PROTOCOL = 2
+_PROTOCOL = 3
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _NETWORK = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _BUILD = ("CC", "CXX", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkOrder:
-    """An action with everything found that it needs; all paths absolute, `workspace` empty but for
-    what `inputs` point at. `bytecode` is where Python keeps what it compiled between runs;
-    `identity` and `tensors` are those of the worker's job (phiworker.py)."""
+class Request(NamedTuple):
+    """An action with its inputs, in a folder of its own; all paths absolute."""
 
     action: Action
+    inputs: Mapping[str, Path]
+    folder: Path
+
+    @property
+    def output(self) -> Path:
+        """Where the worker puts what it makes."""
+        return self.folder / "output"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOrder:
+    """What one run of a worker is asked for: one action, or several that go together. All paths are
+    absolute, `workspace` is empty but for the requests' folders with their inputs. `bytecode` is
+    where Python keeps what it compiled between runs; `identity` and `tensors` are those of the
+    worker's jobs (phiworker.py)."""
+
+    requests: Sequence[Request]
     python: Path
     workspace: Path
-    inputs: Mapping[str, Path]
     tools: Mapping[str, Path]
     bytecode: Path
     identity: str
     tensors: Sequence[Sequence[object]] = ()
 
     @property
-    def output(self) -> Path:
-        """Where the worker puts what it makes."""
-        return self.workspace / "output"
+    def action(self) -> Action:
+        """The first of the actions, which says of all what runs them."""
+        return self.requests[0].action
 
     @property
     def log(self) -> Path:
@@ -58,17 +71,21 @@ class Listener(Protocol):
     def on_recall(self, keys: Sequence[str]) -> Mapping[str, Sequence[object]]:
         """Where the pieces of these keys lie: path, offset, size, sha256."""
 
-    def on_remember(self, key: str, file: str, offset: int, size: int, sha256: str) -> None:
-        """A piece of the output has this key."""
+    def on_remember(
+        self, number: int, key: str, file: str, offset: int, size: int, sha256: str
+    ) -> None:
+        """A piece of the output of the request of that number has this key."""
 
 
 def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
     """Run the worker to its end. A PhiError with code, hint and the log's tail if it fails; the
     caller throws the workspace away."""
-    for folder in ("home", "tmp", "scratch"):
+    for folder in ("home", "tmp"):
         (order.workspace / folder).mkdir()
+    for one in order.requests:
+        (one.folder / "scratch").mkdir()
     job = order.workspace / "job.json"
-    job.write_text(json.dumps(_job(order)), "utf-8")
+    job.write_text(json.dumps(_document(order)), "utf-8")
     reported: list[PhiError] = []
 
     def on_message(line: bytes) -> bytes:
@@ -97,7 +114,7 @@ def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
     )
     if outcome.status != 0:
         raise reported[0] if reported else _unexplained(order, outcome)
-    if not order.output.exists():
+    if not all(one.output.exists() for one in order.requests):
         raise ActionError(f"{order.action.name} ended without making its output", code="PHI403")
     return outcome
 
@@ -112,18 +129,23 @@ def disk_full(folder: Path) -> ActionError:
     )
 
 
-def _job(order: WorkOrder) -> dict[str, object]:
+def _document(order: WorkOrder) -> dict[str, object]:
     return {
         "protocol": _PROTOCOL,
         "name": order.action.name,
-        "inputs": {name: str(path) for name, path in order.inputs.items()},
-        "output": str(order.output),
-        "recipe": {name: json.loads(value) for name, value in order.action.recipe},
         "tools": {name: str(path) for name, path in order.tools.items()},
-        "scratch": str(order.workspace / "scratch"),
         "threads": os.cpu_count() or 1,
         "identity": order.identity,
         "tensors": order.tensors,
+        "jobs": [
+            {
+                "inputs": {name: str(path) for name, path in one.inputs.items()},
+                "output": str(one.output),
+                "recipe": {name: json.loads(value) for name, value in one.action.recipe},
+                "scratch": str(one.folder / "scratch"),
+            }
+            for one in order.requests
+        ],
     }
 
 

@@ -39,7 +39,8 @@ class Action:
     as the input "model", `inputs` are results of other actions, parts of such results, or the
     user's files by name, `toolchain` is the interpreter, `tools` native toolchains by name.
     `worker` is a script; its bytes, and those of `worker_files` beside it, are facts, and its path
-    is not.
+    is not. The worker of a `batched` action can be given several at once that differ in recipe and
+    inputs only; what it makes of each may not depend on the others.
     """
 
     name: str
@@ -51,6 +52,17 @@ class Action:
     tools: tuple[str, ...] = ()
     worker_files: tuple[Path, ...] = ()
     network: bool = False
+    batched: bool = False
+
+    def goes_with(self, other: Step) -> bool:
+        """Whether one run of the worker can do both, for the same model."""
+        return (
+            isinstance(other, Action)
+            and self.batched
+            and other.batched
+            and (self.worker, self.worker_files, self.toolchain, self.tools, self.slices)
+            == (other.worker, other.worker_files, other.toolchain, other.tools, other.slices)
+        )
 
 
 @dataclass(frozen=True, slots=True)

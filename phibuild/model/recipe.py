@@ -6,12 +6,14 @@ keywords that a user wrote into a value of it, or into one error that names the 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from phibuild.model.errors import RecipeError
+from phibuild.model.sizes import parse_size
 
 Precision = Literal["int4", "int8", "fp16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = ("int4", "int8", "fp16", "fp32")
@@ -20,11 +22,15 @@ PRECISIONS: tuple[Precision, ...] = ("int4", "int8", "fp16", "fp32")
 RecipeT = TypeVar("RecipeT")
 
 
+Kind = Literal["bool", "int", "float", "str", "strs", "str_map", "size"]
+
+
 class FieldRules(NamedTuple):
-    """What a recipe field accepts. `str_map` is a mapping of text to text, kept as pairs."""
+    """What a recipe field accepts. `str_map` is a mapping of text to text, kept as pairs; `size` a
+    number of bytes or a text such as "2 GB", kept as bytes."""
 
     doc: str
-    kind: Literal["bool", "int", "float", "str", "strs", "str_map"]
+    kind: Kind
     choices: tuple[Any, ...] | None = None
     minimum: float | None = None
     maximum: float | None = None
@@ -34,7 +40,7 @@ def recipe_field(
     default: Any,
     doc: str,
     *,
-    kind: Literal["bool", "int", "float", "str", "strs", "str_map"],
+    kind: Kind,
     choices: tuple[Any, ...] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
@@ -124,7 +130,14 @@ def _of_kind(name: str, value: Any, kind: str, builder: str) -> Any:
         return tuple(value)
     if kind == "str_map" and isinstance(value, Mapping) and _all_text([*value, *value.values()]):
         return tuple(value.items())
-    wanted = {"strs": "a list of strings", "str_map": "a mapping of strings to strings"}
+    if kind == "size" and isinstance(value, int | str) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return parse_size(value)
+    wanted = {
+        "strs": "a list of strings",
+        "str_map": "a mapping of strings to strings",
+        "size": 'a size such as "2 GB"',
+    }
     raise RecipeError(
         f"{builder}: {name}={value!r} is of the wrong type",
         hint=f"{name} takes {wanted.get(kind, kind)}",

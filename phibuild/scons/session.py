@@ -77,7 +77,8 @@ class Session:
 
     def _outlook(self, shop: Workshop) -> dict[str, float | None]:
         """The targets that this build is about to make, and the seconds that each may take; empty
-        where there are so many that looking at each would be work of its own."""
+        where there are so many that looking at each would be work of its own. The shop gets to
+        know them, too."""
         from phibuild.engine.describe import Standing, describe
 
         asked = {str(target) for target in BUILD_TARGETS}
@@ -92,10 +93,12 @@ class Session:
                     described = describe(shop, one)
                     if described.standing is not Standing.UP_TO_DATE:
                         found[one.name] = described.seconds
+                        shop.wanted[one.target] = one
         return found
 
     def finished(self, made: Made) -> None:
         """Called when a target is true."""
+        self.shop.wanted.pop(made.declaration.target, None)
         with self._guard:
             self.made.append(made)
         self.display.made(made)

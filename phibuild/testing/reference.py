@@ -56,7 +56,11 @@ def _takes(rules: FieldRules) -> str:
     if rules.choices is not None:
         return ", ".join(f"`{choice}`" for choice in rules.choices)
     low, high = rules.minimum, rules.maximum
-    names = {"strs": "list of strings", "str_map": "mapping of strings"}
+    names = {
+        "strs": "list of strings",
+        "str_map": "mapping of strings",
+        "size": "size, such as `2 GB`",
+    }
     limits = "" if low is None and high is None else f" {low} to {'' if high is None else high}"
     return names.get(rules.kind, rules.kind) + limits
 

@@ -14,12 +14,12 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 
 class WorkerError(Exception):
@@ -70,9 +70,12 @@ class Job:
     threads: int
     identity: str
     tensors: tuple[StoredTensor, ...]
+    number: int = 0
+    """Its place among the jobs of one run."""
 
     def progress(self, fraction: float | None, text: str = "") -> None:
-        """Tell the share that is done, between 0 and 1 (None: unknown), and what is being done."""
+        """Tell the share of the whole run that is done, between 0 and 1 (None: unknown), and what
+        is being done."""
         _send({"progress": fraction, "text": text})
 
     def recall(self, keys: Iterable[str]) -> dict[str, Piece]:
@@ -86,31 +89,47 @@ class Job:
     def remember(self, key: str, *, offset: int, size: int, sha256: str, file: str = ".") -> None:
         """Once this job has succeeded, `key` names this range of its output (of `file` in it, if it
         is a folder). A key has to hold all that the bytes depend on, `identity` included."""
-        _send({"remember": [key, file, offset, size, sha256]})
+        _send({"remember": [self.number, key, file, offset, size, sha256]})
 
 
 def run(main: Callable[[Job], None]) -> None:
     """Execute `main` on the job named on the command line; exit status 1 after a reported error."""
+
+    def main_of_one(jobs: Sequence[Job]) -> None:
+        (job,) = jobs
+        main(job)
+
+    run_batch(main_of_one)
+
+
+def run_batch(main: Callable[[Sequence[Job]], None]) -> None:
+    """The same for the worker of `batched` actions: `main` gets one job for each of them. They have
+    the same tensors, tools and input "model"."""
     die_with_parent()
     document = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     if document["protocol"] != PROTOCOL:
         raise SystemExit(f"worker protocol {document['protocol']} is not {PROTOCOL}")
-    job = Job(
-        name=document["name"],
-        inputs={name: Path(path) for name, path in document["inputs"].items()},
-        output=Path(document["output"]),
-        recipe=document["recipe"],
-        tools={name: Path(path) for name, path in document["tools"].items()},
-        scratch=Path(document["scratch"]),
-        threads=document["threads"],
-        identity=document["identity"],
-        tensors=tuple(
-            StoredTensor(name, dtype, tuple(shape), sha256, Path(path), offset, size)
-            for name, dtype, shape, sha256, path, offset, size in document["tensors"]
-        ),
+    tensors = tuple(
+        StoredTensor(name, dtype, tuple(shape), sha256, Path(path), offset, size)
+        for name, dtype, shape, sha256, path, offset, size in document["tensors"]
     )
+    jobs = [
+        Job(
+            name=document["name"],
+            inputs={name: Path(path) for name, path in one["inputs"].items()},
+            output=Path(one["output"]),
+            recipe=one["recipe"],
+            tools={name: Path(path) for name, path in document["tools"].items()},
+            scratch=Path(one["scratch"]),
+            threads=document["threads"],
+            identity=document["identity"],
+            tensors=tensors,
+            number=number,
+        )
+        for number, one in enumerate(document["jobs"])
+    ]
     try:
-        main(job)
+        main(jobs)
     except WorkerError as error:
         _send({"error": {"message": error.message, "hint": error.hint, "code": error.code}})
         raise SystemExit(1) from None

@@ -21,6 +21,7 @@ _OF_WRITING = (
     "ggml_types.py",
     "gguf_header.py",
     "gguf_layout.py",
+    "gguf_splits.py",
     "gguf_values.py",
     "imatrix_entries.py",
     "neutral_imatrix.py",
@@ -102,6 +103,7 @@ def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput
         "leave_output_tensor": bool(recipe.leave_output_tensor),
         "include_weights": list(recipe.include_weights or ()),
         "exclude_weights": list(recipe.exclude_weights or ()),
+        "split_max_size": recipe.split_max_size,
     }
     imatrix = (("imatrix", extras["imatrix"]),) if "imatrix" in extras else ()
     return Action(
@@ -113,6 +115,7 @@ def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),
         inputs=(("metadata", metadata_action(recipe, model)), *imatrix),
+        batched=True,
     )
 
 

@@ -15,13 +15,16 @@ _LONGEST = 200
 
 def describe(path: Path) -> Description:
     """The tensors and the metadata, with what is long cut short. PHI303 for a damaged file."""
-    header = checked_header(path)
+    files = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
+    headers = [checked_header(file) for file in files]
     return Description(
         format="GGUF",
         tensors=tuple(
-            Tensor(info.name, info.type.name, info.shape, info.size) for info in header.tensors
+            Tensor(info.name, info.type.name, info.shape, info.size)
+            for header in headers
+            for info in header.tensors
         ),
-        metadata=tuple((entry.key, _shown(entry.value)) for entry in header.entries),
+        metadata=tuple((entry.key, _shown(entry.value)) for entry in headers[0].entries),
     )
 
 

@@ -19,7 +19,12 @@ else:
 
 _VERSION = 3
 _TYPE = struct.Struct("<I")
-_UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
+_UINT16, _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 2, 4, 5, 6, 7, 8, 9
+
+
+def uint16(number: int) -> bytes:
+    """A number from 0 to 65535; struct.error for another."""
+    return struct.pack("<IH", _UINT16, number)
 
 
 def uint32(number: int) -> bytes:

@@ -31,11 +31,11 @@ def digest_of(path: Path, offset: int, size: int) -> str:
     return digest.hexdigest()
 
 
-def sound(pieces: Mapping[int, Piece], *, threads: int) -> set[int]:
-    """Those of the pieces whose bytes are what they should be."""
+def sound(pieces: Mapping[str, Piece], *, threads: int) -> set[str]:
+    """The keys of those pieces whose bytes are what they should be."""
 
-    def is_sound(index: int) -> bool:
-        piece = pieces[index]
+    def is_sound(key: str) -> bool:
+        piece = pieces[key]
         try:
             return digest_of(piece.path, piece.offset, piece.size) == piece.sha256
         except OSError:
@@ -43,7 +43,7 @@ def sound(pieces: Mapping[int, Piece], *, threads: int) -> set[int]:
 
     with ThreadPoolExecutor(threads) as pool:
         verdicts = dict(zip(pieces, pool.map(is_sound, pieces), strict=True))
-    return {index for index, good in verdicts.items() if good}
+    return {key for key, good in verdicts.items() if good}
 
 
 def copy_into(

@@ -1,4 +1,4 @@
-"""Asks phi-quantize (native/) to make tensors of a file, all in one run.
+"""Asks phi-quantize (native/) to make tensors of files, all in one run.
 
 Standard library only; a part of the writing worker.
 """
@@ -6,7 +6,7 @@ Standard library only; a part of the writing worker.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,39 +28,50 @@ _REQUEST = "request.txt"
 
 
 class Order(NamedTuple):
-    """A tensor to make at an offset of the output."""
+    """A tensor in one form, and all places for it: files and offsets in them. `imatrix` is the file
+    that `importance` lies in."""
 
     wanted: Wanted
     type: GgmlType
-    offset: int
     importance: Importance | None
+    imatrix: Path | None
+    places: tuple[tuple[Path, int], ...]
 
 
-def quantize(
-    job: Job, orders: Sequence[Order], imatrix: Path | None, *, on_done: Callable[[int], None]
-) -> None:
-    """Fill the output; `on_done` is told the position of each order once its bytes are there.
+def quantize(job: Job, orders: Sequence[Order], *, on_done: Callable[[Order], None]) -> None:
+    """Fill all places; `on_done` is told each order once its bytes are there. A tensor that is
+    wanted in several forms is read and converted once.
 
     WorkerError PHI203 for weights that do not fit into F16, PHI401 for such as are no numbers.
     """
-    paths = sorted({source.path for order in orders for source in order.wanted.sources})
-    paths += [imatrix] if imatrix else []
-    numbers = {path: number for number, path in enumerate(paths)}
-    lines = [line for order in orders for line in _lines(order, numbers, imatrix)]
+    of_tensor: dict[Wanted, list[Order]] = {}
+    for order in orders:
+        of_tensor.setdefault(order.wanted, []).append(order)
+    groups = list(of_tensor.values())
+    outputs = sorted({path for order in orders for path, _ in order.places})
+    read = {source.path for order in orders for source in order.wanted.sources}
+    files = sorted(read | {order.imatrix for order in orders if order.imatrix is not None})
+    numbers = {path: number for number, path in enumerate(outputs)} | {
+        path: number for number, path in enumerate(files)
+    }
+    lines = [line for group in groups for line in _lines(group, numbers)]
     (job.scratch / _REQUEST).write_text("".join(f"{line}\n" for line in lines), "utf-8")
     refused: list[tuple[str, str]] = []
 
     def on_line(line: re.Match[str]) -> None:
-        if line[1] == "done":
-            on_done(int(line[2]))
-        else:
-            refused.append((orders[int(line[2])].wanted.name, line[3]))
+        group = groups[int(line[2])]
+        if line[1] == "failed":
+            refused.append((group[0].wanted.name, line[3]))
+            return
+        for order in group:
+            on_done(order)
 
+    arguments = [_REQUEST, job.threads, len(outputs), *outputs, *files]
     try:
         run_program(
             job,
             "phi-quantize",
-            [_REQUEST, str(job.output), str(job.threads), *map(str, paths)],
+            [str(one) for one in arguments],
             counter=r"(done|failed) (\d+) ?(\S*)\n",
             on_count=on_line,
         )
@@ -70,21 +81,23 @@ def quantize(
         raise
 
 
-def _lines(order: Order, numbers: dict[Path, int], imatrix: Path | None) -> list[str]:
-    wanted, importance = order.wanted, order.importance
+def _lines(group: Sequence[Order], numbers: Mapping[Path, int]) -> Iterator[str]:
+    """The request for one tensor (native/request.h); outputs and files are numbered apart."""
+    wanted = group[0].wanted
     sources = wanted.sources
     columns = wanted.shape[0]
     rows = prod(wanted.shape[1:]) // len(sources)
-    types = f"{wanted.stored.number} {order.type.number}"
-    counts = f"{columns} {rows} {order.offset} {len(sources)} {int(importance is not None)}"
-    lines = [f"tensor {types} {counts}"]
-    lines += [
-        f"span {numbers[one.path]} {SOURCE_TYPES[one.dtype].number} {one.offset}" for one in sources
-    ]
-    if importance is not None and imatrix is not None:
-        place = f"{importance.sums} {importance.counts} {importance.matrices}"
-        lines.append(f"imatrix {numbers[imatrix]} {place}")
-    return lines
+    yield f"tensor {wanted.stored.number} {columns} {rows} {len(sources)} {len(group)}"
+    for one in sources:
+        yield f"span {numbers[one.path]} {SOURCE_TYPES[one.dtype].number} {one.offset}"
+    for order in group:
+        importance = order.importance
+        yield f"target {order.type.number} {len(order.places)} {int(importance is not None)}"
+        for path, offset in order.places:
+            yield f"place {numbers[path]} {offset}"
+        if importance is not None and order.imatrix is not None:
+            at = f"{importance.sums} {importance.counts} {importance.matrices}"
+            yield f"imatrix {numbers[order.imatrix]} {at}"
 
 
 def _refusal(name: str, word: str) -> WorkerError:

@@ -56,6 +56,12 @@ class GgufRecipe:
     exclude_weights: tuple[str, ...] | None = recipe_field(
         None, "do not use the imatrix for tensors with one of these in their name", kind="strs"
     )
+    split_max_size: int | None = recipe_field(
+        None,
+        "make a folder of files that are no larger, each of which stays when nothing in it changes",
+        kind="size",
+        minimum=1,
+    )
     outtype: str | None = recipe_field(None, OUTTYPE, kind="str", choices=OUTTYPES)
     model_name: str | None = recipe_field(None, MODEL_NAME, kind="str")
     pre_tokenizer: str | None = recipe_field(

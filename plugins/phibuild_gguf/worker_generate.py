@@ -21,7 +21,9 @@ def main(job: phiworker.Job) -> None:
     (job.scratch / "prompt.txt").write_bytes(prompt)
     # A token is at least a byte. The model's own context may need more memory than there is.
     context = len(prompt) + limit + _ROOM_FOR_TEMPLATE
-    options = ["-m", str(job.inputs["artifact"]), "--binary-file", "prompt.txt", "--no-escape"]
+    artifact = job.inputs["artifact"]
+    model = min(artifact.glob("*.gguf")) if artifact.is_dir() else artifact  # the first split
+    options = ["-m", str(model), "--binary-file", "prompt.txt", "--no-escape"]
     options += ["-n", str(limit), "-c", str(context), "-t", str(job.threads), "--jinja"]
     # Sampling defaults of the artifact's own would take effect otherwise.
     options += ["--samplers", "temperature", "--temp", "0", "--mirostat", "0"]

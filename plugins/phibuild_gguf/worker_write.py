@@ -1,7 +1,7 @@
-"""Writes a GGUF file straight from a checkpoint; runs under phibuild's Python.
+"""Writes GGUF files straight from a checkpoint; runs under phibuild's Python.
 
 Each tensor is a piece: what an earlier artifact holds is copied from there, and only the others are
-quantized.
+quantized. Several artifacts of one checkpoint are made in one pass over it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ if TYPE_CHECKING or __package__:
     from phibuild_gguf.file_types import NUMBERS
     from phibuild_gguf.ggml_types import IGNORE_IMATRIX, GgmlType
     from phibuild_gguf.gguf_header import read_header
-    from phibuild_gguf.gguf_layout import Placed, beginning, padded, placed
+    from phibuild_gguf.gguf_layout import Placed
+    from phibuild_gguf.gguf_splits import WHOLE, laid_out
     from phibuild_gguf.gguf_values import read_values, uint32
     from phibuild_gguf.imatrix_entries import Importance, Importances
     from phibuild_gguf.neutral_imatrix import copy_neutral
@@ -36,7 +37,8 @@ else:
     from file_types import NUMBERS
     from ggml_types import IGNORE_IMATRIX, GgmlType
     from gguf_header import read_header
-    from gguf_layout import Placed, beginning, padded, placed
+    from gguf_layout import Placed
+    from gguf_splits import WHOLE, laid_out
     from gguf_values import read_values, uint32
     from imatrix_entries import Importance, Importances
     from neutral_imatrix import copy_neutral
@@ -52,15 +54,37 @@ _QUANTIZATION_VERSION = uint32(2)  # GGML_QNT_VERSION
 
 
 class Made(NamedTuple):
-    """A tensor of the file: what it is made of, where it lies, and the name of its bytes."""
+    """A tensor of a file: what it is made of, where it lies, and the name of its bytes."""
 
     wanted: Wanted
-    place: Placed
+    type: GgmlType
+    size: int
+    offset: int
     importance: Importance | None
+    imatrix: Path | None
     key: str
 
 
-def main(job: phiworker.Job) -> None:
+class File(NamedTuple):
+    """A file that a job makes: the beginning of it is written, its tensors are to be filled in. A
+    split has a key of its own, so that it can be kept as a whole."""
+
+    job: phiworker.Job
+    name: str
+    path: Path
+    key: str
+    made: tuple[Made, ...]
+
+    def remember(self, one: Made, sha256: str) -> None:
+        self.job.remember(one.key, file=self.name, offset=one.offset, size=one.size, sha256=sha256)
+
+
+def main(jobs: Sequence[phiworker.Job]) -> None:
+    fill([file for job in jobs for file in begun(job)])
+
+
+def begun(job: phiworker.Job) -> list[File]:
+    """The files of a job that are still to be filled; one that is as it was made before is done."""
     config = json.loads((job.inputs["model"] / "config.json").read_text("utf-8"))
     wanted = wanted_tensors(config, job.tensors, outtype=job.recipe["outtype"], scratch=job.scratch)
     values = read_values(job.inputs["metadata"], read_header(job.inputs["metadata"]))
@@ -73,19 +97,29 @@ def main(job: phiworker.Job) -> None:
         importances = _importances(job, wanted)
         types = _types(job, wanted, values, importances)
         values = quantized_values(values, job.recipe["file_type"], importances)
-    places, size = placed(
-        (one.name, one.shape, kind) for one, kind in zip(wanted, types, strict=True)
-    )
-    start = beginning(padded(values, places), places)
-    job.output.write_bytes(start)
-    os.truncate(job.output, len(start) + size)
-    made = [
-        _made(job.identity, one, place, importances)
-        for one, place in zip(wanted, places, strict=True)
-    ]
-    _fill(job, made, len(start), importances.path if importances else None)
     counted = Counter(kind.name for kind in types)
     print("types:", ", ".join(f"{name} {count}" for name, count in counted.most_common()))
+    tensors = [(one.name, one.shape, kind) for one, kind in zip(wanted, types, strict=True)]
+    by_name = {one.name: one for one in wanted}
+    files = []
+    for laid in laid_out(values, tensors, limit=job.recipe["split_max_size"]):
+        made = tuple(
+            _made(job.identity, by_name[place.name], place, len(laid.start), importances)
+            for place in laid.tensors
+        )
+        file = File(
+            job=job,
+            name=laid.name,
+            path=job.output if laid.name == WHOLE else job.output / laid.name,
+            key=_key(["gguf file", hashlib.sha256(laid.start).hexdigest(), [m.key for m in made]]),
+            made=made,
+        )
+        file.path.parent.mkdir(exist_ok=True)
+        if laid.name == WHOLE or not _kept(file):
+            file.path.write_bytes(laid.start)
+            os.truncate(file.path, laid.size)
+            files.append(file)
+    return files
 
 
 def converted_values(values: Values, wanted: Sequence[Wanted]) -> Values:
@@ -130,7 +164,9 @@ def _types(
     return [chosen[one.name] for one in wanted]
 
 
-def _made(identity: str, wanted: Wanted, place: Placed, importances: Importances | None) -> Made:
+def _made(
+    identity: str, wanted: Wanted, place: Placed, start: int, importances: Importances | None
+) -> Made:
     importance = None
     if importances and place.type != wanted.stored and place.type.name not in IGNORE_IMATRIX:
         importance = importances.of_tensor(wanted)
@@ -143,12 +179,40 @@ def _made(identity: str, wanted: Wanted, place: Placed, importances: Importances
         place.type.name,
         importance.sha256 if importance else None,
     ]
-    return Made(wanted, place, importance, hashlib.sha256(json.dumps(facts).encode()).hexdigest())
+    return Made(
+        wanted=wanted,
+        type=place.type,
+        size=place.size,
+        offset=start + place.offset,
+        importance=importance,
+        imatrix=importances.path if importances and importance else None,
+        key=_key(facts),
+    )
 
 
-def _fill(job: phiworker.Job, made: Sequence[Made], start: int, imatrix: Path | None) -> None:
+def _key(facts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _kept(split: File) -> bool:
+    """Whether all of the split was there already: then no byte of it is copied."""
+    piece = split.job.recall([split.key]).get(split.key)
+    if piece is not None and sound({split.key: piece}, threads=1):
+        try:
+            split.path.hardlink_to(piece.path)
+        except OSError:
+            return False  # its tensors are known, too, and can be copied
+        print(f"kept: {split.name}")
+        return True
+    return False
+
+
+def fill(files: Sequence[File]) -> None:
     """Copy what is known, quantize the rest, and remember all of it."""
-    whole = sum(one.place.size for one in made) or 1
+    if not files:
+        return
+    job = files[0].job
+    whole = sum(one.size for file in files for one in file.made) or 1
     done = 0
 
     def progress(size: int, text: str) -> None:
@@ -156,46 +220,55 @@ def _fill(job: phiworker.Job, made: Sequence[Made], start: int, imatrix: Path | 
         done += size
         job.progress(done / whole, text)
 
-    def remember(one: Made, sha256: str) -> None:
-        offset = start + one.place.offset
-        job.remember(one.key, offset=offset, size=one.place.size, sha256=sha256)
+    sizes = {one.key: one.size for file in files for one in file.made}
+    known = {key: piece for key, piece in job.recall(sizes).items() if piece.size == sizes[key]}
+    good = sound(known, threads=job.threads)
+    for file in files:
+        copied = [one for one in file.made if one.key in good]
+        copy_into(
+            file.path,
+            [(known[one.key], one.offset) for one in copied],
+            on_copied=lambda size: progress(size, "copying tensors that were made before"),
+        )
+        for one in copied:
+            file.remember(one, known[one.key].sha256)
+    places: dict[str, list[tuple[File, Made]]] = {}
+    for file in files:
+        for one in file.made:
+            if one.key in known and one.key not in good:
+                print(f"damaged: {one.wanted.name}, as it was kept")
+            if one.key not in good:
+                places.setdefault(one.key, []).append((file, one))
 
-    known = job.recall(one.key for one in made)
-    pieces = {
-        index: known[one.key]
-        for index, one in enumerate(made)
-        if one.key in known and known[one.key].size == one.place.size
-    }
-    good = sound(pieces, threads=job.threads)
-    copy_into(
-        job.output,
-        [(pieces[index], start + made[index].place.offset) for index in good],
-        on_copied=lambda size: progress(size, "copying tensors that were made before"),
-    )
-    for index, one in enumerate(made):
-        if index in good:
-            remember(one, pieces[index].sha256)
-        elif index in pieces:
-            print(f"damaged: {one.place.name}, as it was kept")
-    rest = [one for index, one in enumerate(made) if index not in good]
+    keys = {_order(filled): key for key, filled in places.items()}
 
-    def on_done(number: int) -> None:
-        one = rest[number]
-        remember(one, digest_of(job.output, start + one.place.offset, one.place.size))
-        progress(one.place.size, one.place.name)
+    def on_done(order: Order) -> None:
+        filled = places[keys[order]]
+        size = filled[0][1].size
+        sha256 = digest_of(*order.places[0], size)
+        for file, one in filled:
+            file.remember(one, sha256)
+        progress(size * len(filled), order.wanted.name)
 
-    if rest:
-        orders = [
-            Order(one.wanted, one.place.type, start + one.place.offset, one.importance)
-            for one in rest
-        ]
-        quantize(job, orders, imatrix, on_done=on_done)
-    for one in rest:
-        print(f"quantized: {one.place.name}")
-    summary = f"tensors: {len(rest)} quantized, {len(good)} copied"
+    if keys:
+        quantize(job, list(keys), on_done=on_done)
+    for order in keys:
+        print(f"quantized: {order.wanted.name}")
+    for file in files:
+        if file.name != WHOLE:
+            size = file.path.stat().st_size
+            sha256 = digest_of(file.path, 0, size)
+            file.job.remember(file.key, file=file.name, offset=0, size=size, sha256=sha256)
+    summary = f"tensors: {len(keys)} quantized, {len(good)} copied"
     print(summary)
     job.progress(1.0, summary)
 
 
+def _order(filled: Sequence[tuple[File, Made]]) -> Order:
+    _, one = filled[0]
+    places = tuple((file.path, made.offset) for file, made in filled)
+    return Order(one.wanted, one.type, one.importance, one.imatrix, places)
+
+
 if __name__ == "__main__":
-    phiworker.run(main)
+    phiworker.run_batch(main)

@@ -1,10 +1,11 @@
-// Quantizes tensors straight from a checkpoint into places of one file.
+// Quantizes tensors straight from a checkpoint into places of files.
 //
-//   phi-quantize REQUEST OUTPUT THREADS FILE...
+//   phi-quantize REQUEST THREADS OUTPUTS OUTPUT... FILE...
 //
-// REQUEST is described in request.h, the FILEs are what it refers to by index, OUTPUT exists. Prints
-// "done INDEX" for each tensor when all of it is written, or "failed INDEX WORD" and ends with
-// status 1; the words are not-finite and too-large-for-f16.
+// REQUEST is described in request.h; it refers by index to the OUTPUTs, which exist and of which
+// there are OUTPUTS, and to the FILEs. Prints "done INDEX" for each tensor when all of it is
+// written, or "failed INDEX WORD" and ends with status 1; the words are not-finite and
+// too-large-for-f16.
 #include "request.h"
 #include "rows.h"
 
@@ -51,8 +52,8 @@ std::vector<Part> parts_of(const std::vector<Tensor> & tensors) {
 // Threads take one part after the other; the first failure stops them all.
 class Work {
 public:
-    Work(const std::vector<Tensor> & asked, int file)
-        : tensors(asked), output(file), parts(parts_of(asked)), left(asked.size()) {
+    explicit Work(const std::vector<Tensor> & asked)
+        : tensors(asked), parts(parts_of(asked)), left(asked.size()) {
         for (const Part & part : parts) {
             ++left[part.tensor];
         }
@@ -81,7 +82,7 @@ private:
             const Part & part = parts[index];
             try {
                 const Tensor & tensor = tensors[part.tensor];
-                make_rows(tensor, part.span, part.first, part.count, output, buffers);
+                make_rows(tensor, part.span, part.first, part.count, buffers);
             } catch (const BadWeights & error) {
                 fail("failed " + std::to_string(part.tensor) + " " + error.what());
             } catch (const std::exception & error) {
@@ -106,7 +107,6 @@ private:
     }
 
     const std::vector<Tensor> & tensors;
-    const int output;
     const std::vector<Part> parts;
     std::vector<std::atomic<int64_t>> left;
     std::atomic<size_t> next{0};
@@ -125,18 +125,22 @@ int opened(const char * path, int flags) {
 }  // namespace
 
 int main(int argc, char ** argv) {
-    if (argc < 5) {
-        std::fprintf(stderr, "usage: phi-quantize REQUEST OUTPUT THREADS FILE...\n");
+    const int64_t count = argc < 4 ? -1 : std::atoll(argv[3]);
+    if (count < 1 || count > argc - 5) {
+        std::fprintf(stderr, "usage: phi-quantize REQUEST THREADS OUTPUTS OUTPUT... FILE...\n");
         return 2;
     }
     try {
+        std::vector<int> outputs;
         std::vector<int> files;
         for (int index = 4; index < argc; ++index) {
-            files.push_back(opened(argv[index], O_RDONLY));
+            const bool is_output = index < 4 + count;
+            (is_output ? outputs : files)
+                .push_back(opened(argv[index], is_output ? O_WRONLY : O_RDONLY));
         }
-        const std::vector<Tensor> tensors = read_request(argv[1], files);
-        Work work(tensors, opened(argv[2], O_WRONLY));
-        return work.run(std::atoll(argv[3])) ? 0 : 1;
+        const std::vector<Tensor> tensors = read_request(argv[1], outputs, files);
+        Work work(tensors);
+        return work.run(std::atoll(argv[2])) ? 0 : 1;
     } catch (const std::exception & error) {
         std::fprintf(stderr, "error: %s\n", error.what());
         return 1;

@@ -79,18 +79,39 @@ bool is_float(ggml_type type) {
     return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
 }
 
-Tensor read_tensor(Reader & reader, const std::vector<int> & files) {
+Target read_target(Reader & reader, const std::vector<int> & outputs,
+                   const std::vector<int> & files, int64_t columns, int64_t spans) {
+    reader.expect("target");
+    Target target{};
+    target.type = reader.type();
+    const int64_t places = reader.count();
+    const bool has_imatrix = reader.number(0, 1) == 1;
+    const int64_t block = ggml_blck_size(target.type);
+    if (block == 0 || columns % block != 0) {
+        throw std::runtime_error("the request has a type that does not fit its tensor");
+    }
+    for (int64_t index = 0; index < places; ++index) {
+        reader.expect("place");
+        const int file = reader.file(outputs);
+        target.places.push_back({file, reader.size()});
+    }
+    if (has_imatrix) {
+        reader.expect("imatrix");
+        target.importance = importance_of(reader, files, columns * spans);
+    }
+    return target;
+}
+
+Tensor read_tensor(Reader & reader, const std::vector<int> & outputs,
+                   const std::vector<int> & files) {
     Tensor tensor{};
     tensor.stored = reader.type();
-    tensor.target = reader.type();
     tensor.columns = reader.count();
     tensor.rows = reader.count();
-    tensor.offset = reader.size();
     const int64_t spans = reader.count();
-    const bool has_imatrix = reader.number(0, 1) == 1;
-    const int64_t block = ggml_blck_size(tensor.target);
-    if (!is_float(tensor.stored) || block == 0 || tensor.columns % block != 0) {
-        throw std::runtime_error("the request has a type that does not fit its tensor");
+    const int64_t targets = reader.count();
+    if (!is_float(tensor.stored)) {
+        throw std::runtime_error("the request has a tensor that is not stored as floats");
     }
     for (int64_t index = 0; index < spans; ++index) {
         reader.expect("span");
@@ -103,16 +124,16 @@ Tensor read_tensor(Reader & reader, const std::vector<int> & files) {
         }
         tensor.spans.push_back(span);
     }
-    if (has_imatrix) {
-        reader.expect("imatrix");
-        tensor.importance = importance_of(reader, files, tensor.columns * spans);
+    for (int64_t index = 0; index < targets; ++index) {
+        tensor.targets.push_back(read_target(reader, outputs, files, tensor.columns, spans));
     }
     return tensor;
 }
 
 }  // namespace
 
-std::vector<Tensor> read_request(const std::string & path, const std::vector<int> & files) {
+std::vector<Tensor> read_request(const std::string & path, const std::vector<int> & outputs,
+                                 const std::vector<int> & files) {
     Reader reader(path);
     std::vector<Tensor> tensors;
     std::string word;
@@ -120,7 +141,7 @@ std::vector<Tensor> read_request(const std::string & path, const std::vector<int
         if (word != "tensor") {
             throw std::runtime_error("the request has '" + word + "' for 'tensor'");
         }
-        tensors.push_back(read_tensor(reader, files));
+        tensors.push_back(read_tensor(reader, outputs, files));
     }
     return tensors;
 }

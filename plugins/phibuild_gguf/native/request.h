@@ -14,29 +14,41 @@ struct Span {
     int64_t offset;
 };
 
+// Where bytes go.
+struct Place {
+    int file;  // descriptor
+    int64_t offset;
+};
+
+// One of the forms that a tensor is wanted in, and all places for it.
+struct Target {
+    ggml_type type;
+    std::vector<float> importance;  // none, or one value for each column of each span
+    std::vector<Place> places;
+};
+
 // Columns are the weights of a row; every span has `rows` of them. Values pass through `stored`, the
-// type that llama.cpp's converter would have written, on their way to `target`.
+// type that llama.cpp's converter would have written, on their way to the targets.
 struct Tensor {
     ggml_type stored;
-    ggml_type target;
     int64_t columns;
     int64_t rows;
-    int64_t offset;  // in the output
     std::vector<Span> spans;
-    std::vector<float> importance;  // none, or one value for each column of each span
-
-    int64_t row_size() const { return static_cast<int64_t>(ggml_row_size(target, columns)); }
+    std::vector<Target> targets;
 };
 
 // Reads a request: lines of blank-separated numbers, types by ggml's own.
 //
-//   tensor STORED TARGET COLUMNS ROWS OFFSET SPANS IMATRIX
+//   tensor STORED COLUMNS ROWS SPANS TARGETS
 //   span FILE TYPE OFFSET                   (SPANS times)
+//   target TYPE PLACES IMATRIX              (TARGETS times, each with what follows)
+//   place OUTPUT OFFSET                     (PLACES times)
 //   imatrix FILE SUMS COUNTS EXPERTS        (if IMATRIX is 1)
 //
-// FILE is an index into `files`; SUMS and COUNTS are where an imatrix keeps its F32 values. Throws
-// std::runtime_error for anything else, and for what no tensor can be.
-std::vector<Tensor> read_request(const std::string & path, const std::vector<int> & files);
+// FILE and OUTPUT are indices into `files` and `outputs`; SUMS and COUNTS are where an imatrix keeps
+// its F32 values. Throws std::runtime_error for anything else, and for what no tensor can be.
+std::vector<Tensor> read_request(const std::string & path, const std::vector<int> & outputs,
+                                 const std::vector<int> & files);
 
 // All of `size` bytes at `offset`; throws if there are fewer.
 void read_exactly(int file, void * into, size_t size, int64_t offset);

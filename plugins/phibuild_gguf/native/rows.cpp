@@ -36,7 +36,7 @@ void check_range(const std::vector<float> & values, int64_t count) {
 
 }  // namespace
 
-void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count, int output,
+void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count,
                Buffers & buffers) {
     const Span & from = tensor.spans[span];
     const int64_t weights = count * tensor.columns;
@@ -58,18 +58,23 @@ void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count,
         check_range(values, weights);
     }
     encode(tensor.stored, values.data(), count, tensor.columns, nullptr, buffers.stored);
-    const std::vector<uint8_t> * made = &buffers.stored;
-    if (tensor.target != tensor.stored) {
-        if (tensor.stored != GGML_TYPE_F32 && tensor.stored != from.type) {
-            to_floats(tensor.stored, buffers.stored.data(), values.data(), weights);
-        }
-        const float * importance =
-            tensor.importance.empty()
-                ? nullptr
-                : tensor.importance.data() + span * static_cast<size_t>(tensor.columns);
-        encode(tensor.target, values.data(), count, tensor.columns, importance, buffers.target);
-        made = &buffers.target;
+    if (tensor.stored != GGML_TYPE_F32 && tensor.stored != from.type) {
+        to_floats(tensor.stored, buffers.stored.data(), values.data(), weights);
     }
     const int64_t row = static_cast<int64_t>(span) * tensor.rows + first;
-    write_exactly(output, made->data(), made->size(), tensor.offset + row * tensor.row_size());
+    for (const Target & target : tensor.targets) {
+        const std::vector<uint8_t> * made = &buffers.stored;
+        if (target.type != tensor.stored) {
+            const float * importance =
+                target.importance.empty()
+                    ? nullptr
+                    : target.importance.data() + span * static_cast<size_t>(tensor.columns);
+            encode(target.type, values.data(), count, tensor.columns, importance, buffers.target);
+            made = &buffers.target;
+        }
+        const auto row_size = static_cast<int64_t>(ggml_row_size(target.type, tensor.columns));
+        for (const Place & place : target.places) {
+            write_exactly(place.file, made->data(), made->size(), place.offset + row * row_size);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-// Some rows of a tensor: read, converted, quantized, written.
+// Some rows of a tensor: read and converted once, quantized and written for each of its targets.
 #pragma once
 
 #include "request.h"
@@ -19,5 +19,5 @@ struct Buffers {
 };
 
 // Makes `count` rows of a span, from `first` on. The bytes are the same however a tensor is cut.
-void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count, int output,
+void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count,
                Buffers & buffers);
