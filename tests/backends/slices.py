@@ -17,9 +17,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from phibuild.engine.keys import facts, file_digests
+from phibuild.engine.realize import realize_tool
 from phibuild.engine.workshop import Workshop
+from phibuild.model.facts import action_key
 from phibuild.model.manifest import Manifest
-from phibuild.store import store_root
+from phibuild.store import Store, store_root
 from phibuild.testing.checkpoint_edits import (
     change_tensor,
     recognised,
@@ -42,6 +45,21 @@ def fresh_store(place: Path) -> Path:
     for name in ("toolchains", "bytecode"):
         (store_root() / name).mkdir(parents=True, exist_ok=True)
         (place / name).symlink_to(store_root() / name)
+    return place
+
+
+def store_with_llama_cpp(place: Path) -> Path:
+    """The same with the session's llama.cpp, which is a result like any other."""
+    shop = Workshop.open()
+    realize_tool(shop, "llama.cpp")
+    build = shop.native_build("llama.cpp")
+    result = shop.store.recall(action_key(facts(shop, build, None, file_digests(shop, build))))
+    assert result is not None
+    store = Store(fresh_store(place))
+    for entry in result.tree.entries:
+        store.object_path(entry).parent.mkdir(parents=True, exist_ok=True)
+        store.object_path(entry).hardlink_to(shop.store.object_path(entry))
+    store.record(result)
     return place
 
 

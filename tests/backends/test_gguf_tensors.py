@@ -185,7 +185,7 @@ def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
             identity="",
             tensors=tuple(tensors),
         )
-        worker.main(job)
+        worker.main([job])
         return job.output
 
     return written

@@ -179,6 +179,7 @@ def test_a_file_is_written_from_the_weights_with_defaults_spelt_out() -> None:
         "leave_output_tensor": False,
         "include_weights": [],
         "exclude_weights": [],
+        "split_max_size": None,
     }
     assert input_of(action, "metadata").name == "gguf.metadata"
 

@@ -1,0 +1,203 @@
+"""Several GGUF files of one checkpoint: made in one pass over it, or a model in several splits."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from phibuild_gguf.gguf_header import read_header
+
+from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
+from phibuild.testing.shards import Tensor, read_tensors, write_shards
+from tests.backends.slices import store_with_llama_cpp, tree_of
+from tests.conftest import Project, Ran
+
+pytestmark = pytest.mark.toolchain
+
+MODEL = 'phi = env.PhiModel("tiny")\n'
+TYPES = ("Q4_K_S", "Q4_K_M", "Q6_K", "Q8_0", "BF16")
+LADDER = [f'env.GGUF("dist/{name}.gguf", phi, quant="{name}")\n' for name in TYPES]
+OVERRIDDEN = 'env.GGUF("dist/mixed.gguf", phi, quant="Q4_K_M", overrides={"attn_qkv": "q8_0"})\n'
+SPLIT = 'env.GGUF("dist/split", phi, quant="Q4_K_M", split_max_size="{size}")\n'
+
+
+SEEDS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that knows llama.cpp, and later the metadata that all tests have in common."""
+    return store_with_llama_cpp(tmp_path_factory.mktemp("store") / "store")
+
+
+@pytest.fixture
+def project(store: Path, tmp_path: Path) -> Project:
+    """A project with a checkpoint of three layers whose weights no other test has."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    write_checkpoint(folder / "tiny", FAMILIES["phi-3"], hidden=256, layers=3, seed=next(SEEDS))
+    return Project(folder, {"PHIBUILD_STORE": str(store)})
+
+
+def build(project: Project, *arguments: str, **environment: str) -> Ran:
+    ran = project.scons(*arguments, **environment)
+    assert ran.status == 0, ran.text
+    return ran
+
+
+def writing(ran: Ran) -> list[str]:
+    """What the display says of each run of gguf.write: of how many targets it is."""
+    lines = [line for line in ran.text.splitlines() if line.startswith("working")]
+    return [line[line.index("(") : line.index(")") + 1] for line in lines if "gguf.write" in line]
+
+
+def contents(project: Project) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (project.folder / "dist").glob("*.gguf")}
+
+
+def test_file_types_are_made_in_one_pass_and_are_those_of_builds_alone(
+    project: Project, tmp_path: Path
+) -> None:
+    lines = [*LADDER, OVERRIDDEN]
+    project.sconstruct(MODEL + "".join(lines))
+    ran = build(project)
+    assert writing(ran) == ["(gguf.write, 6 targets)"]
+    assert sorted(ran.names("built")) == sorted(f"dist/{one}.gguf" for one in (*TYPES, "mixed"))
+    together = contents(project)
+    shutil.rmtree(project.folder / "dist")
+    store = str(store_with_llama_cpp(tmp_path / "alone"))
+    for line in lines:
+        project.sconstruct(MODEL + line)
+        assert writing(build(project, PHIBUILD_STORE=store)) == ["(gguf.write)"]
+    assert contents(project) == together
+
+
+def test_targets_at_once_share_one_pass(project: Project) -> None:
+    project.sconstruct(MODEL + "".join(LADDER))
+    ran = build(project, "-j4")
+    assert writing(ran) == ["(gguf.write, 5 targets)"]
+    assert len(ran.names("built")) == 5
+    assert build(project).text == "scons: `.' is up to date.\n"
+
+
+def test_a_target_that_was_not_asked_for_is_not_made(project: Project) -> None:
+    project.sconstruct(MODEL + "".join(LADDER))
+    assert writing(build(project, "dist/Q8_0.gguf")) == ["(gguf.write)"]
+    assert list(contents(project)) == ["Q8_0.gguf"]
+    assert writing(build(project)) == ["(gguf.write, 4 targets)"]
+
+
+def test_a_target_that_fails_does_not_take_others_with_it(project: Project) -> None:
+    too_large(project.folder / "tiny", "model.layers.1.mlp.down_proj.weight")
+    bad = 'env.GGUF("dist/bad.gguf", phi, quant="Q5_K_S", outtype="f16")\n'
+    project.sconstruct(MODEL + bad + "".join(LADDER[2:4]))
+    ran = project.scons("-k")
+    assert ran.status != 0
+    assert "blk.1.ffn_down.weight has weights that are too large for F16" in ran.text
+    assert ran.names("scons:")[0] == "***"
+    assert "[dist/bad.gguf.phi.json]" in ran.text
+    assert sorted(contents(project)) == ["Q6_K.gguf", "Q8_0.gguf"]
+
+
+def test_nothing_is_made_of_an_imatrix_that_is_about_to_change(project: Project) -> None:
+    project.write("text.txt", "the quick brown fox jumps over the lazy dog " * 20)
+    weighed = (
+        'im = env.Imatrix("dist/z.imatrix.gguf", phi, text="text.txt", ctx_size=64, chunks=1)\n'
+        'env.GGUF("dist/b.gguf", phi, quant="{type}", imatrix=im)\n'
+        'env.GGUF("dist/a.gguf", phi, quant="{type}")\n'
+    )
+    project.sconstruct(MODEL + weighed.format(type="Q4_K_M"))
+    build(project)
+    project.write("text.txt", "a lazy dog sleeps under the quick brown fox " * 20)
+    project.sconstruct(MODEL + weighed.format(type="Q4_K_S"))
+    assert build(project).actions == ["gguf.write", "gguf.imatrix", "gguf.write"]
+
+
+def test_splits_are_of_the_size_and_hold_what_one_file_holds(project: Project) -> None:
+    whole = 'env.GGUF("dist/whole.gguf", phi, quant="Q4_K_M")\n'
+    answer = 'env.Generate("dist/answer", s, prompt="hello", max_tokens=3)\n'
+    project.sconstruct(MODEL + whole + "s = " + SPLIT.format(size="600 KB") + answer)
+    build(project)
+    one = project.folder / "dist" / "whole.gguf"
+    files = splits(project)
+    assert [path.name for path in files] == [
+        f"model-{number:05}-of-00003.gguf" for number in (1, 2, 3)
+    ]
+    assert all(path.stat().st_size <= 600_000 for path in files)
+    assert [tensor for path in files for tensor in tensors(path)] == list(tensors(one))
+    first, others = read_header(files[0]), [read_header(path) for path in files[1:]]
+    assert first.value("tokenizer.chat_template") == read_header(one).value(
+        "tokenizer.chat_template"
+    )
+    for number, header in enumerate([first, *others]):
+        keys = ("split.no", "split.count", "split.tensors.count")
+        assert [header.value(key) for key in keys] == [number, 3, len(read_header(one).tensors)]
+    shown = project.phibuild("show", "dist/split")
+    assert f"{len(read_header(one).tensors)} tensors" in shown.text
+
+
+def test_an_edit_writes_the_splits_that_it_touches(project: Project, tmp_path: Path) -> None:
+    project.sconstruct(MODEL + SPLIT.format(size="600 KB"))
+    build(project)
+    before = [path.stat().st_ino for path in splits(project)]
+    change_tensor(project.folder / "tiny", "model.layers.1.mlp.down_proj.weight")
+    assert build(project).actions == ["gguf.write"]
+    after_tensor = [path.stat().st_ino for path in splits(project)]
+    holds = [
+        any(one.name == "blk.1.ffn_down.weight" for one in read_header(path).tensors)
+        for path in splits(project)
+    ]
+    assert sum(holds) == 1
+    assert [one == other for one, other in zip(before, after_tensor, strict=True)] == [
+        not it_does for it_does in holds
+    ]
+    set_chat_template(project.folder / "tiny", "{{ 'another' }}")
+    assert build(project).actions == ["gguf.metadata", "gguf.write"]
+    after_template = [path.stat().st_ino for path in splits(project)]
+    assert after_template[0] != after_tensor[0]
+    assert after_template[1:] == after_tensor[1:]
+    incremental = tree_of(project.folder / "dist" / "split")
+    build(project, PHIBUILD_STORE=str(store_with_llama_cpp(tmp_path / "clean")))
+    assert tree_of(project.folder / "dist" / "split") == incremental
+
+
+def test_a_size_that_no_tensor_fits_under_is_refused_with_one_that_does(project: Project) -> None:
+    project.sconstruct(MODEL + SPLIT.format(size="100 KB"))
+    ran = project.scons()
+    assert "[PHI203]" in ran.text
+    assert "split_max_size is at least" in ran.text
+    least = ran.text.partition("split_max_size is at least ")[2].split()[0]
+    project.sconstruct(MODEL + SPLIT.format(size=least))
+    build(project)
+    project.sconstruct(MODEL + SPLIT.format(size=int(least) - 32))
+    assert "[PHI203]" in project.scons().text
+
+
+def too_large(folder: Path, name: str) -> None:
+    """Make all weights of a tensor a million, which BF16 holds and F16 does not."""
+    million = struct.pack("<f", 1e6)[2:]
+
+    def changed(one: Tensor) -> Tensor:
+        content = million * (one.size // len(million))
+        return Tensor(one.name, one.dtype, one.shape, lambda: iter([content]))
+
+    stored = read_tensors(folder)
+    write_shards(folder, [changed(one) if one.name == name else one for one in stored], 1)
+
+
+def splits(project: Project) -> list[Path]:
+    return sorted((project.folder / "dist" / "split").iterdir())
+
+
+def tensors(path: Path) -> Iterator[tuple[Any, ...]]:
+    """Name, type, shape and bytes of each tensor."""
+    header, content = read_header(path), path.read_bytes()
+    for one in header.tensors:
+        begin = header.data + one.offset
+        yield one.name, one.type.name, one.shape, content[begin : begin + one.size]
