@@ -58,6 +58,10 @@ class Backend(NamedTuple):
     it needs as its inputs; it may look at nothing but its arguments. `extras` names the
     keywords that take a file or another artifact. `label(recipe)` is the precision or type, for
     people. `describe(path)` reads an artifact for `phibuild show`.
+
+    For `phibuild plan`: `predict(recipe, model, extras)` returns an action that reads no weights
+    and makes one JSON file, `{"bytes": N}`, the exact size of the artifact; `bits_per_weight
+    (recipe)` is what to guess by, for want of that and of any history.
     """
 
     name: str
@@ -70,6 +74,8 @@ class Backend(NamedTuple):
     label: Callable[[Any], str]
     describe: Callable[[Path], Description]
     extras: tuple[str, ...] = ()
+    predict: Callable[[Any, ModelFacts, Extras], Action] | None = None
+    bits_per_weight: Callable[[Any], float] | None = None
     api_version: int = API_VERSION
 
 

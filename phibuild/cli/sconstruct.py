@@ -15,6 +15,7 @@ import click
 from phibuild.process import run_attached
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
+DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"
 
 
 def run_scons(arguments: Sequence[str], *, folder: Path) -> int:
@@ -24,7 +25,13 @@ def run_scons(arguments: Sequence[str], *, folder: Path) -> int:
 
 
 def describe_targets(folder: Path) -> list[dict[str, Any]]:
-    """What the SConstruct in `folder` declares and how it stands; nothing is built or changed.
+    """The targets that the SConstruct in `folder` declares, and how they stand."""
+    targets: list[dict[str, Any]] = describe_project(folder)["targets"]
+    return targets
+
+
+def describe_project(folder: Path, *, with_sizes: bool = False) -> dict[str, Any]:
+    """What the SConstruct in `folder` declares and how it stands; no artifact is built or changed.
 
     Ends the command with SCons' own message if the SConstruct cannot be read.
     """
@@ -35,14 +42,18 @@ def describe_targets(folder: Path) -> list[dict[str, Any]]:
             # A question to SCons that builds nothing: with -n nothing is executed.
             [sys.executable, "-P", "-m", "SCons", "-Q", "-s", "-n"],
             folder=folder,
-            environment={**os.environ, DESCRIBE: str(answer)},
+            environment={
+                **os.environ,
+                DESCRIBE: str(answer),
+                **({DESCRIBE_SIZES: "1"} if with_sizes else {}),
+            },
             log=log,
         )
         if status != 0 or not answer.is_file():
             click.echo(log.read_text("utf-8", errors="replace").strip(), err=True)
             raise SystemExit(status or 2)
-        targets: list[dict[str, Any]] = json.loads(answer.read_text("utf-8"))["targets"]
-        return targets
+        document: dict[str, Any] = json.loads(answer.read_text("utf-8"))
+        return document
 
 
 def chosen(targets: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:

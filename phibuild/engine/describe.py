@@ -6,9 +6,15 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from phibuild.engine.declaration import NO_MODEL, Declaration, Generation, model_facts
+from phibuild.engine.costs import expected_cost, input_size
+from phibuild.engine.declaration import (
+    NO_MODEL,
+    Conversion,
+    Declaration,
+    Generation,
+    model_facts,
+)
 from phibuild.engine.keys import facts, file_digests, known_result
-from phibuild.engine.work import expected_seconds, input_size
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES, Action, Assembly, FileInput, Step, step_of, taken_of
 from phibuild.model.digest import Digest
@@ -16,7 +22,7 @@ from phibuild.model.facts import Difference, differences
 from phibuild.model.manifest import Manifest
 from phibuild.model.tree import Tree
 from phibuild.source import Checkpoint, slice_items
-from phibuild.store import ActionResult
+from phibuild.store import ActionResult, Cost
 
 
 class Standing(enum.Enum):
@@ -30,20 +36,23 @@ class Standing(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class ActionState:
-    """One action of a target: whether its result is in the store, what it is expected to cost in
-    seconds, and which of its facts changed since the artifact that is there was made."""
+    """One action of a target: whether its result is in the store, what it is expected to cost if
+    one like it ever ran, and which of its facts changed since the artifact that is there was made.
+    """
 
-    name: str
+    action: Action
     is_known: bool
-    seconds: float | None
+    cost: Cost | None
     changes: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A declaration with its standing, the reason, and its actions, inputs first."""
+    """A declaration with the step that makes it (None while that cannot be planned), its standing,
+    the reason, and its actions, inputs first."""
 
     declaration: Declaration
+    step: Step | None
     standing: Standing
     reason: str
     actions: tuple[ActionState, ...]
@@ -54,17 +63,18 @@ class Described:
         """What the actions that have to run are expected to take; None if that is not known."""
         if self.standing is Standing.WAITS:
             return None
-        times = [action.seconds for action in self.actions if not action.is_known]
-        return None if None in times else sum(time for time in times if time is not None)
+        costs = [one.cost for one in self.actions if not one.is_known]
+        known = [cost.seconds for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
 
 
 def describe(shop: Workshop, declaration: Declaration) -> Described:
     """Compare what is there with what is asked for. Reads sources that have changed."""
     manifest = shop.manifest_of(declaration.target)
-    waits_for = _missing_source(shop, declaration)
+    waits_for = missing_source(shop, declaration)
     if waits_for is not None:
         reason = f"{waits_for.name} is not made yet"
-        return Described(declaration, Standing.WAITS, reason, (), manifest)
+        return Described(declaration, None, Standing.WAITS, reason, (), manifest)
     checkpoint = shop.checkpoint(declaration.model.folder) if declaration.model else None
     action = declaration.action(model_facts(checkpoint))
     previous = shop.store.recall(manifest.key) if manifest is not None else None
@@ -85,16 +95,18 @@ def describe(shop: Workshop, declaration: Declaration) -> Described:
         standing = Standing.RECALL
     else:
         standing = Standing.WORK
-    return Described(declaration, standing, reason, tuple(states), manifest)
+    return Described(declaration, action, standing, reason, tuple(states), manifest)
 
 
-def _missing_source(shop: Workshop, declaration: Declaration) -> Path | None:
+def missing_source(shop: Workshop, declaration: Declaration) -> Path | None:
     """A folder or file that another target of this build makes and that is not there yet."""
     model = declaration.model
     if model is not None and model.made_here and shop.manifest_of(model.folder) is None:
         return model.folder
     what = declaration.what
     files = [what.artifact] if isinstance(what, Generation) else []
+    if isinstance(what, Conversion):
+        files = [Path(one.path) for one in what.extras.values()]
     if model is None and not files:
         inputs = declaration.action(NO_MODEL).inputs
         files = [Path(one.path) for _, one in inputs if isinstance(one, FileInput)]
@@ -127,9 +139,9 @@ def _walk(
     digests = {name: tree.digest for name, tree in trees.items()}
     states.append(
         ActionState(
-            step.name,
+            step,
             _result(shop, step, checkpoint) is not None,
-            expected_seconds(shop, step, input_size(step, checkpoint, trees)),
+            expected_cost(shop, step, input_size(step, checkpoint, trees)),
             _changes(shop, step, checkpoint, previous, digests),
         )
     )

@@ -82,6 +82,13 @@ def realize_target(shop: Workshop, declaration: Declaration) -> Made:
     )
 
 
+def realize_step(
+    shop: Workshop, step: Step, checkpoint: Checkpoint | None, name: str
+) -> ActionResult:
+    """The result of a step, recalled or worked for under this name."""
+    return _realize(shop, step, checkpoint, name, _Run())
+
+
 def installed_tool(shop: Workshop, name: str) -> Path:
     """The folder that a native toolchain is installed in, or would be."""
     build = shop.native_build(name)
@@ -91,7 +98,7 @@ def installed_tool(shop: Workshop, name: str) -> Path:
 
 def realize_tool(shop: Workshop, name: str) -> Path:
     """Build a native toolchain, or recall it, and return the folder that it is installed in."""
-    result = _realize(shop, shop.native_build(name), None, f"toolchain {name}", _Run())
+    result = realize_step(shop, shop.native_build(name), None, f"toolchain {name}")
     prefix = installed_tool(shop, name)
     with shop.store.locked(f"toolchain-{prefix.name}"):
         if not shop.is_in_place(result.tree, prefix):

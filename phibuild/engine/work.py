@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from phibuild import __version__
+from phibuild.engine.costs import expected_cost, input_size, record_cost
 from phibuild.engine.keys import identity
 from phibuild.engine.workshop import Workshop
 from phibuild.executors import Request, WorkOrder, run_worker
 from phibuild.executors.local import disk_full
-from phibuild.model.action import Action, Assembly, FileInput, Step, assembled
+from phibuild.model.action import Action, Assembly, FileInput, assembled
 from phibuild.model.digest import Digest
 from phibuild.model.errors import ActionError, PhiError, SourceError
 from phibuild.model.facts import Facts, action_key
 from phibuild.model.tree import Tree
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
-from phibuild.store import ActionResult, Piece
-from phibuild.store.index import History
+from phibuild.store import ActionResult, Cost, Piece
 
 _MAKER = f"phibuild {__version__}"
 
@@ -61,10 +61,10 @@ def work(
     python = shop.python_of(action.toolchain)
     sizes = [input_size(task.step, checkpoint, task.trees) for task in tasks]
     expected = [
-        expected_seconds(shop, task.step, size) for task, size in zip(tasks, sizes, strict=True)
+        expected_cost(shop, task.step, size) for task, size in zip(tasks, sizes, strict=True)
     ]
-    known = None if None in expected else sum(one for one in expected if one is not None)
-    shop.reporter.started(reported_as, seconds=known)
+    known = [cost.seconds for cost in expected if cost is not None]
+    shop.reporter.started(reported_as, seconds=sum(known) if len(known) == len(tasks) else None)
     try:
         with disk_full_as_error(shop.store.root), shop.store.workspace() as folder:
             requests = _requests(shop, tasks, checkpoint, folder)
@@ -104,8 +104,8 @@ def work(
                     pieces = following.pieces.get((number, entry.path))
                     if pieces is not None:
                         shop.store.record_pieces(entry, pieces)
-                history = History(sizes[number], result.seconds, result.peak_bytes)
-                shop.store.index.record_history(action.name, history)
+                cost = Cost(sizes[number], result.seconds, result.peak_bytes, result.tree.size)
+                record_cost(shop, tasks[number].step, cost)
             if checkpoint is not None:
                 for name in action.slices:
                     items = slice_items(checkpoint, name)
@@ -212,20 +212,6 @@ def _inputs(shop: Workshop, task: Task[Action], place: Path) -> dict[str, Path]:
         else:
             shop.store.materialise(task.trees[name], inputs[name])
     return inputs
-
-
-def input_size(action: Step, checkpoint: Checkpoint | None, trees: Mapping[str, Tree]) -> int:
-    """Bytes that the action reads: what its duration is scaled by."""
-    size = checkpoint.size if checkpoint is not None and "weights" in action.slices else 0
-    return size + sum(tree.size for tree in trees.values())
-
-
-def expected_seconds(shop: Workshop, action: Step, size: int) -> float | None:
-    """What the action is expected to take, from the last time one of its name ran."""
-    last = shop.store.index.history_of(action.name)
-    if last is None:
-        return None
-    return last.seconds * (size / last.size) if size and last.size else last.seconds
 
 
 def _now() -> str:

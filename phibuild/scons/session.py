@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
 """Names the file that a run of SCons which builds nothing writes its description to."""
+DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"
+"""Set if that description is to have the sizes of artifacts that are not made yet."""
 
 _MANY = 100
 
@@ -119,7 +121,7 @@ def _finish(one: Session) -> None:
     if path:
         from phibuild.scons.description import write_description
 
-        write_description(one, Path(path))
+        write_description(one, Path(path), with_sizes=DESCRIBE_SIZES in os.environ)
     elif one.made:
         one.display.close()
         if not one.display.silent:

@@ -1,6 +1,6 @@
 """Bytes at rest: objects by digest, action results by key, and what was seen of files."""
 
-from phibuild.store.index import Index, Piece
+from phibuild.store.index import Cost, Index, Piece
 from phibuild.store.locks import FolderLock, locked
 from phibuild.store.place import put_in_place
 from phibuild.store.results import ActionResult
@@ -8,6 +8,7 @@ from phibuild.store.store import Store, store_root
 
 __all__ = [
     "ActionResult",
+    "Cost",
     "FolderLock",
     "Index",
     "Piece",

@@ -25,12 +25,14 @@ _SETTLED_NS = 20_000_000
 """A file younger than this may change again within one tick of the file system's clock."""
 
 
-class History(NamedTuple):
-    """What the last run of this kind of action cost: `size` is its input in bytes."""
+class Cost(NamedTuple):
+    """What an action takes: bytes that it reads, wall time in seconds, peak resident memory in
+    bytes, and bytes that it makes (None if that is not known)."""
 
-    size: int
+    input_bytes: int
     seconds: float
     peak_bytes: int
+    made_bytes: int | None
 
 
 class Piece(NamedTuple):
@@ -54,8 +56,9 @@ class Index:
             "CREATE TABLE IF NOT EXISTS files"
             " (path TEXT, kind TEXT, signature TEXT, value TEXT, PRIMARY KEY (path, kind))"
             " WITHOUT ROWID;"
-            "CREATE TABLE IF NOT EXISTS history"
-            " (action TEXT PRIMARY KEY, size INTEGER, seconds REAL, peak INTEGER) WITHOUT ROWID;"
+            "CREATE TABLE IF NOT EXISTS runs"
+            " (kind TEXT, magnitude INTEGER, input INTEGER, seconds REAL, peak INTEGER,"
+            " made INTEGER, PRIMARY KEY (kind, magnitude)) WITHOUT ROWID;"
             "CREATE TABLE IF NOT EXISTS slices (digest TEXT PRIMARY KEY, items TEXT) WITHOUT ROWID;"
             "CREATE TABLE IF NOT EXISTS pieces"
             " (key TEXT PRIMARY KEY, object TEXT, start INTEGER, size INTEGER, digest TEXT)"
@@ -106,17 +109,23 @@ class Index:
         self.record(path, "digest", str(digest), seen=seen)
         return digest
 
-    def history_of(self, action: str) -> History | None:
-        """What the last run of actions of this name cost."""
-        row = self._one("SELECT size, seconds, peak FROM history WHERE action=?", action)
-        return None if row is None else History(int(row[0]), float(row[1]), int(row[2]))
+    def cost_of(self, kind: str, *, near: int) -> Cost | None:
+        """What the last action of this kind cost whose input was of about that many bytes, or as
+        near to that as there is one."""
+        row = self._one(
+            "SELECT input, seconds, peak, made FROM runs WHERE kind=?"
+            " ORDER BY abs(magnitude - ?) LIMIT 1",
+            kind,
+            str(near.bit_length()),
+        )
+        return None if row is None else Cost(*row)
 
-    def record_history(self, action: str, history: History) -> None:
-        """Remember what a run cost; the newest one counts."""
+    def record_cost(self, kind: str, cost: Cost) -> None:
+        """Remember what a run cost; of one magnitude of inputs, the newest one counts."""
         with self._lock:
             self._database.execute(
-                "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)",
-                (action, history.size, history.seconds, history.peak_bytes),
+                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)",
+                (kind, cost.input_bytes.bit_length(), *cost),
             )
 
     def items_of(self, digest: str) -> dict[str, str] | None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from phibuild.api import Backend, Evaluator, NativeToolchain, PythonToolchain, hookimpl
-from phibuild_gguf.actions import generate, label, label_imatrix, plan, plan_imatrix
+from phibuild_gguf.actions import (
+    bits_per_weight,
+    generate,
+    label,
+    label_imatrix,
+    plan,
+    plan_imatrix,
+    predict,
+)
 from phibuild_gguf.check import check, check_imatrix
 from phibuild_gguf.describe import describe, describe_imatrix
 from phibuild_gguf.llama_cpp import build
@@ -27,6 +35,8 @@ def phibuild_backends() -> tuple[Backend, ...]:
             label=label,
             describe=describe,
             extras=("imatrix",),
+            predict=predict,
+            bits_per_weight=bits_per_weight,
         ),
         Backend(
             name="imatrix",

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from phibuild.api import Action, FileInput, ModelFacts, frozen_recipe
 from phibuild_gguf.check import target_type
-from phibuild_gguf.file_types import FLOATS
+from phibuild_gguf.file_types import DEFAULT_TYPES, FLOATS
+from phibuild_gguf.ggml_types import BY_NAME
 from phibuild_gguf.metadata import metadata_action
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
 _HERE = Path(__file__).parent
 _LLAMA_CPP = ("llama.cpp",)
-_OF_WRITING = (
+_OF_PLANNING = (
     "checkpoint_tensors.py",
     "chosen_types.py",
     "expectations.py",
@@ -26,14 +27,36 @@ _OF_WRITING = (
     "imatrix_entries.py",
     "neutral_imatrix.py",
     "pieces.py",
+    "planned_files.py",
     "programs.py",
-    "quantizing.py",
 )
 
 
 def plan(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
     """What writes the file. Its metadata is an input, so that an edit there quantizes nothing."""
     return _write(recipe, model, extras)
+
+
+def predict(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
+    """What tells the size of the artifact by the names, types and shapes of the tensors."""
+    tensors = [[one.name, one.type, list(one.shape)] for one in model.tensors]
+    write = _write(recipe, model, extras)
+    return Action(
+        name="gguf.predict",
+        worker=_HERE / "worker_predict.py",
+        worker_files=tuple(_HERE / name for name in _OF_PLANNING),
+        toolchain=write.toolchain,
+        tools=write.tools,
+        recipe=(*write.recipe, *frozen_recipe({"tensors": tensors})),
+        slices=("architecture",),
+        inputs=write.inputs,
+    )
+
+
+def bits_per_weight(recipe: GgufRecipe) -> float:
+    """Those of the file type's own type, which most tensors get."""
+    kind = BY_NAME[DEFAULT_TYPES[recipe.file_type].lower()]
+    return kind.block_bytes * 8 / kind.block_size
 
 
 def plan_imatrix(
@@ -109,7 +132,7 @@ def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput
     return Action(
         name="gguf.write",
         worker=_HERE / "worker_write.py",
-        worker_files=tuple(_HERE / name for name in _OF_WRITING),
+        worker_files=tuple(_HERE / name for name in (*_OF_PLANNING, "quantizing.py")),
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),

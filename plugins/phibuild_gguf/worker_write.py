@@ -17,40 +17,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import phiworker
 
 if TYPE_CHECKING or __package__:
-    from phibuild_gguf.checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
-    from phibuild_gguf.chosen_types import chosen_types
-    from phibuild_gguf.expectations import check_choice, check_imatrix, check_starved, demands
-    from phibuild_gguf.file_types import NUMBERS
+    from phibuild_gguf.checkpoint_tensors import Wanted
     from phibuild_gguf.ggml_types import IGNORE_IMATRIX, GgmlType
-    from phibuild_gguf.gguf_header import read_header
     from phibuild_gguf.gguf_layout import Placed
-    from phibuild_gguf.gguf_splits import WHOLE, laid_out
-    from phibuild_gguf.gguf_values import read_values, uint32
+    from phibuild_gguf.gguf_splits import WHOLE
     from phibuild_gguf.imatrix_entries import Importance, Importances
-    from phibuild_gguf.neutral_imatrix import copy_neutral
     from phibuild_gguf.pieces import copy_into, digest_of, sound
+    from phibuild_gguf.planned_files import planned
     from phibuild_gguf.quantizing import Order, quantize
 else:
-    from checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
-    from chosen_types import chosen_types
-    from expectations import check_choice, check_imatrix, check_starved, demands
-    from file_types import NUMBERS
+    from checkpoint_tensors import Wanted
     from ggml_types import IGNORE_IMATRIX, GgmlType
-    from gguf_header import read_header
     from gguf_layout import Placed
-    from gguf_splits import WHOLE, laid_out
-    from gguf_values import read_values, uint32
+    from gguf_splits import WHOLE
     from imatrix_entries import Importance, Importances
-    from neutral_imatrix import copy_neutral
     from pieces import copy_into, digest_of, sound
+    from planned_files import planned
     from quantizing import Order, quantize
-
-Values = dict[str, bytes]
-
-# The file holds this name and not the path of the imatrix.
-_IMATRIX = "imatrix.gguf"
-_FILE_TYPE, _VERSION = "general.file_type", "general.quantization_version"
-_QUANTIZATION_VERSION = uint32(2)  # GGML_QNT_VERSION
 
 
 class Made(NamedTuple):
@@ -85,26 +68,14 @@ def main(jobs: Sequence[phiworker.Job]) -> None:
 
 def begun(job: phiworker.Job) -> list[File]:
     """The files of a job that are still to be filled; one that is as it was made before is done."""
-    config = json.loads((job.inputs["model"] / "config.json").read_text("utf-8"))
-    wanted = wanted_tensors(config, job.tensors, outtype=job.recipe["outtype"], scratch=job.scratch)
-    values = read_values(job.inputs["metadata"], read_header(job.inputs["metadata"]))
-    importances = None
-    if job.recipe["file_type"] is None:
-        types = [one.stored for one in wanted]
-        values = converted_values(values, wanted)
-    else:
-        wanted = in_order_of_layers(wanted)
-        importances = _importances(job, wanted)
-        types = _types(job, wanted, values, importances)
-        values = quantized_values(values, job.recipe["file_type"], importances)
-    counted = Counter(kind.name for kind in types)
+    contents = planned(job, job.tensors)
+    counted = Counter(place.type.name for laid in contents.files for place in laid.tensors)
     print("types:", ", ".join(f"{name} {count}" for name, count in counted.most_common()))
-    tensors = [(one.name, one.shape, kind) for one, kind in zip(wanted, types, strict=True)]
-    by_name = {one.name: one for one in wanted}
+    wanted = {one.name: one for one in contents.wanted}
     files = []
-    for laid in laid_out(values, tensors, limit=job.recipe["split_max_size"]):
+    for laid in contents.files:
         made = tuple(
-            _made(job.identity, by_name[place.name], place, len(laid.start), importances)
+            _made(job.identity, wanted[place.name], place, len(laid.start), contents.importances)
             for place in laid.tensors
         )
         file = File(
@@ -120,48 +91,6 @@ def begun(job: phiworker.Job) -> list[File]:
             os.truncate(file.path, laid.size)
             files.append(file)
     return files
-
-
-def converted_values(values: Values, wanted: Sequence[Wanted]) -> Values:
-    """The metadata with the two keys that tell the types of tensors, where the converter has them:
-    among those of the architecture (conversion/phi.py), and after them."""
-    floats = {one.stored.name for one in wanted} & {"f16", "bf16"} or {"f32"}
-    file_type = {_FILE_TYPE: uint32(NUMBERS[floats.pop().upper()])}
-    version = {_VERSION: _QUANTIZATION_VERSION}
-    result: Values = {}
-    for key, value in values.items():
-        if key.endswith(".attention.sliding_window") or key == "tokenizer.ggml.add_bos_token":
-            result.update(file_type)
-        if key == "tokenizer.ggml.model":
-            result |= version
-        result[key] = value
-    return result
-
-
-def quantized_values(values: Values, file_type: str, importances: Importances | None) -> Values:
-    """The metadata as llama-quantize leaves it: what it sets comes last."""
-    result = {key: value for key, value in values.items() if key not in (_FILE_TYPE, _VERSION)}
-    result |= {_VERSION: _QUANTIZATION_VERSION, _FILE_TYPE: uint32(NUMBERS[file_type])}
-    return result | (importances.values(_IMATRIX) if importances else {})
-
-
-def _importances(job: phiworker.Job, wanted: Sequence[Wanted]) -> Importances | None:
-    if "imatrix" not in job.inputs:
-        return None
-    path = job.scratch / _IMATRIX
-    header = copy_neutral(job.inputs["imatrix"], path)
-    check_imatrix(job.recipe, wanted, header)
-    return Importances(path, header, job.recipe)
-
-
-def _types(
-    job: phiworker.Job, wanted: Sequence[Wanted], values: Values, importances: Importances | None
-) -> list[GgmlType]:
-    demanded = demands(job.recipe, wanted)
-    chosen = chosen_types(job, wanted, values, _IMATRIX if importances else None)
-    check_choice(demanded, chosen)
-    check_starved(job.recipe["file_type"], chosen, importances.names if importances else set())
-    return [chosen[one.name] for one in wanted]
 
 
 def _made(

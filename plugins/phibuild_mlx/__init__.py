@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from phibuild.api import Backend, Evaluator, PythonToolchain, hookimpl
-from phibuild_mlx.actions import generate, label, plan
+from phibuild_mlx.actions import bits_per_weight, generate, label, plan
 from phibuild_mlx.check import check
 from phibuild_mlx.describe import describe
 from phibuild_mlx.recipe import MlxRecipe
@@ -24,6 +24,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             check=check,
             plan=plan,
             label=label,
+            bits_per_weight=bits_per_weight,
             describe=describe,
         ),
     )

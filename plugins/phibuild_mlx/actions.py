@@ -69,6 +69,16 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
     )
 
 
+def bits_per_weight(recipe: MlxRecipe) -> float:
+    """Those of a weight and its share of the group's scale: affine has an offset of 16 bits beside
+    a scale of 16, the floating point modes a scale of 8."""
+    quantization = quantization_of(recipe)
+    if quantization is None:
+        return 32 if recipe.precision == "fp32" else 16
+    shared = 32 if quantization.mode == "affine" else 8
+    return quantization.bits + shared / quantization.group_size
+
+
 def label(recipe: MlxRecipe) -> str:
     """What the summary shows: a precision where there is a word for it, else mode or bits."""
     quantization = quantization_of(recipe)

@@ -70,6 +70,13 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
     )
 
 
+def bits_per_weight(recipe: OnnxRecipe) -> float:
+    """Those of a weight of a matrix and its share of the block's scale; the embedding has more."""
+    bits = {"int4": 4, "int8": 8, "fp16": 16, "fp32": 32}[recipe.precision]
+    scale = 32 if recipe.execution_provider == "cpu" else 16
+    return bits + (scale / (recipe.block_size or 32) if bits < 16 else 0)
+
+
 def label(recipe: OnnxRecipe) -> str:
     """What the summary shows: precision and provider."""
     return f"{recipe.precision} {recipe.execution_provider}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from phibuild.api import Backend, Evaluator, PythonToolchain, hookimpl
-from phibuild_openvino.actions import generate, label, plan
+from phibuild_openvino.actions import bits_per_weight, generate, label, plan
 from phibuild_openvino.check import check
 from phibuild_openvino.describe import FORMAT, describe
 from phibuild_openvino.recipe import OpenVinoRecipe
@@ -24,6 +24,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             check=check,
             plan=plan,
             label=label,
+            bits_per_weight=bits_per_weight,
             describe=describe,
             extras=("calibration",),
         ),

@@ -56,6 +56,16 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
     )
 
 
+def bits_per_weight(recipe: OpenVinoRecipe) -> float:
+    """Those of a weight of a matrix, with its share of the group's scale and zero point."""
+    if recipe.precision != "int4":
+        return {"int8": 8, "fp16": 16, "fp32": 32}[recipe.precision]
+    compression = compression_of(recipe, calibrated=False)
+    shared = 16 if recipe.sym else 20
+    in_group = shared / compression.group_size if compression.group_size > 0 else 0
+    return compression.ratio * (4 + in_group) + (1 - compression.ratio) * 8
+
+
 def label(recipe: OpenVinoRecipe) -> str:
     """What the summary shows: the precision, and for int4 what tells one from another."""
     if recipe.precision in FLOATS:

@@ -16,22 +16,6 @@ def test_build_is_scons(copying: Project) -> None:
     assert copying.phibuild("build", "-k").status == 2
 
 
-def test_plan_says_what_would_be_done_and_why(copying: Project) -> None:
-    assert "work        dist/copy  (it was never built here)" in copying.phibuild("plan").text
-    assert not (copying.folder / "dist").exists()
-    copying.scons()
-    assert copying.phibuild("plan").text == "up to date  dist/copy\n1 up to date\n"
-    copying.write("in.txt", "bye ")
-    text = copying.phibuild("plan", "dist/copy").text
-    assert "work        dist/copy  (input.text changed: " in text
-    assert "run twice, about" in text
-    copying.write("in.txt", "hello ")
-    (copying.folder / "dist" / "copy" / "copy.txt").unlink()
-    assert "recall      dist/copy  (its files were deleted or changed)" in (
-        copying.phibuild("plan").text
-    )
-
-
 def test_explain_names_the_facts_that_changed(copying: Project) -> None:
     copying.scons()
     assert "up to date" in copying.phibuild("explain", "dist/copy").text

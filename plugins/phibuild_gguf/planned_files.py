@@ -1,0 +1,113 @@
+"""What the files of a GGUF artifact will be, before any weight is read.
+
+Standard library only; a part of the workers that write them and that tell their size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from phiworker import Job, StoredTensor
+
+if TYPE_CHECKING or __package__:
+    from phibuild_gguf.checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
+    from phibuild_gguf.chosen_types import chosen_types
+    from phibuild_gguf.expectations import check_choice, check_imatrix, check_starved, demands
+    from phibuild_gguf.file_types import NUMBERS
+    from phibuild_gguf.ggml_types import GgmlType
+    from phibuild_gguf.gguf_header import read_header
+    from phibuild_gguf.gguf_splits import Laid, laid_out
+    from phibuild_gguf.gguf_values import read_values, uint32
+    from phibuild_gguf.imatrix_entries import Importances
+    from phibuild_gguf.neutral_imatrix import copy_neutral
+else:
+    from checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
+    from chosen_types import chosen_types
+    from expectations import check_choice, check_imatrix, check_starved, demands
+    from file_types import NUMBERS
+    from ggml_types import GgmlType
+    from gguf_header import read_header
+    from gguf_splits import Laid, laid_out
+    from gguf_values import read_values, uint32
+    from imatrix_entries import Importances
+    from neutral_imatrix import copy_neutral
+
+Values = dict[str, bytes]
+
+# The file holds this name and not the path of the imatrix.
+_IMATRIX = "imatrix.gguf"
+_FILE_TYPE, _VERSION = "general.file_type", "general.quantization_version"
+_QUANTIZATION_VERSION = uint32(2)  # GGML_QNT_VERSION
+
+
+class Contents(NamedTuple):
+    """The tensors that an artifact will have, the files that hold them, and what an imatrix says of
+    them."""
+
+    wanted: Sequence[Wanted]
+    files: Sequence[Laid]
+    importances: Importances | None
+
+
+def planned(job: Job, tensors: Iterable[StoredTensor]) -> Contents:
+    """The contents that the recipe asks for of a model with these tensors, of which name, dtype and
+    shape are looked at here. WorkerError for what cannot be made."""
+    config = json.loads((job.inputs["model"] / "config.json").read_text("utf-8"))
+    wanted = wanted_tensors(config, tensors, outtype=job.recipe["outtype"], scratch=job.scratch)
+    values = read_values(job.inputs["metadata"], read_header(job.inputs["metadata"]))
+    importances = None
+    if job.recipe["file_type"] is None:
+        types = [one.stored for one in wanted]
+        values = converted_values(values, wanted)
+    else:
+        wanted = in_order_of_layers(wanted)
+        importances = _importances(job, wanted)
+        types = _types(job, wanted, values, importances)
+        values = quantized_values(values, job.recipe["file_type"], importances)
+    described = [(one.name, one.shape, kind) for one, kind in zip(wanted, types, strict=True)]
+    files = laid_out(values, described, limit=job.recipe["split_max_size"])
+    return Contents(wanted, files, importances)
+
+
+def converted_values(values: Values, wanted: Sequence[Wanted]) -> Values:
+    """The metadata with the two keys that tell the types of tensors, where the converter has them:
+    among those of the architecture (conversion/phi.py), and after them."""
+    floats = {one.stored.name for one in wanted} & {"f16", "bf16"} or {"f32"}
+    file_type = {_FILE_TYPE: uint32(NUMBERS[floats.pop().upper()])}
+    version = {_VERSION: _QUANTIZATION_VERSION}
+    result: Values = {}
+    for key, value in values.items():
+        if key.endswith(".attention.sliding_window") or key == "tokenizer.ggml.add_bos_token":
+            result.update(file_type)
+        if key == "tokenizer.ggml.model":
+            result |= version
+        result[key] = value
+    return result
+
+
+def quantized_values(values: Values, file_type: str, importances: Importances | None) -> Values:
+    """The metadata as llama-quantize leaves it: what it sets comes last."""
+    result = {key: value for key, value in values.items() if key not in (_FILE_TYPE, _VERSION)}
+    result |= {_VERSION: _QUANTIZATION_VERSION, _FILE_TYPE: uint32(NUMBERS[file_type])}
+    return result | (importances.values(_IMATRIX) if importances else {})
+
+
+def _importances(job: Job, wanted: Sequence[Wanted]) -> Importances | None:
+    if "imatrix" not in job.inputs:
+        return None
+    path = job.scratch / _IMATRIX
+    header = copy_neutral(job.inputs["imatrix"], path)
+    check_imatrix(job.recipe, wanted, header)
+    return Importances(path, header, job.recipe)
+
+
+def _types(
+    job: Job, wanted: Sequence[Wanted], values: Values, importances: Importances | None
+) -> list[GgmlType]:
+    demanded = demands(job.recipe, wanted)
+    chosen = chosen_types(job, wanted, values, _IMATRIX if importances else None)
+    check_choice(demanded, chosen)
+    check_starved(job.recipe["file_type"], chosen, importances.names if importances else set())
+    return [chosen[one.name] for one in wanted]

@@ -1,0 +1,117 @@
+"""`phibuild plan`, where no toolchain is needed to know what it should say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from phibuild.cli.plan import rooms, to_run
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
+from tests.backends.cases import CALLS
+from tests.conftest import BUILD, Project
+
+
+def test_plan_says_what_would_be_done_and_why(copying: Project) -> None:
+    text = copying.phibuild("plan").text
+    assert "work        dist/copy  (it was never built here)\n              run twice\n" in text
+    assert "in all: 1 action, none of which ever ran here\ndisk: more than 0 B needed" in text
+    assert not (copying.folder / "dist").exists()
+    copying.scons()
+    assert copying.phibuild("plan").text == "up to date  dist/copy  16 B\n1 up to date\n"
+    copying.write("in.txt", "bye ")
+    text = copying.phibuild("plan", "dist/copy").text
+    assert "work        dist/copy  about 16 B  (input.text changed: " in text
+    assert "run twice, about" in text
+    assert "disk: 16 B needed, " in text
+    copying.write("in.txt", "hello ")
+    (copying.folder / "dist" / "copy" / "copy.txt").unlink()
+    assert "recall      dist/copy  16 B  (its files were deleted or changed)" in (
+        copying.phibuild("plan").text
+    )
+
+
+def test_costs_are_those_of_the_last_run_of_the_recipe(copying: Project) -> None:
+    copying.scons()
+    copying.write("in.txt", "bye ")
+    (target,) = json.loads(copying.phibuild("plan", "--json").text)["targets"]
+    (action,) = target["actions"]
+    result = copying.phibuild("show", "dist/copy").text
+    assert f"{action['seconds']:.1f} s" in result
+    assert action["makes"] == 16
+    copying.sconstruct(BUILD.replace("times=2", "times=3"))
+    (target,) = json.loads(copying.phibuild("plan", "--json").text)["targets"]
+    assert target["actions"][0]["seconds"] == action["seconds"]
+    assert target["actions"][0]["makes"] is None, "another recipe may make more or less"
+
+
+def test_what_is_made_of_a_target_waits_for_it(copying: Project) -> None:
+    copying.sconstruct(
+        BUILD + 'env.Artifact("dist/next", worker="next.py", inputs={"folder": a})\n'
+    )
+    copying.write(
+        "next.py",
+        "import phiworker\nphiworker.run(lambda job: job.output.write_text('next'))\n",
+    )
+    text = copying.phibuild("plan").text
+    assert "wait        dist/next  (copy is not made yet)" in text
+    copying.scons()
+    assert "2 up to date" in copying.phibuild("plan").text
+    copying.write("in.txt", "bye ")
+    assert "wait        dist/next  4 B  (dist/copy comes first)" in copying.phibuild("plan").text
+
+
+def test_without_toolchains_sizes_are_guessed_and_nothing_is_installed(
+    project: Project, tmp_path: Path
+) -> None:
+    write_checkpoint(project.folder / "tiny", FAMILIES["phi-3"], layers=2)
+    calls = (call.format(name="m", precision="int8", more="") + "\n" for call in CALLS.values())
+    project.sconstruct('phi = env.PhiModel("tiny")\n' + "".join(calls))
+    ran = project.phibuild("plan")
+    assert ran.status == 0, ran.text
+    lines = [line for line in ran.text.splitlines() if line.startswith("work")]
+    assert len(lines) == len(CALLS)
+    assert all("  about " in line for line in lines)
+    assert "toolchains" not in [path.name for path in (tmp_path / "store").iterdir()]
+
+
+def action(number: int, makes: int | None, *, is_known: bool = False) -> dict[str, Any]:
+    return {"number": number, "name": "x", "is_known": is_known, "seconds": 1.0, "makes": makes}
+
+
+def target(*actions: dict[str, Any], size: int | None = None) -> dict[str, Any]:
+    shown = None if size is None else {"bytes": size, "is_exact": True}
+    return {"standing": "work", "actions": list(actions), "size": shown}
+
+
+class Usage(NamedTuple):
+    free: int
+
+
+def test_an_action_that_two_targets_need_is_counted_once(tmp_path: Path) -> None:
+    shared, known = action(0, 100), action(1, 7, is_known=True)
+    described = [target(shared, known, action(2, 10)), target(shared, action(3, 20))]
+    assert [one["number"] for one in to_run(described)] == [0, 2, 3]
+    (room,) = rooms(described, tmp_path, tmp_path)
+    assert (room.needed, room.is_least) == (130, False)
+
+
+def test_an_action_that_never_ran_counts_as_the_artifact(tmp_path: Path) -> None:
+    described = [target(action(0, None), action(1, 5), size=70), target(action(2, 10))]
+    (room,) = rooms(described, tmp_path, tmp_path)
+    assert (room.needed, room.is_least) == (80, False)
+    described.append(target(action(3, None)))
+    (room,) = rooms(described, tmp_path, tmp_path)
+    assert (room.needed, room.is_least) == (80, True)
+
+
+def test_too_little_room_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The disk is not really full: shutil is made to say so."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(99))
+    (room,) = rooms([target(action(0, 100))], tmp_path, tmp_path)
+    assert str(room) == f"not enough room: 100 B needed, 99 B free in {tmp_path}"
+    (room,) = rooms([target(action(0, 98))], tmp_path, tmp_path)
+    assert str(room) == f"disk: 98 B needed, 99 B free in {tmp_path}"
