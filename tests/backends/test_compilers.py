@@ -1,0 +1,68 @@
+"""llama.cpp compiled by gcc and by clang makes the same artifacts, byte for byte.
+
+The other compiler's llama.cpp is built once in the session's store. Where there is only one of the
+two compilers the tests are skipped; `.ci/run` sees to it that there are both.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from phibuild.toolchain.compiler import find_compiler
+from tests.backends.conftest import Tiny
+from tests.backends.slices import tree_of
+from tests.conftest import Project
+
+OTHER = {"CC": "clang", "CXX": "clang++"}
+if "clang version" in find_compiler().identity:
+    OTHER = {"CC": "gcc", "CXX": "g++"}
+
+pytestmark = [
+    pytest.mark.toolchain,
+    pytest.mark.skipif(shutil.which(OTHER["CXX"]) is None, reason=f"there is no {OTHER['CXX']}"),
+]
+
+TYPES = ("F16", "Q8_0", "Q4_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_S", "Q6_K")
+TYPES += ("IQ4_XS", "IQ4_NL", "TQ2_0")
+WEIGHED = ("Q4_K_M", "IQ2_XS", "IQ3_S")
+FAMILIES = ("phi-3", "phi-3.5-moe")
+
+
+def test_gcc_and_clang_make_the_same_artifacts(project_of_tiny: Project, tiny: Tiny) -> None:
+    """An imatrix comes of running the model, where a compiler may add in another order: both take
+    the one that the first made."""
+    project = project_of_tiny
+    project.write("text.txt", "the quick brown fox jumps over the lazy dog " * 40)
+    weighing = lines = ""
+    for family in FAMILIES:
+        tiny(family, name=family, hidden=256, layers=1)
+        model = f'env.PhiModel("{family}")'
+        imatrix = f'"{family}.imatrix"'
+        weighing += (
+            f'env.Imatrix({imatrix}, {model}, text="text.txt", ctx_size=64, process_output=True)\n'
+        )
+        lines += f"m = {model}\n"
+        lines += "".join(f'env.GGUF("dist/{family}-{name}", m, quant="{name}")\n' for name in TYPES)
+        lines += "".join(
+            f'env.GGUF("dist/{family}-{name}-im", m, quant="{name}", imatrix={imatrix})\n'
+            for name in WEIGHED
+        )
+    project.sconstruct(weighing)
+    ran = project.scons()
+    assert ran.status == 0, ran.text
+    project.sconstruct(lines)
+    made = []
+    for compilers in ({}, OTHER):
+        ran = project.scons(**compilers)
+        assert ran.status == 0, ran.text
+        assert len(ran.names("built")) == len(FAMILIES) * (len(TYPES) + len(WEIGHED))
+        manifests = sorted((project.folder / "dist").glob("*.phi.json"))
+        made.append(
+            {
+                one.name: tree_of(one.with_name(one.name.removesuffix(".phi.json")))
+                for one in manifests
+            }
+        )
+    assert made[0] == made[1]
