@@ -130,6 +130,11 @@ def make_project(tmp_path: Path) -> Callable[[str], Project]:
     return make
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Benchmarks have the machine for themselves, and print."""
+    return 0 if "bench" in (config.option.markexpr or "") else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Benchmarks run only when they are asked for with `-m bench`."""
     if "bench" in (config.option.markexpr or ""):

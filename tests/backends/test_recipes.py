@@ -78,7 +78,7 @@ def test_gguf_overrides_give_the_tensors_that_they_name_their_types(
 
 
 @pytest.mark.toolchain
-def test_gguf_file_types_of_one_model_share_its_metadata(
+def test_gguf_file_types_of_one_model_share_metadata_and_pass(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
     tiny("phi-3")
@@ -87,7 +87,7 @@ def test_gguf_file_types_of_one_model_share_its_metadata(
     ran = built(project_of_tiny, *lines)
     assert [name for name in ran.actions if name != "gguf.vocabulary"] == [
         "gguf.metadata",
-        *["gguf.write"] * 3,
+        "gguf.write",
     ]
     for kind, tensor_type in kinds.items():
         assert types(project_of_tiny, f"dist/{kind}.gguf")["blk.0.ffn_up.weight"] == tensor_type
@@ -109,7 +109,8 @@ def test_an_imatrix_is_made_once_and_makes_two_bits_possible(
     assert sorted(name for name in ran.actions if name != "gguf.vocabulary") == [
         "gguf.imatrix",
         "gguf.metadata",
-        *["gguf.write"] * 4,  # the unquantized model too, which is run
+        "gguf.write",  # the unquantized model, which is run, and the one without the imatrix
+        "gguf.write",
     ]
     assert "iq2_xs" in types(project_of_tiny, "dist/small.gguf").values()
     one, other = (
@@ -118,7 +119,7 @@ def test_an_imatrix_is_made_once_and_makes_two_bits_possible(
     assert one != other
     project_of_tiny.write("calibration.txt", TEXT.replace("boat", "train"))
     again = project_of_tiny.scons()
-    assert sorted(again.actions) == ["gguf.imatrix", "gguf.write", "gguf.write"]
+    assert sorted(again.actions) == ["gguf.imatrix", "gguf.write"]
     assert set(again.names("built")) == {
         "build/imatrix.gguf",
         "dist/small.gguf",

@@ -25,7 +25,9 @@ def cost_of(
 ) -> Cost:
     """Run a command that has to succeed, with its output beside the folder. Python may keep what it
     compiles, as it does for users: else each run would compile phibuild, and not what pip compiled.
+    What was written before goes to the disk first: no command pays for another's.
     """
+    os.sync()
     log = folder.parent / f"{folder.name}.log"
     log.unlink(missing_ok=True)
     before = _processor()
