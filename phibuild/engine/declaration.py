@@ -75,6 +75,17 @@ class Declaration:
     what: Conversion | Generation | Custom
     current_interpreter: bool = False
 
+    @property
+    def sources(self) -> list[Path]:
+        """The folders and files that the target is made from; some are other targets."""
+        paths = [self.model.folder] if self.model is not None else []
+        if isinstance(self.what, Generation):
+            return [*paths, self.what.artifact]
+        if isinstance(self.what, Conversion):
+            return [*paths, *(Path(one.path) for one in self.what.extras.values())]
+        inputs = self.what.made_by.inputs
+        return [*paths, *(Path(one.path) for _, one in inputs if isinstance(one, FileInput))]
+
     def action(self, model: ModelFacts) -> Step:
         """The action that makes the artifact, its inputs included."""
         action = self.what.action(model)

@@ -8,15 +8,12 @@ from pathlib import Path
 
 from phibuild.engine.costs import expected_cost, input_size
 from phibuild.engine.declaration import (
-    NO_MODEL,
-    Conversion,
     Declaration,
-    Generation,
     model_facts,
 )
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import SLICES, Action, Assembly, FileInput, Step, step_of, taken_of
+from phibuild.model.action import SLICES, Action, Assembly, Step, step_of, taken_of
 from phibuild.model.digest import Digest
 from phibuild.model.facts import Difference, differences
 from phibuild.model.manifest import Manifest
@@ -103,13 +100,7 @@ def missing_source(shop: Workshop, declaration: Declaration) -> Path | None:
     model = declaration.model
     if model is not None and model.made_here and shop.manifest_of(model.folder) is None:
         return model.folder
-    what = declaration.what
-    files = [what.artifact] if isinstance(what, Generation) else []
-    if isinstance(what, Conversion):
-        files = [Path(one.path) for one in what.extras.values()]
-    if model is None and not files:
-        inputs = declaration.action(NO_MODEL).inputs
-        files = [Path(one.path) for _, one in inputs if isinstance(one, FileInput)]
+    files = [path for path in declaration.sources if model is None or path != model.folder]
     return next((path for path in files if not path.exists()), None)
 
 

@@ -149,8 +149,9 @@ def _realize(
             made = _work(shop, tasks, checkpoint, tools, name)
         run.actions.append(step.name)
         for other in made[1:]:
-            shop.made_ahead[other.key] = other.seconds
-            run.seconds_elsewhere -= other.seconds
+            if other.key in shop.made_ahead:  # else its target was quick to take it
+                shop.made_ahead[other.key] = other.seconds
+                run.seconds_elsewhere -= other.seconds
     return made[0]
 
 
@@ -177,7 +178,14 @@ def _work(
 ) -> list[ActionResult]:
     action = tasks[0].step.name
     what = action if len(tasks) == 1 else f"{action}, {len(tasks)} targets"
-    return work(shop, tasks, checkpoint, tools=tools, reported_as=f"{name} ({what})")
+    others = dict.fromkeys((task.key for task in tasks[1:]), 0.0)
+    shop.made_ahead |= others
+    try:
+        return work(shop, tasks, checkpoint, tools=tools, reported_as=f"{name} ({what})")
+    except BaseException:
+        for key in others:
+            shop.made_ahead.pop(key, None)
+        raise
 
 
 def _checked_answer(shop: Workshop, what: object, result: ActionResult) -> str:

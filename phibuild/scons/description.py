@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from phibuild.engine.declaration import Custom, Declaration, Generation
+from phibuild.engine.declaration import Declaration
 from phibuild.engine.describe import ActionState, Described, Standing, describe
 from phibuild.engine.predict import Size, expected_size
-from phibuild.model.action import FileInput
 from phibuild.model.errors import PhiError
 from phibuild.scons.session import Session
 
@@ -83,17 +82,9 @@ def _makes(one: ActionState, found: Described, size: Size | None) -> int | None:
 
 def _sources(session: Session, declaration: Declaration) -> list[str]:
     """What the target is made from: names of other targets, and paths from the project's folder."""
-    what = declaration.what
-    paths = [declaration.model.folder] if declaration.model else []
-    if isinstance(what, Generation):
-        paths.append(what.artifact)
-    elif isinstance(what, Custom):
-        paths += [Path(one.path) for _, one in what.made_by.inputs if isinstance(one, FileInput)]
-    else:
-        paths += [Path(one.path) for one in what.extras.values()]
     return [
         session.declarations[path].name
         if path in session.declarations
         else str(path.relative_to(session.folder) if path.is_relative_to(session.folder) else path)
-        for path in paths
+        for path in declaration.sources
     ]

@@ -80,7 +80,7 @@ class Session:
     def _outlook(self, shop: Workshop) -> dict[str, float | None]:
         """The targets that this build is about to make, and the seconds that each may take; empty
         where there are so many that looking at each would be work of its own. The shop gets to
-        know them, too."""
+        know them, too, and what is made of them."""
         from phibuild.engine.describe import Standing, describe
 
         asked = {str(target) for target in BUILD_TARGETS}
@@ -95,6 +95,7 @@ class Session:
                     described = describe(shop, one)
                     if described.standing is not Standing.UP_TO_DATE:
                         found[one.name] = described.seconds
+                    if one.name in found or any(path in shop.wanted for path in one.sources):
                         shop.wanted[one.target] = one
         return found
 

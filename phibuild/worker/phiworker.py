@@ -8,6 +8,7 @@ the one that ``PHIBUILD_ANSWERS`` names; stdout and stderr are the log.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -54,6 +55,19 @@ class Piece:
     offset: int
     size: int
     sha256: str
+
+    def read(self) -> bytearray | None:
+        """The bytes, in memory; None if they are not what they should be."""
+        content = bytearray(self.size)
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(self.offset)
+                view = memoryview(content)
+                while view and (count := file.readinto(view)):
+                    view = view[count:]
+        except OSError:
+            return None
+        return content if hashlib.sha256(content).hexdigest() == self.sha256 else None
 
 
 @dataclass(frozen=True)

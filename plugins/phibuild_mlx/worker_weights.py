@@ -1,13 +1,16 @@
 """Converts the weights with mlx-lm's own converter, without a tokenizer: `model/` belongs to the
-artifact, `base/` to the action mlx.sidecar.
+artifact, `base/` to the action mlx.sidecar. What an earlier artifact has is taken from there.
 
 Always on the CPU, so that a Mac's GPU and a build server without one make the same bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
 from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ import phiworker
 
 AHEAD = 3
 """Tensors that are begun before the first of them is awaited."""
+
+_BLOCK = 1 << 18  # bytes: what a core's cache holds
 
 
 def main(job: phiworker.Job) -> None:
@@ -82,18 +87,19 @@ def dtype_of(model: Path, mx: Any) -> str:
 
 
 class Saving:
-    """Stands in for the two functions that mlx-lm saves through, to see how far it is.
+    """Stands in for the two functions that mlx-lm saves through, to see how far it is and to make
+    only what no earlier artifact has.
 
     All work is lazy until a shard is saved, and was then done at once: a few tensors at a time give
     the same bytes, less memory, and something to tell. MLX reads the next ones meanwhile.
     """
 
     def __init__(self, job: phiworker.Job, mx: Any, utils: Any) -> None:
-        self.job = job
-        self.begin, self.finish = mx.async_eval, mx.eval
+        self.job, self.mx = job, mx
+        self.sources = {one.name: one for one in job.tensors}
         self.save = mx.save_safetensors
         self.split = utils.make_shards
-        self.count = self.done = 0
+        self.count = self.done = self.taken = 0
         self.size = self.finished = 0
 
     def make_shards(self, weights: dict[str, Any], **options: Any) -> Any:
@@ -102,23 +108,85 @@ class Saving:
         return self.split(weights, **options)
 
     def save_safetensors(self, path: str, arrays: dict[str, Any], **options: Any) -> None:
-        begun: deque[Any] = deque()
-        for array in arrays.values():
-            self.begin(array)
-            begun.append(array)
-            if len(begun) > AHEAD:
-                self.await_one(begun.popleft())
-        for array in begun:
-            self.await_one(array)
+        keys = {name: key for name, array in arrays.items() if (key := self.key(name, array))}
+        self.take_known(arrays, keys)
+        self.evaluate(arrays)
         self.job.progress(self.finished / max(self.size, 1), f"write {Path(path).name}")
         self.save(path, arrays, **options)
+        self.remember(Path(path), keys)
 
-    def await_one(self, array: Any) -> None:
-        self.finish(array)
+    def key(self, name: str, array: Any) -> str | None:
+        """The name of an array's bytes, if it is made of one tensor of the checkpoint and nothing
+        else: a matrix, or the scales or offsets that belong to it."""
+        stem, _, kind = name.rpartition(".")
+        source = self.sources.get(f"{stem}.weight" if kind in ("scales", "biases") else name)
+        if source is None:
+            return None
+        facts: list[object] = ["mlx tensor", self.job.identity, self.job.recipe, kind]
+        facts += [source.dtype, source.shape, source.sha256, str(array.dtype), array.shape]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def take_known(self, arrays: dict[str, Any], keys: dict[str, str]) -> None:
+        """Put arrays that were made before in the place of what would make them."""
+        pieces = self.job.recall(keys.values())
+        for name, key in keys.items():
+            content = pieces[key].read() if key in pieces else None
+            if content is not None and len(content) == arrays[name].nbytes:
+                flat = self.mx.array(memoryview(content))
+                arrays[name] = flat.view(arrays[name].dtype).reshape(arrays[name].shape)
+                self.taken += 1
+
+    def evaluate(self, arrays: dict[str, Any]) -> None:
+        begun: deque[Any] = deque()
+        for array in (*arrays.values(), *[None] * AHEAD):
+            if array is not None:
+                self.mx.async_eval(array)
+            begun.append(array)
+            if len(begun) > AHEAD and (oldest := begun.popleft()) is not None:
+                self.mx.eval(oldest)
+                self.tell(oldest)
+
+    def remember(self, path: Path, keys: dict[str, str]) -> None:
+        """Name the arrays of a file that was written, so that another artifact can take them."""
+        places = places_of(path)
+        file = path.relative_to(self.job.output).as_posix()
+
+        def digest(name: str) -> str:
+            begin, end = places[name]
+            found = hashlib.sha256()
+            buffer = memoryview(bytearray(min(end - begin, _BLOCK)))
+            with path.open("rb", buffering=0) as stream:
+                stream.seek(begin)
+                while begin < end and (got := stream.readinto(buffer[: end - begin])):
+                    found.update(buffer[:got])
+                    begin += got
+            return found.hexdigest()
+
+        with ThreadPoolExecutor(self.job.threads) as pool:
+            for name, sha256 in zip(keys, pool.map(digest, keys), strict=True):
+                begin, end = places[name]
+                self.job.remember(
+                    keys[name], file=file, offset=begin, size=end - begin, sha256=sha256
+                )
+
+    def tell(self, array: Any) -> None:
         self.done += 1
         self.finished += array.nbytes
         share = self.finished / max(self.size, 1)
-        self.job.progress(share, f"tensor {self.done} of {self.count}")
+        made = self.done - self.taken
+        self.job.progress(share, f"tensors: {made} made, {self.taken} taken of {self.count}")
+
+
+def places_of(path: Path) -> dict[str, tuple[int, int]]:
+    """Where the tensors of a safetensors file begin and end in it."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return {
+        name: (8 + length + one["data_offsets"][0], 8 + length + one["data_offsets"][1])
+        for name, one in header.items()
+        if name != "__metadata__"
+    }
 
 
 if __name__ == "__main__":

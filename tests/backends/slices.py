@@ -17,11 +17,14 @@ from typing import Any, ClassVar
 
 import pytest
 
+from phibuild.engine.declaration import Conversion, Declaration, ModelRef
 from phibuild.engine.keys import facts, file_digests
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.realize import realize_target, realize_tool
+from phibuild.engine.reporter import Silent
 from phibuild.engine.workshop import Workshop
 from phibuild.model.facts import action_key
 from phibuild.model.manifest import Manifest
+from phibuild.model.recipe import parse_recipe
 from phibuild.store import Store, store_root
 from phibuild.testing.checkpoint_edits import (
     change_tensor,
@@ -206,6 +209,34 @@ OFFLINE = {
     "GIT_DIR": os.devnull,
     "PYTHONPYCACHEPREFIX": str(store_root() / "bytecode"),
 }
+
+
+class _Heard(Silent):
+    """Remembers what actions say that they are doing."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def progressed(self, name: str, fraction: float | None, text: str) -> None:
+        self.texts.append(text)
+
+
+def told_of(builder: str, fields: Mapping[str, Any], checkpoint: Path, artifact: Path) -> list[str]:
+    """Make an artifact true in the session's store, as a new process would; what was told."""
+    heard = _Heard()
+    shop = Workshop.open(heard)
+    offer = shop.registry.backend_of_builder(builder)
+    recipe = parse_recipe(offer.recipe, fields, builder=builder)
+    declaration = Declaration(
+        name=artifact.name,
+        target=artifact,
+        format=offer.format,
+        label="",
+        model=ModelRef(checkpoint),
+        what=Conversion(offer, recipe, {}),
+    )
+    realize_target(shop, declaration)
+    return heard.texts
 
 
 def files_of(folder: Path) -> dict[str, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,36 @@ def test_a_target_that_fails_does_not_take_others_with_it(project: Project) -> N
     assert sorted(contents(project)) == ["Q6_K.gguf", "Q8_0.gguf"]
 
 
-def test_nothing_is_made_of_an_imatrix_that_is_about_to_change(project: Project) -> None:
+def edit_tensor(project: Project) -> None:
+    change_tensor(project.folder / "tiny", "model.layers.1.mlp.down_proj.weight")
+
+
+def edit_override(project: Project) -> None:
+    project.sconstruct(MODEL + OVERRIDDEN)
+
+
+def edit_type(project: Project) -> None:
+    project.sconstruct(MODEL + OVERRIDDEN.replace("Q4_K_M", "Q4_K_S"))
+
+
+@pytest.mark.parametrize("edit", [edit_tensor, edit_override, edit_type])
+def test_after_an_edit_the_artifact_is_that_of_a_clean_build(
+    project: Project, tmp_path: Path, edit: Callable[[Project], None]
+) -> None:
+    project.sconstruct(MODEL + OVERRIDDEN.replace("q8_0", "q6_k"))
+    build(project)
+    before = contents(project)
+    edit(project)
+    assert build(project).actions == ["gguf.write"]
+    incremental = contents(project)
+    assert incremental != before
+    build(project, PHIBUILD_STORE=str(store_with_llama_cpp(tmp_path / "clean")))
+    assert contents(project) == incremental
+
+
+def test_nothing_is_made_of_an_imatrix_that_is_about_to_change(
+    project: Project, tmp_path: Path
+) -> None:
     project.write("text.txt", "the quick brown fox jumps over the lazy dog " * 20)
     weighed = (
         'im = env.Imatrix("dist/z.imatrix.gguf", phi, text="text.txt", ctx_size=64, chunks=1)\n'
@@ -117,6 +146,9 @@ def test_nothing_is_made_of_an_imatrix_that_is_about_to_change(project: Project)
     project.write("text.txt", "a lazy dog sleeps under the quick brown fox " * 20)
     project.sconstruct(MODEL + weighed.format(type="Q4_K_S"))
     assert build(project).actions == ["gguf.write", "gguf.imatrix", "gguf.write"]
+    incremental = contents(project)
+    build(project, PHIBUILD_STORE=str(store_with_llama_cpp(tmp_path / "clean")))
+    assert contents(project) == incremental
 
 
 def test_splits_are_of_the_size_and_hold_what_one_file_holds(project: Project) -> None:

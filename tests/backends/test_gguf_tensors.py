@@ -24,9 +24,7 @@ from phibuild_gguf.recipe import GgufRecipe
 
 import phibuild.worker
 from phibuild.api import Action, FileInput, ModelFacts, parse_recipe
-from phibuild.engine.declaration import Conversion, Declaration, ModelRef
-from phibuild.engine.realize import realize_target, realize_tool
-from phibuild.engine.reporter import Silent
+from phibuild.engine.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES
 from phibuild.source import lay_out, tensor_places
@@ -35,6 +33,7 @@ from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from phibuild.testing.families import Size, tensor_specs
 from phibuild.testing.shards import Tensor, write_shards
 from tests.backends import plain_converter
+from tests.backends.slices import told_of
 
 pytestmark = pytest.mark.toolchain
 QUANTIZED = sorted(set(DEFAULT_TYPES) - set(FLOATS))
@@ -313,16 +312,6 @@ def test_the_number_of_threads_is_in_no_byte(models: dict[str, Model], write: Wr
 # Pieces
 
 
-class Heard(Silent):
-    """Remembers what an action says that it is doing."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def progressed(self, name: str, fraction: float | None, text: str) -> None:
-        self.texts.append(text)
-
-
 @dataclasses.dataclass(frozen=True)
 class Built:
     """A checkpoint, and where artifacts of it are put."""
@@ -332,20 +321,10 @@ class Built:
 
     def quantizes(self, **fields: Any) -> set[str]:
         """Make an artifact true, as a new process would; the tensors that were quantized."""
-        heard = Heard()
-        shop = Workshop.open(heard)
-        recipe = parse_recipe(GgufRecipe, {"quant": "Q4_K_M"} | fields, builder="GGUF")
-        what = Conversion(shop.registry.backends["GGUF"], recipe, {})
-        declaration = Declaration(
-            name="m.gguf",
-            target=self.folder / "m.gguf",
-            format="GGUF",
-            label="",
-            model=ModelRef(self.checkpoint),
-            what=what,
+        heard = told_of(
+            "GGUF", {"quant": "Q4_K_M"} | fields, self.checkpoint, self.folder / "m.gguf"
         )
-        realize_target(shop, declaration)
-        return {text for text in heard.texts if text.endswith((".weight", ".bias"))}
+        return {text for text in heard if text.endswith((".weight", ".bias"))}
 
     @property
     def artifact(self) -> Path:

@@ -8,6 +8,9 @@ from typing import ClassVar
 
 import pytest
 
+from phibuild.store import store_root
+from phibuild.testing.checkpoint_edits import change_tensor
+from phibuild.testing.checkpoints import write_checkpoint
 from phibuild.testing.families import FAMILIES
 from tests.backends.slices import (
     EditTable,
@@ -16,6 +19,7 @@ from tests.backends.slices import (
     files_of,
     run_toolkit,
     same_tokenizer,
+    told_of,
 )
 
 pytestmark = pytest.mark.toolchain
@@ -34,6 +38,29 @@ class TestMlxSlices(EditTable):
         "tokenizer respelt": set(),
         "one tensor": {"model.safetensors"},
     }
+
+
+def test_a_tensor_that_an_artifact_has_is_not_made_again(tmp_path: Path, seed: int) -> None:
+    checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
+    artifact = tmp_path / "m-mlx"
+
+    def made() -> str:
+        told = told_of("MLX", {"precision": "int4", "group_size": 64}, checkpoint, artifact)
+        return [text for text in told if text.startswith("tensors: ")][-1]
+
+    assert made() == "tensors: 35 made, 0 taken of 35"
+    before = files_of(artifact)["model.safetensors"].read_bytes()
+    change_tensor(checkpoint, "model.layers.1.mlp.down_proj.weight")
+    assert made() == "tensors: 3 made, 32 taken of 35"  # numbers, scales and offsets
+    (kept,) = {
+        path
+        for path in (store_root() / "objects").rglob("*")
+        if path.is_file() and path.stat().st_size == len(before) and path.read_bytes() == before
+    }
+    kept.unlink()
+    change_tensor(checkpoint, "model.layers.1.mlp.down_proj.weight")
+    assert made() == "tensors: 3 made, 32 taken of 35"
+    assert files_of(artifact)["model.safetensors"].read_bytes() == before
 
 
 BY_HAND = """
