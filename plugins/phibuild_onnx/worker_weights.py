@@ -27,6 +27,7 @@ def main(job: phiworker.Job) -> None:
     import_module("onnxruntime_genai.models")  # puts the builder's own modules on the path
     builder = import_module("builder")
     leave_tokens_out(builder)
+    group_queries_of_halves(builder)
     recipe = dict(job.recipe)
     place: tuple[Any, ...] = (
         "",
@@ -76,6 +77,21 @@ def leave_tokens_out(builder: Any) -> None:
     builder.add_special_token_ids = lambda config, tokenizer: None
     builder.Model.resolve_special_token_ids = ids_of_class
     builder.Model.save_processing = lambda model, name, options, folder: None
+
+
+def group_queries_of_halves(builder: Any) -> None:
+    """Have GroupQueryAttention in fp16 models for cpu as well, whose kernel there takes halves.
+
+    The builder does not count on it and writes plain attention, with which models that share keys
+    among queries fail at their second token.
+    """
+    supported = builder.Model.is_gqa_supported
+
+    def also_halves(model: Any) -> bool:
+        is_half = model.io_dtype == import_module("onnx_ir").DataType.FLOAT16
+        return bool(supported(model)) or (model.ep == "cpu" and is_half)
+
+    builder.Model.is_gqa_supported = also_halves
 
 
 def keep_window(options: dict[str, Any]) -> None:

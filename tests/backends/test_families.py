@@ -41,13 +41,8 @@ def test_every_precision_is_made_and_generates(
     tiny("phi-3")
     project_of_tiny.sconstruct(artifact(backend, precision) + ASK)
     ran = project_of_tiny.scons()
-    if (backend, precision) == ("onnx", "fp16"):  # builds, and fails at the second token on a CPU
-        assert ran.status == 2
-        assert "[PHI203]" in ran.text
-        assert "execution_provider" in ran.text
-    else:
-        assert ran.status == 0, ran.text
-        assert "generated in its own runtime" in ran.text
+    assert ran.status == 0, ran.text
+    assert "generated in its own runtime" in ran.text
 
 
 @pytest.mark.parametrize("backend", CALLS)

@@ -69,7 +69,7 @@ def refusal(model: ModelFacts = UNKNOWN_MODEL, **fields: Any) -> RecipeError:
 @pytest.mark.parametrize(
     ("provider", "precisions"),
     [
-        ("cpu", {"int4", "int8", "fp32"}),
+        ("cpu", {"int4", "int8", "fp16", "fp32"}),
         ("cuda", {"int4", "int8", "fp16"}),
         ("dml", {"int4", "fp16"}),
         ("webgpu", {"int4", "int8", "fp16", "fp32"}),
