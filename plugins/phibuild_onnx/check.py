@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from phibuild.api import FileInput, ModelFacts, RecipeError
 from phibuild_onnx.architectures import check_architecture
-from phibuild_onnx.recipe import PROVIDER_ONLY, QUANTIZATION, OnnxRecipe
+from phibuild_onnx.recipe import PAGED_ONLY, PROVIDER_ONLY, QUANTIZATION, OnnxRecipe
 
 _SELECTORS = ("last_matmul", "mixed_layers")
 _WIDTHS = ("int4", "int8")
@@ -71,6 +71,9 @@ def _check_fields(recipe: OnnxRecipe) -> None:
                 f"{name} is ignored with execution_provider={recipe.execution_provider!r}",
                 f"leave it out, or take execution_provider={provider!r}",
             )
+    for name in PAGED_ONLY:
+        if getattr(recipe, name) is not None and not recipe.use_paged_attention:
+            raise _refused(f"{name} is ignored without paged attention", "use_paged_attention=True")
     if recipe.use_cuda_bf16 is not None and recipe.precision != "int4":
         raise _refused("use_cuda_bf16 needs precision='int4'", "leave it out")
 
@@ -109,6 +112,10 @@ def _contradictions(recipe: OnnxRecipe) -> Iterator[tuple[str, str]]:
         yield "NvTensorRtRtx needs use_qdq, which algo_config ignores", "leave algo_config out"
     if provider == "dml" and recipe.fuse_qkv is not None:
         yield "fuse_qkv is ignored with execution_provider='dml'", "leave fuse_qkv out"
+    if recipe.num_blocks is not None and recipe.gpu_utilization_factor is not None:
+        yield "num_blocks and gpu_utilization_factor are both given", "leave one of them out"
+    if recipe.matmulnbits_weights_prepacked and recipe.enable_cuda_fpa_intb_gemm is not None:
+        yield "enable_cuda_fpa_intb_gemm is ignored for prepacked weights", "leave it out"
     if recipe.op_types_to_quantize == ():
         yield "op_types_to_quantize is empty: nothing is quantized", "name MatMul, or leave it out"
     if recipe.precision == "int8" and "Gather" in (recipe.op_types_to_quantize or ()):
@@ -126,7 +133,10 @@ def _misfits(recipe: OnnxRecipe, model: ModelFacts) -> Iterator[tuple[str, str]]
     """Fields that this model's graph has no place for: a problem and the way out of it."""
     if model.model_type == "phi" and recipe.fuse_mlp_gate_up is not None:
         yield "fuse_mlp_gate_up is ignored for phi, which has no gate", "leave it out"
-    if not model.architecture.get("tie_word_embeddings") or recipe.precision != "int4":
+    is_tied = bool(model.architecture.get("tie_word_embeddings"))
+    if recipe.shared_embeddings is not None and not is_tied:
+        yield "shared_embeddings: this model's head has weights of its own", "leave it out"
+    if not is_tied or recipe.shared_embeddings is False or recipe.precision != "int4":
         return
     # The builder then shares one quantized matrix between the embedding and the head, which only
     # some of its methods write in the form that the embedding reads.

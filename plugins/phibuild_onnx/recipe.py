@@ -85,7 +85,62 @@ class OnnxRecipe:
     exclude_lm_head: bool | None = recipe_field(
         None, "refused: such an artifact builds and cannot generate", kind="bool"
     )
+    shared_embeddings: bool | None = recipe_field(
+        None, "one matrix for embedding and head, of a model that ties them (True)", kind="bool"
+    )
+    use_device_allocator_for_initializers: bool | None = recipe_field(
+        None,
+        "weights outside the arena, so that what a kernel repacks is freed (False)",
+        kind="bool",
+    )
+    enable_dml_graph: bool | None = recipe_field(
+        None, "graph capture (dml only, True)", kind="bool"
+    )
     enable_cuda_graph: bool | None = recipe_field(None, "CUDA graphs (cuda only)", kind="bool")
+    matmulnbits_weights_prepacked: int | None = recipe_field(
+        None,
+        "layout of int4 and int8 weights: 0 raw, 1 for Ampere, 2 for Hopper (cuda only, 0)",
+        kind="int",
+        choices=(0, 1, 2),
+    )
+    enable_cuda_fpa_intb_gemm: bool | None = recipe_field(
+        None, "fpA_intB kernels for weights in the raw layout (cuda only, False)", kind="bool"
+    )
+    use_paged_attention: bool | None = recipe_field(
+        None, "a paged cache for continuous batching (cuda only, False)", kind="bool"
+    )
+    paged_block_size: int | None = recipe_field(
+        None,
+        "tokens in a page of the cache (256; paged attention only)",
+        kind="int",
+        choices=(16, 32, 64, 128, 256, 512),
+    )
+    paged_chunk_size: int | None = recipe_field(
+        None, "tokens of one prompt in a step (paged attention only)", kind="int", minimum=1
+    )
+    max_batch_size: int | None = recipe_field(
+        None,
+        "requests in a batch (100; paged attention only)",
+        kind="int",
+        minimum=1,
+        maximum=256,
+    )
+    max_scheduled_tokens: int | None = recipe_field(
+        None, "tokens in a step (paged attention only)", kind="int", minimum=1
+    )
+    num_blocks: int | None = recipe_field(
+        None,
+        "pages of the cache, in place of a share (paged attention only)",
+        kind="int",
+        minimum=1,
+    )
+    gpu_utilization_factor: float | None = recipe_field(
+        None,
+        "share of the free memory for the cache (0.6; paged attention only)",
+        kind="float",
+        minimum=0.01,
+        maximum=1,
+    )
     use_cuda_bf16: bool | None = recipe_field(
         None, "bfloat16 beside int4 weights (cuda only)", kind="bool"
     )
@@ -106,12 +161,28 @@ QUANTIZATION = (
     "op_types_to_quantize",
     "nodes_to_exclude",
     "use_qdq",
+    "matmulnbits_weights_prepacked",
+    "enable_cuda_fpa_intb_gemm",
 )
 """Fields that only int4 and int8 artifacts know; the builder ignores them for others."""
 
 PROVIDER_ONLY = {
+    "enable_dml_graph": "dml",
     "enable_cuda_graph": "cuda",
+    "matmulnbits_weights_prepacked": "cuda",
+    "enable_cuda_fpa_intb_gemm": "cuda",
+    "use_paged_attention": "cuda",
     "use_cuda_bf16": "cuda",
     "enable_webgpu_graph": "webgpu",
     "use_webgpu_fp32": "webgpu",
 }
+
+PAGED_ONLY = (
+    "paged_block_size",
+    "paged_chunk_size",
+    "max_batch_size",
+    "max_scheduled_tokens",
+    "num_blocks",
+    "gpu_utilization_factor",
+)
+"""Fields that only paged attention knows."""

@@ -270,6 +270,34 @@ def test_onnx_options_of_the_present_builder_take_effect(
 
 
 @pytest.mark.toolchain
+def test_onnx_options_of_embeddings_and_pages_take_effect(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    """Of pages only that they are built: they need a GPU."""
+    tiny("phi-4-mini")
+    built(
+        project_of_tiny,
+        'a = env.OnnxGenAI("dist/a", phi, shared_embeddings=False, is_symmetric=False,'
+        " use_device_allocator_for_initializers=True)",
+        'env.Generate("dist/answer", a, prompt="hello", max_tokens=8)',
+        'env.OnnxGenAI("dist/b", phi, execution_provider="cuda", use_paged_attention=True,'
+        " paged_block_size=128, max_batch_size=8, num_blocks=32)",
+    )
+    a, b = (
+        json.loads((project_of_tiny.folder / f"dist/{one}/genai_config.json").read_text())
+        for one in ("a", "b")
+    )
+    session = a["model"]["decoder"]["session_options"]
+    assert "use_device_allocator_for_initializers" in json.dumps(session)
+    batching = b["engine"]["dynamic_batching"]
+    assert [batching[name] for name in ("block_size", "max_batch_size", "num_blocks")] == [
+        128,
+        8,
+        32,
+    ]
+
+
+@pytest.mark.toolchain
 def test_onnx_generates_beyond_a_window_of_attention(project_of_tiny: Project, tiny: Tiny) -> None:
     """Prompt and answer are longer than the window, which is shorter than the context."""
     config = tiny("phi-3") / "config.json"
