@@ -16,7 +16,10 @@ class TestOnnxBackend(BackendContract):
         {},
         {"precision": "int8"},
         {"precision": "fp32"},
+        {"precision": "fp16"},
         {"precision": "fp16", "execution_provider": "cuda"},
+        {"execution_provider": "cuda", "use_paged_attention": True, "paged_chunk_size": 64},
+        {"execution_provider": "cuda", "use_paged_attention": True, "max_scheduled_tokens": 256},
         {"block_size": 128},
         {"accuracy_level": 1},
         {"is_symmetric": False},
@@ -30,8 +33,9 @@ class TestOnnxBackend(BackendContract):
     ]
     bad_fields: ClassVar = [
         {"precision": "int2"},
-        {"precision": "fp16"},
+        {"precision": "fp32", "execution_provider": "cuda"},
         {"execution_provider": "gpu"},
+        {"execution_provider": "cuda", "paged_chunk_size": 64},
         {"block_size": 48},
         {"int4_block_size": 32},
         {"precision": "int8", "use_qdq": True},
