@@ -94,13 +94,13 @@ class Display:
             if self._live is not None and self._overall is not None:
                 done = self._total - len(self._expected)
                 self._live.update(self._overall, completed=done, note=ahead)
-        size = show_size(made.manifest.tree.size)
-        print(
-            f"{made.outcome.value:<9} {made.declaration.name}"
-            f"  ({made.declaration.format} {made.declaration.label}, {size},"
-            f" {show_seconds(made.seconds)})" + (f"  {ahead}" if ahead else ""),
-            flush=True,
-        )
+            size = show_size(made.manifest.tree.size)
+            print(
+                f"{made.outcome.value:<9} {made.declaration.name}"
+                f"  ({made.declaration.format} {made.declaration.label}, {size},"
+                f" {show_seconds(made.seconds)})" + (f"  {ahead}" if ahead else ""),
+                flush=True,
+            )
 
     def close(self) -> None:
         """Leave the terminal as it was."""
