@@ -6,6 +6,7 @@ only; a part of the writing worker.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -49,11 +50,12 @@ def sound(pieces: Mapping[str, Piece], *, threads: int) -> set[str]:
 def copy_into(
     output: Path, pieces: Iterable[tuple[Piece, int]], *, on_copied: Callable[[int], None]
 ) -> None:
-    """Copy each piece to its offset; `on_copied` is told bytes. Neighbours go together, and a file
-    system that can share whole pages between files is asked to."""
+    """Copy each piece to its offset, whether it is sound or not; `on_copied` is told bytes.
+    Neighbours go together, and a file system that can share whole pages between files is asked to.
+    """
     with output.open("r+b", buffering=0) as target:
         for path, source, place, size in _runs(pieces):
-            with path.open("rb", buffering=0) as file:
+            with contextlib.suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
                 for begin, end in _pages(source, place, size):
                     _copy(
                         file.fileno(), source + begin, target.fileno(), place + begin, end - begin
@@ -96,5 +98,5 @@ def _copy(source: int, offset: int, target: int, place: int, size: int) -> None:
             content = os.pread(source, min(size, _CHUNK), offset)
             copied = os.pwrite(target, content, place)
             if copied == 0:
-                raise OSError(f"a file that is copied ended {size} bytes early")
+                return  # the file ends early, which makes the piece unsound
         offset, place, size = offset + copied, place + copied, size - copied

@@ -11,6 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -151,16 +152,19 @@ def fill(files: Sequence[File]) -> None:
 
     sizes = {one.key: one.size for file in files for one in file.made}
     known = {key: piece for key, piece in job.recall(sizes).items() if piece.size == sizes[key]}
-    good = sound(known, threads=job.threads)
+    with ThreadPoolExecutor(1) as pool:  # what is copied in vain is made again and overwritten
+        checking = pool.submit(sound, known, threads=job.threads)
+        for file in files:
+            copy_into(
+                file.path,
+                [(known[one.key], one.offset) for one in file.made if one.key in known],
+                on_copied=lambda size: progress(size, "copying tensors that were made before"),
+            )
+        good = checking.result()
     for file in files:
-        copied = [one for one in file.made if one.key in good]
-        copy_into(
-            file.path,
-            [(known[one.key], one.offset) for one in copied],
-            on_copied=lambda size: progress(size, "copying tensors that were made before"),
-        )
-        for one in copied:
-            file.remember(one, known[one.key].sha256)
+        for one in file.made:
+            if one.key in good:
+                file.remember(one, known[one.key].sha256)
     places: dict[str, list[tuple[File, Made]]] = {}
     for file in files:
         for one in file.made:

@@ -74,7 +74,7 @@ def test_with_an_imatrix_the_size_is_known_once_the_imatrix_is(
     assert plan["size"] == {"bytes": size_of(project, "dist/iq"), "is_exact": True}
 
 
-@pytest.mark.parametrize("backend", ["onnx", "openvino", "mlx"])
+@pytest.mark.parametrize("backend", ["onnx", "mlx"])
 def test_another_size_is_that_of_the_last_artifact_of_the_recipe(
     project_of_tiny: Project, tiny: Tiny, seed: int, backend: str
 ) -> None:

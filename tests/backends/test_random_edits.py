@@ -230,8 +230,8 @@ def test_gguf_and_mlx_are_those_of_a_clean_build(place: Path, made: list[tuple[s
     check(place, GGUF_AND_MLX, first_of(GGUF_AND_MLX_FIELDS), made)
 
 
-@examples(usual=2)
-@given(made=st.lists(edits(ONNX_AND_OPENVINO_FIELDS), min_size=2, max_size=3))
+@examples(usual=1)
+@given(made=st.lists(edits(ONNX_AND_OPENVINO_FIELDS), min_size=3, max_size=3))
 def test_onnx_and_openvino_are_those_of_a_clean_build(
     place: Path, made: list[tuple[str, Edit]]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from phibuild.testing.checkpoint_edits import change_tensor, reshard, set_chat_template
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.cases import (
     CALLS,
     CONVERTING,
@@ -22,11 +24,12 @@ from tests.backends.cases import (
     artifact,
     path,
 )
-from tests.backends.conftest import Tiny
+from tests.backends.conftest import with_mark
 from tests.conftest import Project, Ran
 
 pytestmark = pytest.mark.toolchain
 A_TENSOR = "model.layers.0.self_attn.o_proj.weight"
+ANOTHER_TENSOR = "model.layers.1.self_attn.o_proj.weight"
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,28 @@ class Built:
         return ran
 
 
-@pytest.fixture(params=CALLS)
-def built(request: pytest.FixtureRequest, project_of_tiny: Project, tiny: Tiny) -> Built:
-    """A built project for each backend."""
+@pytest.fixture(scope="module", params=CALLS)
+def first(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A project for each backend, built from nothing: what others start from."""
     backend: str = request.param
-    checkpoint = tiny("phi-3", shards=2)
-    project_of_tiny.sconstruct(artifact(backend))
-    one = Built(project_of_tiny, backend, checkpoint)
+    folder = tmp_path_factory.mktemp(backend)
+    seed = time.time_ns() % (1 << 31)
+    checkpoint = write_checkpoint(folder / "tiny", FAMILIES["phi-3"], layers=2, shards=2, seed=seed)
+    one = Built(Project(folder), backend, with_mark(checkpoint, seed))
+    one.project.sconstruct(artifact(backend))
     assert one.scons().actions == CONVERTING[backend]
+    return one
+
+
+@pytest.fixture
+def built(first: Built, project_of_tiny: Project) -> Built:
+    """A project of the test's own with the same artifact, which is recalled. What is made in one
+    test is known in the next: each has edits of its own."""
+    checkpoint = project_of_tiny.folder / "tiny"
+    shutil.copytree(first.checkpoint, checkpoint)
+    project_of_tiny.sconstruct(artifact(first.backend))
+    one = Built(project_of_tiny, first.backend, checkpoint)
+    assert one.scons().actions == []
     return one
 
 
@@ -127,7 +144,7 @@ def test_a_changed_tensor_and_its_revert(built: Built) -> None:
 
 def test_a_change_under_a_kept_time(built: Built) -> None:
     times = {one: one.stat() for one in built.checkpoint.glob("*.safetensors")}
-    change_tensor(built.checkpoint, A_TENSOR)
+    change_tensor(built.checkpoint, ANOTHER_TENSOR)
     for one, stat in times.items():
         os.utime(one, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert built.scons().actions == TENSOR[built.backend]

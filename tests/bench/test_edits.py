@@ -28,6 +28,7 @@ from tests.conftest import Project
 
 BILLIONS = float(os.environ.get("BENCH_BILLIONS", "1.1"))
 LADDER = ("Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0")
+TEMPLATES = 3
 SCONS = (sys.executable, "-P", "-m", "SCons", "-Q")
 MODEL = 'phi = env.PhiModel("tiny")\n'
 A_TENSOR = "model.layers.0.self_attn.o_proj.weight"
@@ -123,17 +124,17 @@ def test_a_gguf_file_and_its_edits(project: Project, tmp_path: Path) -> None:
     tensor = build(project, actions=["gguf.write"])
     ratios["tensor"] = (told("one tensor changed", tensor.seconds, seconds, two), 0.10)
 
-    os.sync()  # as before each build
-    start = time.monotonic()
-    shutil.copyfile(project.folder / "dist" / "m.gguf", tmp_path / "copy")
-    copying = time.monotonic() - start
-    set_chat_template(checkpoint, unseen_template())
-    template = build(project, actions=["gguf.metadata", "gguf.write"])
-    allowed = 1 + copying
-    ratios["template"] = (
-        told("template edit, GGUF", template.seconds, allowed, "a copy of the file and 1 s"),
-        1.0,
-    )
+    copies, edits = [], []
+    for _ in range(TEMPLATES):
+        os.sync()  # as before each build
+        start = time.monotonic()
+        shutil.copyfile(project.folder / "dist" / "m.gguf", tmp_path / "copy")
+        copies.append(time.monotonic() - start)
+        (tmp_path / "copy").unlink()
+        set_chat_template(checkpoint, unseen_template())
+        edits.append(build(project, actions=["gguf.metadata", "gguf.write"]).seconds)
+    against = f"a copy of the file and 1 s, best of {TEMPLATES},"
+    ratios["template"] = told("template edit, GGUF", min(edits), 1 + min(copies), against), 1.0
 
     reshard(checkpoint, 3)
     other_shards = build(project, actions=[])
