@@ -66,7 +66,7 @@ def _groups(values: Mapping[str, bytes], tensors: Tensors, limit: int) -> Iterat
     room = limit - first
     least, size = 0, 0
     for number, one in enumerate(places):
-        needed = sum(placed([tensors[number]])[1:])
+        _, needed = placed([tensors[number]])
         if size + needed > room and number > least:
             yield tensors[least:number]
             least, size = number, 0

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,6 +35,9 @@ else:
     from pieces import copy_into, digest_of, sound
     from planned_files import planned
     from quantizing import Order, quantize
+
+
+Progress = Callable[[int, str], None]
 
 
 class Made(NamedTuple):
@@ -150,9 +153,25 @@ def fill(files: Sequence[File]) -> None:
         done += size
         job.progress(done / whole, text)
 
+    copied = _copied(files, progress)
+    made = _quantized(files, copied, progress)
+    for file in files:
+        if file.name != WHOLE:
+            size = file.path.stat().st_size
+            sha256 = digest_of(file.path, 0, size)
+            file.job.remember(file.key, file=file.name, offset=0, size=size, sha256=sha256)
+    summary = f"tensors: {made} quantized, {len(copied)} copied"
+    print(summary)
+    job.progress(1.0, summary)
+
+
+def _copied(files: Sequence[File], progress: Progress) -> set[str]:
+    """Copy the tensors that were made before; the keys of those whose bytes are sound. They are
+    checked meanwhile: one that is not was copied in vain, and is made again."""
+    job = files[0].job
     sizes = {one.key: one.size for file in files for one in file.made}
     known = {key: piece for key, piece in job.recall(sizes).items() if piece.size == sizes[key]}
-    with ThreadPoolExecutor(1) as pool:  # what is copied in vain is made again and overwritten
+    with ThreadPoolExecutor(1) as pool:
         checking = pool.submit(sound, known, threads=job.threads)
         for file in files:
             copy_into(
@@ -165,14 +184,18 @@ def fill(files: Sequence[File]) -> None:
         for one in file.made:
             if one.key in good:
                 file.remember(one, known[one.key].sha256)
+            elif one.key in known:
+                print(f"damaged: {one.wanted.name}, as it was kept")
+    return good
+
+
+def _quantized(files: Sequence[File], copied: Container[str], progress: Progress) -> int:
+    """Make the tensors that were not copied, each once for all files; how many they are."""
     places: dict[str, list[tuple[File, Made]]] = {}
     for file in files:
         for one in file.made:
-            if one.key in known and one.key not in good:
-                print(f"damaged: {one.wanted.name}, as it was kept")
-            if one.key not in good:
+            if one.key not in copied:
                 places.setdefault(one.key, []).append((file, one))
-
     keys = {_order(filled): key for key, filled in places.items()}
 
     def on_done(order: Order) -> None:
@@ -184,17 +207,10 @@ def fill(files: Sequence[File]) -> None:
         progress(size * len(filled), order.wanted.name)
 
     if keys:
-        quantize(job, list(keys), on_done=on_done)
+        quantize(files[0].job, list(keys), on_done=on_done)
     for order in keys:
         print(f"quantized: {order.wanted.name}")
-    for file in files:
-        if file.name != WHOLE:
-            size = file.path.stat().st_size
-            sha256 = digest_of(file.path, 0, size)
-            file.job.remember(file.key, file=file.name, offset=0, size=size, sha256=sha256)
-    summary = f"tensors: {len(keys)} quantized, {len(good)} copied"
-    print(summary)
-    job.progress(1.0, summary)
+    return len(keys)
 
 
 def _order(filled: Sequence[tuple[File, Made]]) -> Order:
