@@ -104,8 +104,9 @@ def work(
                     pieces = following.pieces.get((number, entry.path))
                     if pieces is not None:
                         shop.store.record_pieces(entry, pieces)
-                cost = Cost(sizes[number], result.seconds, result.peak_bytes, result.tree.size)
-                record_cost(shop, tasks[number].step, cost)
+                if not following.recalled:  # else it took less than the next may take
+                    cost = Cost(sizes[number], result.seconds, result.peak_bytes, result.tree.size)
+                    record_cost(shop, tasks[number].step, cost)
             if checkpoint is not None:
                 for name in action.slices:
                     items = slice_items(checkpoint, name)
@@ -143,22 +144,26 @@ def _result(task: Task[S], tree: Tree, *, seconds: float, peak_bytes: int) -> Ac
 
 @dataclass
 class _Following:
-    """Passes a worker's messages on. `pieces` are those of each file of its outputs, by key."""
+    """Passes a worker's messages on. `pieces` are those of each file of its outputs, by key;
+    `recalled` is how many it was given of earlier outputs."""
 
     shop: Workshop
     reported_as: str
     pieces: dict[tuple[int, str], dict[str, Piece]] = field(default_factory=dict)
+    recalled: int = 0
 
     def on_progress(self, fraction: float | None, text: str) -> None:
         self.shop.reporter.progressed(self.reported_as, fraction, text)
 
     def on_recall(self, keys: Sequence[str]) -> dict[str, Sequence[object]]:
         found = {key: self.shop.store.recall_piece(key) for key in keys}
-        return {
-            key: (str(known[0]), known[1].offset, known[1].size, known[1].sha256)
-            for key, known in found.items()
-            if known is not None
+        known: dict[str, Sequence[object]] = {
+            key: (str(one[0]), one[1].offset, one[1].size, one[1].sha256)
+            for key, one in found.items()
+            if one is not None
         }
+        self.recalled += len(known)
+        return known
 
     def on_remember(
         self, number: int, key: str, file: str, offset: int, size: int, sha256: str

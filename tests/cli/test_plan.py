@@ -48,6 +48,29 @@ def test_costs_are_those_of_the_last_run_of_the_recipe(copying: Project) -> None
     assert target["actions"][0]["makes"] is None, "another recipe may make more or less"
 
 
+def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project) -> None:
+    project.write(
+        "worker.py",
+        "import hashlib, time, phiworker\n"
+        "def main(job):\n"
+        "    text = job.inputs['text'].read_bytes()\n"
+        "    time.sleep(0 if job.recall(['key']) else 0.2)\n"
+        "    job.output.write_bytes(text)\n"
+        "    digest = hashlib.sha256(text).hexdigest()\n"
+        "    job.remember('key', offset=0, size=len(text), sha256=digest)\n"
+        "phiworker.run(main)\n",
+    )
+    project.sconstruct('env.Artifact("dist/a", worker="worker.py", inputs={"text": "in.txt"})\n')
+    seconds = []
+    for number in range(3):
+        project.write("in.txt", f"text {number}")
+        (target,) = json.loads(project.phibuild("plan", "--json").text)["targets"]
+        seconds.append(target["actions"][0]["seconds"])
+        assert project.scons().status == 0
+    assert seconds[0] is None
+    assert seconds[1] == seconds[2] >= 0.2
+
+
 def test_what_is_made_of_a_target_waits_for_it(copying: Project) -> None:
     copying.sconstruct(
         BUILD + 'env.Artifact("dist/next", worker="next.py", inputs={"folder": a})\n'
