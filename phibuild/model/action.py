@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from phibuild.model.digest import Digest, canonical_json
+from phibuild.model.errors import ActionError
 from phibuild.model.facts import Fact, Facts
 from phibuild.model.tree import THE_FILE, Tree
 
@@ -99,8 +100,17 @@ def step_of(one: Input) -> Step | None:
 
 
 def taken_of(one: Input, result: Tree) -> Tree:
-    """What the input is of the result of its step; KeyError if the result lacks that part."""
-    return result.part(one.path) if isinstance(one, Part) else result
+    """What the input is of the result of its step; ActionError PHI403 if the result lacks it."""
+    if not isinstance(one, Part):
+        return result
+    try:
+        return result.part(one.path)
+    except KeyError:
+        raise ActionError(
+            f"{one.of.name} did not make {one.path}, which is taken of it",
+            hint="its worker and its plan do not agree: tell the plugin's makers",
+            code="PHI403",
+        ) from None
 
 
 def steps_of(step: Step) -> Iterator[Step]:
