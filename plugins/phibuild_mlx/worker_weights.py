@@ -10,7 +10,7 @@ import hashlib
 import json
 import struct
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ import phiworker
 
 AHEAD = 3
 """Tensors that are begun before the first of them is awaited."""
-
-_BLOCK = 1 << 18  # bytes: what a core's cache holds
 
 
 def main(job: phiworker.Job) -> None:
@@ -110,10 +108,12 @@ class Saving:
     def save_safetensors(self, path: str, arrays: dict[str, Any], **options: Any) -> None:
         keys = {name: key for name, array in arrays.items() if (key := self.key(name, array))}
         self.take_known(arrays, keys)
-        self.evaluate(arrays)
-        self.job.progress(self.finished / max(self.size, 1), f"write {Path(path).name}")
-        self.save(path, arrays, **options)
-        self.remember(Path(path), keys)
+        with ThreadPoolExecutor(1) as pool:
+            digests = self.evaluate(arrays, keys, pool)
+            self.job.progress(self.finished / max(self.size, 1), f"write {Path(path).name}")
+            self.save(path, arrays, **options)
+            sha256 = {name: digest.result() for name, digest in digests.items()}
+        self.remember(Path(path), keys, sha256)
 
     def key(self, name: str, array: Any) -> str | None:
         """The name of an array's bytes, if it is made of one tensor of the checkpoint and nothing
@@ -136,38 +136,34 @@ class Saving:
                 arrays[name] = flat.view(arrays[name].dtype).reshape(arrays[name].shape)
                 self.taken += 1
 
-    def evaluate(self, arrays: dict[str, Any]) -> None:
-        begun: deque[Any] = deque()
-        for array in (*arrays.values(), *[None] * AHEAD):
+    def evaluate(
+        self, arrays: dict[str, Any], keys: dict[str, str], pool: Executor
+    ) -> dict[str, Future[str]]:
+        """Make the arrays, and in the pool the digests of those that have a key: MLX computes on
+        one core, so that digests cost no time where there is a second one."""
+        digests = {}
+        begun: deque[tuple[str, Any]] = deque()
+        for name, array in (*arrays.items(), *[("", None)] * AHEAD):
             if array is not None:
                 self.mx.async_eval(array)
-            begun.append(array)
-            if len(begun) > AHEAD and (oldest := begun.popleft()) is not None:
+            begun.append((name, array))
+            if len(begun) > AHEAD:
+                name, oldest = begun.popleft()
                 self.mx.eval(oldest)
                 self.tell(oldest)
+                if name in keys:
+                    content = oldest.view(self.mx.uint8) if oldest.ndim else oldest
+                    self.mx.eval(content)
+                    digests[name] = pool.submit(sha256_of, memoryview(content))
+        return digests
 
-    def remember(self, path: Path, keys: dict[str, str]) -> None:
+    def remember(self, path: Path, keys: dict[str, str], sha256: dict[str, str]) -> None:
         """Name the arrays of a file that was written, so that another artifact can take them."""
         places = places_of(path)
         file = path.relative_to(self.job.output).as_posix()
-
-        def digest(name: str) -> str:
+        for name, key in keys.items():
             begin, end = places[name]
-            found = hashlib.sha256()
-            buffer = memoryview(bytearray(min(end - begin, _BLOCK)))
-            with path.open("rb", buffering=0) as stream:
-                stream.seek(begin)
-                while begin < end and (got := stream.readinto(buffer[: end - begin])):
-                    found.update(buffer[:got])
-                    begin += got
-            return found.hexdigest()
-
-        with ThreadPoolExecutor(self.job.threads) as pool:
-            for name, sha256 in zip(keys, pool.map(digest, keys), strict=True):
-                begin, end = places[name]
-                self.job.remember(
-                    keys[name], file=file, offset=begin, size=end - begin, sha256=sha256
-                )
+            self.job.remember(key, file=file, offset=begin, size=end - begin, sha256=sha256[name])
 
     def tell(self, array: Any) -> None:
         self.done += 1
@@ -175,6 +171,10 @@ class Saving:
         share = self.finished / max(self.size, 1)
         made = self.done - self.taken
         self.job.progress(share, f"tensors: {made} made, {self.taken} taken of {self.count}")
+
+
+def sha256_of(content: memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def places_of(path: Path) -> dict[str, tuple[int, int]]:
