@@ -12,7 +12,7 @@ from phibuild.model.action import (
     steps_of,
 )
 from phibuild.model.digest import Digest
-from phibuild.model.errors import PhiError, RecipeError, SourceError, ToolchainError
+from phibuild.model.errors import PackagingError, PhiError, RecipeError, SourceError, ToolchainError
 from phibuild.model.recipe import (
     PRECISIONS,
     Precision,
@@ -24,15 +24,19 @@ from phibuild.model.recipe import (
 from phibuild.offers import (
     API_VERSION,
     PHITOKENIZER,
+    ArtifactFacts,
     Backend,
     Command,
     Description,
     Evaluator,
     ModelFacts,
     NativeToolchain,
+    Packager,
     PythonToolchain,
+    Room,
     Tensor,
 )
+from phibuild.registry import describe_file
 from phibuild.toolchain.compiler import Compiler, find_compiler
 
 __all__ = [
@@ -40,6 +44,7 @@ __all__ = [
     "PHITOKENIZER",
     "PRECISIONS",
     "Action",
+    "ArtifactFacts",
     "Assembly",
     "Backend",
     "Command",
@@ -50,16 +55,20 @@ __all__ = [
     "FileInput",
     "ModelFacts",
     "NativeToolchain",
+    "Packager",
+    "PackagingError",
     "Part",
     "PhiError",
     "Precision",
     "PythonToolchain",
     "RecipeError",
+    "Room",
     "Slice",
     "SourceError",
     "Step",
     "Tensor",
     "ToolchainError",
+    "describe_file",
     "find_compiler",
     "frozen_recipe",
     "hookimpl",

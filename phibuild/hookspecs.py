@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from phibuild.offers import Backend, Command, Evaluator, NativeToolchain, PythonToolchain
+from phibuild.offers import Backend, Command, Evaluator, NativeToolchain, Packager, PythonToolchain
 
 hookspec = pluggy.HookspecMarker("phibuild")
 hookimpl = pluggy.HookimplMarker("phibuild")
@@ -15,6 +15,12 @@ hookimpl = pluggy.HookimplMarker("phibuild")
 @hookspec
 def phibuild_backends() -> Iterable[Backend]:
     """Makers of artifacts: each becomes a builder of the SCons tool."""
+    raise NotImplementedError
+
+
+@hookspec
+def phibuild_packagers() -> Iterable[Packager]:
+    """Wrappers of artifacts for a device: each becomes a builder of the SCons tool."""
     raise NotImplementedError
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from phibuild.model.action import Action, FileInput, Step
@@ -16,20 +17,24 @@ PHITOKENIZER = Path(__file__).parent / "worker" / "phitokenizer.py"
 
 
 class Tensor(NamedTuple):
-    """A tensor of a model or artifact; `shape` as the format stores it, `size` in bytes."""
+    """A tensor of a model or artifact; `shape` as the format stores it, `size` in bytes. `offset`
+    is where its bytes begin in the artifact, if that is one file and the format tells."""
 
     name: str
     type: str
     shape: tuple[int, ...]
     size: int
+    offset: int | None = None
 
 
 class ModelFacts(NamedTuple):
-    """What a plan may know of a model: the canonical architecture (older spelling of config.json)
-    and the tensors. Both are empty while the model is still to be made by another target."""
+    """What a plan may know of a model: the canonical architecture (older spelling of config.json),
+    the tensors, and the digests of its slices by name. All are empty while the model is still to be
+    made by another target."""
 
     architecture: Mapping[str, Any]
     tensors: tuple[Tensor, ...]
+    slices: Mapping[str, str] = MappingProxyType({})
 
     @property
     def model_type(self) -> str:
@@ -61,7 +66,8 @@ class Backend(NamedTuple):
 
     For `phibuild plan`: `predict(recipe, model, extras)` returns an action that reads no weights
     and makes one JSON file, `{"bytes": N}`, the exact size of the artifact; `bits_per_weight
-    (recipe)` is what to guess by, for want of that and of any history.
+    (recipe)` is what to guess by, for want of that and of any history; `alternatives(recipe)` are
+    the recipes to propose where an artifact is too large, best first.
     """
 
     name: str
@@ -76,6 +82,47 @@ class Backend(NamedTuple):
     extras: tuple[str, ...] = ()
     predict: Callable[[Any, ModelFacts, Extras], Action] | None = None
     bits_per_weight: Callable[[Any], float] | None = None
+    alternatives: Callable[[Any], Iterable[Any]] | None = None
+    api_version: int = API_VERSION
+
+
+class ArtifactFacts(NamedTuple):
+    """What a packager may know of the artifact that it wraps. `format` is empty for a file that no
+    target of this build makes; `model_name` is the name of the model's folder."""
+
+    format: str = ""
+    label: str = ""
+    model_name: str = ""
+    model: ModelFacts = ModelFacts({}, ())
+
+
+class Room(NamedTuple):
+    """How many bytes there are for an artifact, and what leaves it that, for people."""
+
+    bytes: int
+    of: str
+
+
+class Packager(NamedTuple):
+    """Wraps one artifact for a device; becomes the builder `env.<builder>(target, artifact,
+    **fields)`.
+
+    `check`, `plan` and `label` are like a backend's, of the artifact in the model's place.
+    `nodes(recipe)` names the small files in a tree that later rules compile or link, each a node of
+    the build graph. `room(recipe, about)` is the least room that there is for the artifact, which
+    is compared before any work is done; None if there is no limit.
+    """
+
+    name: str
+    builder: str
+    format: str
+    recipe: type[Any]
+    check: Callable[[Any, ArtifactFacts], None]
+    plan: Callable[[Any, FileInput, ArtifactFacts], Step]
+    label: Callable[[Any], str]
+    describe: Callable[[Path], Description] | None = None
+    nodes: Callable[[Any], tuple[str, ...]] = lambda _: ()
+    room: Callable[[Any, ArtifactFacts], Room | None] = lambda _recipe, _about: None
     api_version: int = API_VERSION
 
 

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import pluggy
 
 from phibuild import hookspecs
-from phibuild.model.errors import PluginError
+from phibuild.model.errors import PhiError, PluginError
 from phibuild.offers import (
     API_VERSION,
     Backend,
     Command,
+    Description,
     Evaluator,
     NativeToolchain,
+    Packager,
     PythonToolchain,
 )
 
@@ -47,10 +49,16 @@ class Registry(NamedTuple):
 
     plugins: tuple[Plugin, ...]
     backends: Mapping[str, Backend]
+    packagers: Mapping[str, Packager]
     evaluators: Mapping[str, Evaluator]
     pythons: Mapping[str, PythonToolchain]
     natives: Mapping[str, NativeToolchain]
     commands: Mapping[str, Command]
+
+    @property
+    def builders(self) -> tuple[Backend | Packager, ...]:
+        """All that become builders of the SCons tool by a recipe."""
+        return (*self.backends.values(), *self.packagers.values())
 
     def backend_of_builder(self, builder: str) -> Backend:
         """The backend behind a builder's name; PluginError PHI503 if no plugin has it."""
@@ -64,6 +72,15 @@ class Registry(NamedTuple):
         if format_name not in self.evaluators:
             raise _missing("evaluator", format_name, self.evaluators)
         return self.evaluators[format_name]
+
+
+def describe_file(path: Path) -> Description | None:
+    """What the first backend that knows the file says of it; None if none does."""
+    for backend in load_registry().backends.values():
+        if backend.kind == "file":
+            with contextlib.suppress(PhiError):
+                return backend.describe(path)
+    return None
 
 
 @cache
@@ -152,6 +169,7 @@ def sort_offers(found: Iterable[tuple[str, str, str, ModuleType | str]]) -> Regi
     return Registry(
         plugins=tuple(plugins),
         backends=_offers(manager, "phibuild_backends", owners, lambda offer: str(offer.builder)),
+        packagers=_offers(manager, "phibuild_packagers", owners, lambda offer: str(offer.builder)),
         evaluators=_offers(manager, "phibuild_evaluators", owners, lambda offer: str(offer.format)),
         pythons={n: one for n, one in toolchains.items() if isinstance(one, PythonToolchain)},
         natives={n: one for n, one in toolchains.items() if isinstance(one, NativeToolchain)},

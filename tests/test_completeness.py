@@ -66,6 +66,6 @@ def test_every_recipe_field_has_a_test() -> None:
     text = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py"))
     from phibuild.model.recipe import rules_of
 
-    for backend in load_registry().backends.values():
-        for name in rules_of(backend.recipe):
-            assert re.search(rf"\b{name}\b", text), f"{backend.builder}: {name}"
+    for offer in load_registry().builders:
+        for name in rules_of(offer.recipe):
+            assert re.search(rf"\b{name}\b", text), f"{offer.builder}: {name}"

@@ -14,10 +14,20 @@ from phibuild.cli.sconstruct import folder_option, run_scons
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="Targets made at once.")
 @click.option("-k", "--keep-going", is_flag=True, help="Go on with what a failure does not touch.")
 @click.option("-s", "--silent", is_flag=True, help="Print nothing but errors.")
+@click.option(
+    "--depfile",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the files that TARGETS were made from, for Make or Ninja.",
+)
 @folder_option
 def command(
-    targets: tuple[str, ...], jobs: int, keep_going: bool, silent: bool, folder: Path
+    targets: tuple[str, ...],
+    jobs: int,
+    keep_going: bool,
+    silent: bool,
+    depfile: Path | None,
+    folder: Path,
 ) -> None:
     """Bring TARGETS (all, if none is named) up to date. The same as `scons TARGETS`."""
     arguments = [f"-j{jobs}", *["-k"] * keep_going, *["-s"] * silent, *targets]
-    raise SystemExit(run_scons(arguments, folder=folder))
+    raise SystemExit(run_scons(arguments, folder=folder, depfile=depfile))

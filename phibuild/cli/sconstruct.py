@@ -16,12 +16,19 @@ from phibuild.process import run_attached
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
 DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"
+DEPFILE = "PHIBUILD_DEPFILE"
+DEPFILE_FROM = "PHIBUILD_DEPFILE_FROM"
 
 
-def run_scons(arguments: Sequence[str], *, folder: Path) -> int:
-    """Run SCons with these arguments in this folder, on our own terminal; its exit status."""
+def run_scons(arguments: Sequence[str], *, folder: Path, depfile: Path | None = None) -> int:
+    """Run SCons with these arguments in this folder, on our own terminal; its exit status. What the
+    targets were made from is in `depfile` after a success, and only then."""
     command = [sys.executable, "-P", "-m", "SCons", "-Q", *arguments]
-    return run_attached(command, folder=folder, environment=dict(os.environ))
+    asked = {DEPFILE: str(depfile.absolute()), DEPFILE_FROM: str(Path.cwd())} if depfile else {}
+    status = run_attached(command, folder=folder, environment={**os.environ, **asked})
+    if status != 0 and depfile is not None:
+        depfile.unlink(missing_ok=True)
+    return status
 
 
 def describe_targets(folder: Path) -> list[dict[str, Any]]:

@@ -37,9 +37,9 @@ def command(artifact: Path, tensors: bool) -> None:
 
 
 def _described(manifest: Manifest, artifact: Path) -> Description | None:
-    for backend in load_registry().backends.values():
-        if backend.format == manifest.format:
-            return backend.describe(artifact)
+    for offer in load_registry().builders:
+        if offer.format == manifest.format and offer.describe is not None:
+            return offer.describe(artifact)
     return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from phibuild.model.action import Action, Assembly, FileInput, Input, Part, Step
-from phibuild.offers import Backend, Evaluator, ModelFacts, Tensor
+from phibuild.offers import ArtifactFacts, Backend, Evaluator, ModelFacts, Packager, Tensor
 from phibuild.source import Checkpoint
 
 NO_MODEL = ModelFacts({}, ())
@@ -36,6 +36,21 @@ class Conversion(NamedTuple):
         """Check, then plan; RecipeError PHI2xx for what cannot be built or run."""
         self.backend.check(self.recipe, model, self.extras)
         return self.backend.plan(self.recipe, model, self.extras)
+
+
+class Packaging(NamedTuple):
+    """What a packager makes of an artifact. `about` is what is known of it beside its model."""
+
+    packager: Packager
+    recipe: Any
+    artifact: Path
+    about: ArtifactFacts
+
+    def action(self, model: ModelFacts) -> Step:
+        """Check, then plan; RecipeError PHI2xx for what cannot be packed."""
+        about = self.about._replace(model=model)
+        self.packager.check(self.recipe, about)
+        return self.packager.plan(self.recipe, FileInput(str(self.artifact)), about)
 
 
 class Generation(NamedTuple):
@@ -72,19 +87,25 @@ class Declaration:
     format: str
     label: str
     model: ModelRef | None
-    what: Conversion | Generation | Custom
+    what: Conversion | Packaging | Generation | Custom
     current_interpreter: bool = False
 
     @property
     def sources(self) -> list[Path]:
         """The folders and files that the target is made from; some are other targets."""
         paths = [self.model.folder] if self.model is not None else []
-        if isinstance(self.what, Generation):
+        if isinstance(self.what, Packaging | Generation):
             return [*paths, self.what.artifact]
         if isinstance(self.what, Conversion):
             return [*paths, *(Path(one.path) for one in self.what.extras.values())]
         inputs = self.what.made_by.inputs
         return [*paths, *(Path(one.path) for _, one in inputs if isinstance(one, FileInput))]
+
+    @property
+    def is_compiled_in_place(self) -> bool:
+        """Whether other rules compile files of the artifact, and leave objects beside them."""
+        what = self.what
+        return isinstance(what, Packaging) and bool(what.packager.nodes(what.recipe))
 
     def action(self, model: ModelFacts) -> Step:
         """The action that makes the artifact, its inputs included."""
@@ -99,6 +120,7 @@ def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
     return ModelFacts(
         checkpoint.documents.architecture,
         tuple(Tensor(one.name, one.dtype, one.shape, one.size) for one in checkpoint.tensors),
+        {name: str(digest) for name, digest in checkpoint.slices.items()},
     )
 
 

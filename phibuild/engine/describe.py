@@ -84,7 +84,7 @@ def describe(shop: Workshop, declaration: Declaration) -> Described:
     elif result is None or result.key != manifest.key:
         changes = [str(change) for state in states for change in state.changes]
         reason = "; ".join(dict.fromkeys(changes)) or "what it was made of is no longer known"
-    elif not shop.is_in_place(manifest.tree, declaration.target):
+    elif not shop.is_made(declaration, manifest.tree):
         reason = "its files were deleted or changed"
     if not reason:
         standing = Standing.UP_TO_DATE

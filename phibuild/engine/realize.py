@@ -69,7 +69,7 @@ def realize_target(shop: Workshop, declaration: Declaration) -> Made:
             parameters=checkpoint.parameters if checkpoint else 0,
             tree=result.tree,
         )
-        if not shop.is_in_place(result.tree, declaration.target):
+        if not shop.is_made(declaration, result.tree):
             shop.store.materialise(result.tree, declaration.target)
         write_manifest(manifest, Path(f"{declaration.target}{SUFFIX}"))
     return Made(

@@ -163,9 +163,9 @@ class Workshop:
         except (OSError, UnicodeDecodeError, StoreError):
             return None
 
-    def is_in_place(self, tree: Tree, target: Path) -> bool:
+    def is_in_place(self, tree: Tree, target: Path, *, others_may_be: bool = False) -> bool:
         """Whether an artifact's files are all as its manifest says, and no others beside them."""
-        if not tree.is_file:
+        if not tree.is_file and not others_may_be:
             try:
                 found = set(_names(str(target)))
             except OSError:
@@ -175,6 +175,12 @@ class Workshop:
         return all(
             self.store.lies_at(entry, target if entry.path == THE_FILE else target / entry.path)
             for entry in tree.entries
+        )
+
+    def is_made(self, declaration: Declaration, tree: Tree) -> bool:
+        """Whether the target's files are in place; objects compiled from them may lie beside."""
+        return self.is_in_place(
+            tree, declaration.target, others_may_be=declaration.is_compiled_in_place
         )
 
     def python_of(self, toolchain: str) -> Path:

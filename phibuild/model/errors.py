@@ -35,6 +35,9 @@ CODES: dict[str, str] = {
     "PHI603": "a native toolchain failed to configure or to compile",
     "PHI604": "a Python toolchain could not be installed",
     "PHI605": 'the current interpreter lacks packages that toolchain="current" needs',
+    "PHI701": "an artifact is larger than the place that it is made for",
+    "PHI702": "a file is no model image, or a damaged one",
+    "PHI703": "a delta is damaged, or is not of this file",
     "PHI801": "the generated text does not contain what was expected",
     "PHI802": "the artifact did not load or generate in its own runtime",
 }
@@ -91,6 +94,12 @@ class ToolchainError(PhiError):
     default_code = "PHI604"
 
 
+class PackagingError(PhiError):
+    """PHI7xx: an artifact does not fit the device."""
+
+    default_code = "PHI701"
+
+
 class CheckError(PhiError):
     """PHI8xx: an artifact was made and is not good."""
 
@@ -106,6 +115,7 @@ def error_of_code(code: str, message: str, *, hint: str) -> PhiError:
         "4": ActionError,
         "5": PluginError,
         "6": ToolchainError,
+        "7": PackagingError,
         "8": CheckError,
     }
     return classes.get(code[3:4], ActionError)(message, hint=hint, code=code)

@@ -21,6 +21,9 @@ from phibuild.engine.declaration import (
     Custom,
     Declaration,
     Generation,
+    ModelRef,
+    Packaging,
+    model_facts,
 )
 from phibuild.engine.keys import signature
 from phibuild.model.action import Action as PhiAction
@@ -28,7 +31,7 @@ from phibuild.model.action import FileInput, frozen_recipe
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.model.recipe import parse_recipe
-from phibuild.offers import Backend
+from phibuild.offers import ArtifactFacts, Backend, Packager
 from phibuild.scons.models import Model, as_model
 from phibuild.scons.session import session
 from phibuild.scons.translate import find, read_phase, single, target_node
@@ -67,6 +70,44 @@ def declare_conversion(
             sources=[one.node for one in extras.values()],
             toolchain=toolchain,
         )
+
+
+def declare_packaging(
+    packager: Packager, env: Any, target: Any, artifact: Any = None, **fields: Any
+) -> Any:
+    """`env.<Builder>(target, artifact, **recipe)`: an artifact wrapped for a device."""
+    with read_phase():
+        found = find(env, artifact)
+        recipe = parse_recipe(packager.recipe, fields, builder=packager.builder)
+        asked = session().declarations.get(found.path)
+        about, model = ArtifactFacts(), None
+        if asked is not None:
+            name = asked.model.folder.name if asked.model else ""
+            about = ArtifactFacts(asked.format, asked.label, name)
+            model = _same_model(asked.model)
+        what = Packaging(packager, recipe, found.path, about)
+        packager.check(recipe, about)
+        return _declare(
+            env,
+            target,
+            format_name=packager.format,
+            label=packager.label(recipe),
+            model=model,
+            what=what,
+            sources=[found.node],
+            toolchain=None,
+            nodes=packager.nodes(recipe),
+        )
+
+
+def _same_model(ref: ModelRef | None) -> Model | None:
+    """The model of another target, for what its digests say; that target waits for its nodes."""
+    if ref is None:
+        return None
+    if ref.made_here or session().only_cleans:
+        return Model(ref)
+    checkpoint = session().shop.checkpoint(ref.folder)
+    return Model(ref, checkpoint=checkpoint, facts=model_facts(checkpoint))
 
 
 def declare_generation(
@@ -147,9 +188,10 @@ def _declare(
     format_name: str,
     label: str,
     model: Model | None,
-    what: Conversion | Generation | Custom,
+    what: Conversion | Packaging | Generation | Custom,
     sources: list[SCons.Node.Node],
     toolchain: str | None,
+    nodes: tuple[str, ...] = (),
 ) -> Any:
     if toolchain not in (None, "current"):
         raise RecipeError(
@@ -171,15 +213,16 @@ def _declare(
         current_interpreter=toolchain == "current",
     )
     one.declare(declaration)
+    files = [manifest, *(env.fs.File(f"{target_path}/{name}") for name in nodes)]
     env.Command(
-        manifest,
+        files,
         [*(model.nodes if model else ()), *sources],
         Action(make_target, describe_target, varlist=["PHIBUILD_SIGNATURE"]),
         PHIBUILD_DECLARATION=declaration,
         PHIBUILD_SIGNATURE="" if one.only_cleans else _signature(declaration, model),
     )
-    env.Precious(manifest)  # SCons would delete the old manifest before the new artifact is made
-    env.NoCache(manifest)
+    env.Precious(files)  # SCons would delete the old manifest before the new artifact is made
+    env.NoCache(files)
     artifact = env.fs.Entry(str(declaration.target))
     env.Clean(manifest, artifact)
     if not one.only_cleans and _is_damaged(declaration):
@@ -224,4 +267,4 @@ def _is_damaged(declaration: Declaration) -> bool:
     """Whether a manifest stands for files that were deleted or changed: SCons cannot see them."""
     shop = session().shop
     manifest = shop.manifest_of(declaration.target)
-    return manifest is not None and not shop.is_in_place(manifest.tree, declaration.target)
+    return manifest is not None and not shop.is_made(declaration, manifest.tree)

@@ -36,11 +36,11 @@ def declare_model(env: Any, source: Any) -> Model:
     """
     with read_phase():
         one = single(source, "model")
-        node = env.Entry(env.subst(one)) if isinstance(one, str) else one
+        node = env.fs.Entry(env.subst(one)) if isinstance(one, str) else one
         is_path = isinstance(node, SCons.Node.FS.Base)
         path = Path(node.get_abspath()) if is_path else session().folder / str(node)
         if path in session().declarations:
-            return Model(ModelRef(path, made_here=True), nodes=(env.File(f"{path}{SUFFIX}"),))
+            return Model(ModelRef(path, made_here=True), nodes=(env.fs.File(f"{path}{SUFFIX}"),))
         if is_path and not path.is_dir():
             path = Path(node.srcnode().get_abspath())
         checkpoint = None if session().only_cleans else session().shop.checkpoint(path)

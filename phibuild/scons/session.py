@@ -28,6 +28,10 @@ DESCRIBE = "PHIBUILD_DESCRIBE"
 """Names the file that a run of SCons which builds nothing writes its description to."""
 DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"
 """Set if that description is to have the sizes of artifacts that are not made yet."""
+DEPFILE = "PHIBUILD_DEPFILE"
+"""Names the file that a build writes what its targets were made from to."""
+DEPFILE_FROM = "PHIBUILD_DEPFILE_FROM"
+"""The folder that the targets in it are named from."""
 
 _MANY = 100
 
@@ -70,9 +74,13 @@ class Session:
 
     def begin(self) -> None:
         """Called before the first target is worked on: one build at a time in a folder."""
+        from phibuild.engine.budgets import check_budgets
+
         shop = self.shop
         with self._guard:
             if self._lock is None:
+                # First: while a budget is not met, no other target begins either.
+                check_budgets(shop, self.declarations, self.asked())
                 name = f"folder-{Digest.of(os.fsencode(self.folder)).hex[:16]}"
                 self._lock = FolderLock(shop.store.root / "locks" / name, folder=self.folder)
                 self.display.expect(self._outlook(shop))
@@ -83,9 +91,7 @@ class Session:
         know them, too, and what is made of them."""
         from phibuild.engine.describe import Standing, describe
 
-        asked = {str(target) for target in BUILD_TARGETS}
-        names = {one.name for one in self.declarations.values()}
-        wanted = asked if asked and asked <= names else names
+        wanted = self.asked()
         if len(wanted) > _MANY:
             return {}
         found: dict[str, float | None] = {}
@@ -98,6 +104,12 @@ class Session:
                     if one.name in found or any(path in shop.wanted for path in one.sources):
                         shop.wanted[one.target] = one
         return found
+
+    def asked(self) -> set[str]:
+        """The names of the targets typed; all, if some of what was typed is something else."""
+        asked = {str(target) for target in BUILD_TARGETS}
+        names = {one.name for one in self.declarations.values()}
+        return asked if asked and asked <= names else names
 
     def finished(self, made: Made) -> None:
         """Called when a target is true."""
@@ -118,6 +130,11 @@ def session() -> Session:
 
 
 def _finish(one: Session) -> None:
+    depfile = os.environ.get(DEPFILE)
+    if depfile:
+        from phibuild.scons.depfile import write_depfile
+
+        write_depfile(one, Path(depfile))
     path = os.environ.get(DESCRIBE)
     if path:
         from phibuild.scons.description import write_description

@@ -7,14 +7,19 @@ from typing import Any
 
 from SCons.Environment import Base as Environment
 
-from phibuild.scons.builders import declare_artifact, declare_conversion, declare_generation
+from phibuild.scons.builders import (
+    declare_artifact,
+    declare_conversion,
+    declare_generation,
+    declare_packaging,
+)
 from phibuild.scons.models import declare_model
 from phibuild.scons.session import session
 from phibuild.scons.translate import read_phase
 
 
 def phibuild(env: Environment, **_: Any) -> None:
-    """Add `PhiModel`, `Generate`, `Artifact`, and one builder for each backend."""
+    """Add `PhiModel`, `Generate`, `Artifact`, and one builder for each backend and packager."""
     with read_phase():
         registry = session().shop.registry
         env.AddMethod(declare_model, "PhiModel")
@@ -22,3 +27,5 @@ def phibuild(env: Environment, **_: Any) -> None:
         env.AddMethod(declare_artifact, "Artifact")
         for backend in registry.backends.values():
             env.AddMethod(partial(declare_conversion, backend), backend.builder)
+        for packager in registry.packagers.values():
+            env.AddMethod(partial(declare_packaging, packager), packager.builder)

@@ -59,14 +59,14 @@ def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
             hint='write a path such as "dist/model.gguf"',
             code="PHI205",
         )
-    return env.File(f"{name}{SUFFIX}")
+    return env.fs.File(f"{name}{SUFFIX}")
 
 
 def find(env: Any, value: Any) -> Found:
     """The path of a source: a string, a node, or what one of our builders returned."""
     one = single(value, "source")
     if isinstance(one, str):
-        one = env.Entry(env.subst(one))
+        one = env.fs.Entry(env.subst(one))
     if isinstance(one, SCons.Node.FS.Base):
         path = Path(one.get_abspath())
         if not path.exists() and Path(one.srcnode().get_abspath()).exists():
@@ -74,10 +74,10 @@ def find(env: Any, value: Any) -> Found:
     else:
         path = session().folder / str(one)  # an alias: its name is the artifact's path
     if path in session().declarations:
-        return Found(path, env.File(f"{path}{SUFFIX}"))
+        return Found(path, env.fs.File(f"{path}{SUFFIX}"))
     if path.is_dir():
         return Found(path, env.Value(str(session().shop.digest_of_path(path))))
-    return Found(path, env.File(str(path)))
+    return Found(path, env.fs.File(str(path)))
 
 
 def single(value: Any, what: str) -> Any:

@@ -37,18 +37,20 @@ def recipes_page() -> str:
     for plugin in load_registry().plugins:
         if plugin.distribution != own or plugin.problem:
             continue
-        for backend in load_registry().backends.values():
-            if backend.plan.__module__.partition(".")[0] != f"phibuild_{plugin.name}":
+        for offer in load_registry().builders:
+            if offer.plan.__module__.partition(".")[0] != f"phibuild_{plugin.name}":
                 continue
-            lines += ["", f"## `env.{backend.builder}`", ""]
+            lines += ["", f"## `env.{offer.builder}`", ""]
             lines += ["| field | takes | default | what it does |", "| --- | --- | --- | --- |"]
-            defaults = {one.name: one.default for one in dataclasses.fields(backend.recipe)}
-            for name, rules in rules_of(backend.recipe).items():
+            defaults = {one.name: one.default for one in dataclasses.fields(offer.recipe)}
+            for name, rules in rules_of(offer.recipe).items():
                 lines.append(
                     f"| `{name}` | {_takes(rules)} | `{defaults[name]!r}` |"
                     f" {rules.doc.replace('|', '/')} |"
                 )
-            lines += [f"| `{name}` | a file or artifact | | |" for name in backend.extras]
+            lines += [
+                f"| `{name}` | a file or artifact | | |" for name in getattr(offer, "extras", ())
+            ]
     return "\n".join(lines) + "\n"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from phibuild.api import Backend, Evaluator, NativeToolchain, PythonToolchain, hookimpl
 from phibuild_gguf.actions import (
+    alternatives,
     bits_per_weight,
     generate,
     label,
@@ -37,6 +38,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             extras=("imatrix",),
             predict=predict,
             bits_per_weight=bits_per_weight,
+            alternatives=alternatives,
         ),
         Backend(
             name="imatrix",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from phibuild.api import Action, FileInput, ModelFacts, frozen_recipe
@@ -57,6 +58,17 @@ def bits_per_weight(recipe: GgufRecipe) -> float:
     """Those of the file type's own type, which most tensors get."""
     kind = BY_NAME[DEFAULT_TYPES[recipe.file_type].lower()]
     return kind.block_bytes * 8 / kind.block_size
+
+
+def alternatives(recipe: GgufRecipe) -> Iterable[GgufRecipe]:
+    """The same with each other file type that needs no imatrix, most bits first."""
+    needs_imatrix = ("IQ1", "IQ2_XXS", "IQ2_XS", "Q2_K_S")
+    others = [
+        dataclasses.replace(recipe, quant=name, precision=None)
+        for name in DEFAULT_TYPES
+        if name != recipe.file_type and name not in FLOATS and not name.startswith(needs_imatrix)
+    ]
+    return sorted(others, key=bits_per_weight, reverse=True)
 
 
 def plan_imatrix(

@@ -20,7 +20,13 @@ def describe(path: Path) -> Description:
     return Description(
         format="GGUF",
         tensors=tuple(
-            Tensor(info.name, info.type.name, info.shape, info.size)
+            Tensor(
+                info.name,
+                info.type.name,
+                info.shape,
+                info.size,
+                header.data + info.offset if path.is_file() else None,
+            )
             for header in headers
             for info in header.tensors
         ),

@@ -1,0 +1,78 @@
+"""Budgets before work: whether what a build is about to make will fit where it is meant to go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from phibuild.engine.declaration import Conversion, Declaration, Packaging, model_facts
+from phibuild.engine.describe import missing_source
+from phibuild.engine.predict import Size, expected_size
+from phibuild.engine.reporter import Silent
+from phibuild.engine.workshop import Workshop
+from phibuild.model.errors import PackagingError, PhiError
+from phibuild.model.sizes import show_size
+from phibuild.offers import Room
+
+_DOUBT = 1.1
+"""How far an estimate may be off: what is above by less is only known when it is made."""
+_PROPOSED = 3
+
+
+def check_budgets(
+    shop: Workshop, declarations: Mapping[Path, Declaration], asked: Set[str]
+) -> None:
+    """PackagingError PHI701 for the first of these targets that an artifact is too large for."""
+    for one in declarations.values():
+        if one.name in asked and isinstance(one.what, Packaging):
+            artifact = declarations.get(one.what.artifact)
+            if artifact is not None and missing_source(shop, artifact) is None:
+                model = artifact.model
+                checkpoint = shop.checkpoint(model.folder) if model is not None else None
+                about = one.what.about._replace(model=model_facts(checkpoint))
+                room = one.what.packager.room(one.what.recipe, about)
+                if room is not None:
+                    _check(shop, one.name, artifact, room)
+
+
+def _check(shop: Workshop, name: str, artifact: Declaration, room: Room) -> None:
+    size = _size(shop, artifact)
+    if size is None or size.bytes <= room.bytes * (1 if size.is_exact else _DOUBT):
+        return
+    about = "" if size.is_exact else "about "
+    raise PackagingError(
+        f"{artifact.name} ({artifact.label}) will have {about}{size.bytes:,} bytes,"
+        f" {size.bytes - room.bytes:,} more than {name} has room for: {room.of}",
+        hint=_what_fits(shop, artifact, room.bytes),
+    )
+
+
+def _what_fits(shop: Workshop, artifact: Declaration, limit: int) -> str:
+    """The best few recipes of the same backend whose artifact would fit."""
+    what = artifact.what
+    if not isinstance(what, Conversion) or what.backend.alternatives is None:
+        return "choose a lower precision, or a larger slot"
+    quiet = replace(shop, reporter=Silent())  # a dozen predictions are no news
+    fitting = islice(_fitting(quiet, artifact, what, limit), _PROPOSED)
+    listed = ", ".join(f"{label} ({show_size(size)})" for label, size in fitting)
+    return f"these would fit: {listed}" if listed else "none of its file types would fit"
+
+
+def _fitting(
+    shop: Workshop, artifact: Declaration, what: Conversion, limit: int
+) -> Iterable[tuple[str, int]]:
+    backend = what.backend
+    assert backend.alternatives is not None
+    for recipe in backend.alternatives(what.recipe):
+        size = _size(shop, replace(artifact, what=what._replace(recipe=recipe)))
+        if size is not None and size.bytes <= limit:
+            yield backend.label(recipe), size.bytes
+
+
+def _size(shop: Workshop, artifact: Declaration) -> Size | None:
+    try:
+        return expected_size(shop, artifact)
+    except PhiError:
+        return None  # its own build will tell, and a recipe that cannot be is no proposal

@@ -1,0 +1,105 @@
+"""The actions of the firmware packager: write an image, and the sources that belong to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from phibuild.api import Action, ArtifactFacts, Assembly, FileInput, RecipeError, frozen_recipe
+from phibuild_firmware.budget import ram_room
+from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
+
+_HERE = Path(__file__).parent
+IMAGE = "model.img"
+_SOURCES = ("phi_model.h", "phi_model.c", "phi_model_data.h")
+_EMBEDDING = ("phi_model_data.S", "phi_model_data.ld")
+_FORMATS = {"GGUF": "GGUF", "ONNX": "ONNX", "OpenVINO IR": "OVIR", "MLX": "MLX "}
+_NOT_MODELS = ("answer", "imatrix", "model image", "embedded model", "device sources")
+
+
+def check(recipe: ImageRecipe, about: ArtifactFacts) -> None:
+    """RecipeError PHI203 for what is no model."""
+    if about.format in _NOT_MODELS:
+        raise RecipeError(
+            f"a model image cannot hold the format {about.format!r}",
+            hint="pass what env.GGUF(...) or another builder of models returned",
+            code="PHI203",
+        )
+
+
+def check_device(recipe: DeviceRecipe, about: ArtifactFacts) -> None:
+    """RecipeError PHI203 for what is no model image."""
+    if about.format not in ("", "model image"):
+        raise RecipeError(
+            f"DeviceSources is made of a model image, not of the format {about.format!r}",
+            hint="pass what env.FirmwareImage(...) returned",
+            code="PHI203",
+        )
+
+
+def plan_image(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -> Action:
+    """What writes the image: a file."""
+    digests = about.model.slices
+    ram = ram_room(recipe, about)
+    fields = {
+        "format": _FORMATS.get(about.format, "FILE"),
+        "model_id": recipe.model_id or about.model_name[:64],
+        "recipe": f"{about.format} {about.label}".strip()[:128],
+        "tokenizer": digests.get("tokenizer", "").removeprefix("sha256:"),
+        "chat_template": digests.get("chat_template", "").removeprefix("sha256:"),
+        "alignment": recipe.alignment,
+        "erase_size": recipe.erase_size or 1,
+        "slot_size": recipe.slot_size,
+        "ram_room": ram.bytes if ram is not None else None,
+    }
+    return Action(
+        name="firmware.image",
+        worker=_HERE / "worker_image.py",
+        worker_files=(_HERE / "descriptor.py",),
+        toolchain="host",
+        recipe=frozen_recipe(fields),
+        inputs=(("artifact", artifact),),
+    )
+
+
+def plan_embedded(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -> Assembly:
+    """A folder with the image, the sources that check it, and those that embed it."""
+    image = plan_image(recipe, artifact, about)
+    sources = _sources(image, embeds=True, budget=recipe.slot_size)
+    return Assembly("firmware.embedded", ((IMAGE, image), ("sources", sources)))
+
+
+def plan_device(recipe: DeviceRecipe, artifact: FileInput, about: ArtifactFacts) -> Action:
+    """A folder with the sources that check this image."""
+    return _sources(artifact, embeds=False, budget=None)
+
+
+def embedded_nodes(recipe: ImageRecipe) -> tuple[str, ...]:
+    """The files of an embedded model that a firmware compiles or links."""
+    return (*_SOURCES, *_EMBEDDING)
+
+
+def sources_nodes(recipe: DeviceRecipe) -> tuple[str, ...]:
+    """The files that a firmware compiles to check an image."""
+    return _SOURCES
+
+
+def label(recipe: ImageRecipe) -> str:
+    """What the summary shows: the version of the descriptor."""
+    return "version 1"
+
+
+def label_device(recipe: DeviceRecipe) -> str:
+    """What the summary shows."""
+    return "C99"
+
+
+def _sources(image: Action | FileInput, *, embeds: bool, budget: int | None) -> Action:
+    device = _HERE / "device"
+    return Action(
+        name="firmware.sources",
+        worker=_HERE / "worker_sources.py",
+        worker_files=(_HERE / "descriptor.py", device / "phi_model.h", device / "phi_model.c"),
+        toolchain="host",
+        recipe=frozen_recipe({"embeds": embeds, "budget": budget}),
+        inputs=(("image", image),),
+    )

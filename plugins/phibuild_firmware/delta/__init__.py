@@ -1,0 +1,1 @@
+"""Deltas between two files of one format, for updates over the air."""

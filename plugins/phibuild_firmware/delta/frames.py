@@ -1,0 +1,35 @@
+"""zstd frames, with or without old bytes as a dictionary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from phibuild_firmware.delta.records import damaged
+
+LEVEL = 12
+
+
+def compressed(content: bytes, old: bytes = b"") -> bytes:
+    """One frame, which says how large its content is."""
+    import zstandard
+
+    return bytes(zstandard.ZstdCompressor(level=LEVEL, **_dictionary(old)).compress(content))
+
+
+def decompressed(frame: bytes, size: int, old: bytes = b"") -> bytes:
+    """What a frame holds; PackagingError PHI703 unless that is so many bytes."""
+    import zstandard
+
+    try:
+        if zstandard.frame_content_size(frame) != size:
+            raise damaged("one of its frames has another size than its record")
+        return bytes(zstandard.ZstdDecompressor(**_dictionary(old)).decompress(frame))
+    except zstandard.ZstdError as error:
+        raise damaged(str(error)) from None
+
+
+def _dictionary(old: bytes) -> dict[str, Any]:
+    import zstandard
+
+    raw = zstandard.DICT_TYPE_RAWCONTENT
+    return {"dict_data": zstandard.ZstdCompressionDict(old, dict_type=raw)} if old else {}

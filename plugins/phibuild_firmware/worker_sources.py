@@ -1,0 +1,127 @@
+"""Writes what a firmware is compiled with for one model image: the verifier, a header that says
+which image this firmware was built for, and what embeds the image where that is wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import phiworker
+
+if TYPE_CHECKING:
+    from phibuild_firmware.descriptor import SIZE, BadImage, Descriptor, descriptor_sha256, parse
+else:
+    from descriptor import SIZE, BadImage, Descriptor, descriptor_sha256, parse
+
+_DEVICE = Path(__file__).with_name("device")
+
+
+def main(job: phiworker.Job) -> None:
+    image = job.inputs["image"]
+    with image.open("rb") as file:
+        page = file.read(SIZE)
+        try:
+            descriptor = parse(page)
+        except BadImage as error:
+            raise phiworker.WorkerError(
+                f"{image.name}: {error}",
+                hint="pass what env.FirmwareImage(...) returned",
+                code="PHI702",
+            ) from None
+    job.output.mkdir()
+    for name in ("phi_model.h", "phi_model.c"):
+        shutil.copyfile(_DEVICE / name, job.output / name)
+    size = image.stat().st_size
+    (job.output / "phi_model_data.h").write_text(header(descriptor, page, size), "utf-8")
+    if job.recipe["embeds"]:
+        with image.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        (job.output / "phi_model_data.S").write_text(assembly(descriptor, sha256), "utf-8")
+        script = linker_script(size, job.recipe["budget"])
+        (job.output / "phi_model_data.ld").write_text(script, "utf-8")
+
+
+def header(descriptor: Descriptor, page: bytes, size: int) -> str:
+    values = {
+        "IMAGE_SIZE": f"UINT64_C({size})",
+        "PAYLOAD_OFFSET": f"UINT64_C({descriptor.payload_offset})",
+        "PAYLOAD_SIZE": f"UINT64_C({descriptor.payload_size})",
+        "ALIGNMENT": f"UINT32_C({descriptor.alignment})",
+        "ID": quoted(descriptor.model_id),
+        "RECIPE": quoted(descriptor.recipe),
+        "DESCRIPTOR_SHA256": array(descriptor_sha256(page)),
+        "PAYLOAD_SHA256": array(descriptor.payload_sha256),
+        "TOKENIZER_DIGEST": array(descriptor.tokenizer_digest),
+        "CHAT_TEMPLATE_DIGEST": array(descriptor.chat_template_digest),
+    }
+    lines = [f"#define PHI_MODEL_{name} {value}" for name, value in values.items()]
+    return "\n".join(
+        [
+            "/* The model image that this firmware is built for. Written by phibuild. */",
+            "#ifndef PHI_MODEL_DATA_H",
+            "#define PHI_MODEL_DATA_H",
+            "",
+            "#include <stdint.h>",
+            "",
+            *lines,
+            "",
+            "/* Of an embedded image: phi_model_data.S */",
+            "extern const uint8_t phi_model_image[];",
+            "extern const uint8_t phi_model_image_end[];",
+            "",
+            "#endif",
+            "",
+        ]
+    )
+
+
+def assembly(descriptor: Descriptor, sha256: str) -> str:
+    """The digest is there for build systems, none of which sees what .incbin reads: the text, and
+    so the object, changes with the model."""
+    return f"""\
+/* sha256 of the image: {sha256}
+   Written by phibuild. Assemble with -Wa,-I and the folder that this file is in. */
+    .section .rodata.phi_model, "a", %progbits
+    .balign {descriptor.alignment}
+    .global phi_model_image
+    .type phi_model_image, %object
+phi_model_image:
+    .incbin "model.img"
+    .global phi_model_image_end
+phi_model_image_end:
+    .size phi_model_image, phi_model_image_end - phi_model_image
+    .section .note.GNU-stack, "", %progbits
+"""
+
+
+def linker_script(size: int, budget: int | None) -> str:
+    lines = [
+        "/* Written by phibuild. Link with it, or INCLUDE it in a linker script. */",
+        f"ASSERT(phi_model_image_end - phi_model_image == {size},",
+        '       "the object of phi_model_data.S holds another model than phi_model_data.h")',
+    ]
+    if budget is not None:
+        lines += [
+            f"ASSERT(phi_model_image_end - phi_model_image <= {budget},",
+            '       "the model is larger than its slot_size")',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def array(content: bytes) -> str:
+    return "{" + ", ".join(f"0x{byte:02x}" for byte in content) + "}"
+
+
+def quoted(text: str) -> str:
+    """A C literal: what is not plain ASCII in octal, which unlike \\x ends after three digits."""
+    plain = "".join(
+        chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}"
+        for byte in text.encode()
+    )
+    return f'"{plain}"'
+
+
+if __name__ == "__main__":
+    phiworker.run(main)

@@ -1,0 +1,29 @@
+"""`phibuild delta` as a user types it."""
+
+from __future__ import annotations
+
+from tests.conftest import Project
+
+
+def test_make_and_apply(project: Project) -> None:
+    old = project.write("old.bin", "a model " * 1000)
+    new = project.write("new.bin", "a model " * 900 + "and more")
+    ran = project.phibuild("delta", "make", old.name, new.name, "-o", "update")
+    assert ran.status == 0
+    assert ran.text.startswith("update: ")
+    assert ran.text.endswith("% of new.bin\n")
+    ran = project.phibuild("delta", "apply", old.name, "update", "-o", "made.bin")
+    assert ran.text == "made.bin: 7,208 bytes, as they should be\n"
+    assert (project.folder / "made.bin").read_bytes() == new.read_bytes()
+
+
+def test_what_is_no_delta_is_one_clear_error(project: Project) -> None:
+    project.write("old.bin", "old")
+    ran = project.phibuild("delta", "apply", "old.bin", "SConstruct", "-o", "made.bin")
+    assert ran.status == 2  # click: the file is not there
+    project.write("other", "x" * 200)
+    ran = project.phibuild("delta", "apply", "old.bin", "other", "-o", "made.bin")
+    assert ran.status == 2
+    assert "[PHI703] the delta is damaged: it does not begin with PHIDELTA" in ran.text
+    ran = project.phibuild("delta", "make", ".", "other", "-o", "delta")
+    assert "[PHI703] . is not a file" in ran.text
