@@ -45,12 +45,13 @@ class Packaging(NamedTuple):
     recipe: Any
     artifact: Path
     about: ArtifactFacts
+    extras: Mapping[str, FileInput]
 
     def action(self, model: ModelFacts) -> Step:
         """Check, then plan; RecipeError PHI2xx for what cannot be packed."""
         about = self.about._replace(model=model)
-        self.packager.check(self.recipe, about)
-        return self.packager.plan(self.recipe, FileInput(str(self.artifact)), about)
+        self.packager.check(self.recipe, about, self.extras)
+        return self.packager.plan(self.recipe, FileInput(str(self.artifact)), about, self.extras)
 
 
 class Generation(NamedTuple):
@@ -94,12 +95,15 @@ class Declaration:
     def sources(self) -> list[Path]:
         """The folders and files that the target is made from; some are other targets."""
         paths = [self.model.folder] if self.model is not None else []
-        if isinstance(self.what, Packaging | Generation):
-            return [*paths, self.what.artifact]
-        if isinstance(self.what, Conversion):
-            return [*paths, *(Path(one.path) for one in self.what.extras.values())]
-        inputs = self.what.made_by.inputs
-        return [*paths, *(Path(one.path) for _, one in inputs if isinstance(one, FileInput))]
+        what = self.what
+        if isinstance(what, Custom):
+            inputs = (one for _, one in what.made_by.inputs)
+            return [*paths, *(Path(one.path) for one in inputs if isinstance(one, FileInput))]
+        if isinstance(what, Packaging | Generation):
+            paths.append(what.artifact)
+        if isinstance(what, Packaging | Conversion):
+            paths += [Path(one.path) for one in what.extras.values()]
+        return paths
 
     @property
     def is_compiled_in_place(self) -> bool:
