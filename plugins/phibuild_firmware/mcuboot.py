@@ -51,9 +51,9 @@ def parse_version(text: str) -> Version:
 
 
 def header(version: Version, header_size: int, payload_size: int) -> bytes:
-    """The header, with zero bytes up to where the payload begins."""
+    """The header, and behind it, up to the payload, what erased flash holds: as imgtool pads."""
     fields = _HEADER.pack(_MAGIC, 0, header_size, 0, payload_size, 0, *version, 0)
-    return fields.ljust(header_size, b"\0")
+    return fields.ljust(header_size, b"\xff")
 
 
 def tlvs(values: dict[int, bytes]) -> bytes:
