@@ -9,6 +9,7 @@ from phibuild_firmware.descriptor import parse
 
 from tests.backends.conftest import Tiny
 from tests.conftest import Project
+from tests.firmware.test_signing import put_keys
 
 pytestmark = pytest.mark.toolchain
 HEAD = 'phi = env.PhiModel("tiny")\nq = env.GGUF("dist/q8.gguf", phi, quant="Q8_0")\n'
@@ -59,6 +60,31 @@ def test_nothing_else_is_quantized_meanwhile(project_of_tiny: Project, tiny: Tin
         assert ran.status == 2
         assert "[PHI701]" in ran.text
         assert "gguf.write" not in ran.actions
+
+
+def test_the_room_of_a_package_in_a_package_is_known_before_too(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    project = project_of_tiny
+    tiny("phi-3")
+    put_keys(project, 1)
+    project.sconstruct(
+        HEAD
+        + 'image = env.FirmwareImage("build/model.img", q, erase_size=4096)\n'
+        + 'env.MCUbootImage("build/m.bin", image, signing_key="model.pem", version="1.0.0",'
+        + " slot_size=1_500_000, erase_size=4096)\n"
+    )
+    ran = project.scons()
+    assert ran.status == 2
+    assert "gguf.write" not in ran.actions
+    told = re.search(
+        r"will have (?:about )?([\d,]+) bytes, ([\d,]+) more than build/m.bin", ran.text
+    )
+    assert told is not None, ran.text
+    size, excess = (int(text.replace(",", "")) for text in told.groups())
+    inside = 1_500_000 - 4096 - 144 - 4096  # header, TLVs, the trailer's block
+    assert size - excess == inside - inside % 4096 - 4096
+    assert "and model image around it" in ran.text
 
 
 def test_an_image_carries_the_digests_of_tokenizer_and_template(
