@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -69,6 +70,25 @@ def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project
         assert project.scons().status == 0
     assert seconds[0] is None
     assert seconds[1] == seconds[2] >= 0.2
+
+
+def test_a_digest_that_a_worker_tells_is_the_files_own(project: Project) -> None:
+    """One that is no digest, or of a file that is not there, is passed over."""
+    project.write(
+        "worker.py",
+        "import hashlib, phiworker\n"
+        "def main(job):\n"
+        "    job.output.mkdir()\n"
+        "    (job.output / 'a').write_bytes(b'text')\n"
+        "    job.written(hashlib.sha256(b'text').hexdigest(), file='a')\n"
+        "    job.written(hashlib.sha256(b'text').hexdigest(), file='b')\n"
+        "    job.written('no digest', file='a')\n"
+        "phiworker.run(main)\n",
+    )
+    project.sconstruct('env.Artifact("dist/a", worker="worker.py")\n')
+    assert project.scons().status == 0
+    manifest = (project.folder / "dist" / "a.phi.json").read_text()
+    assert hashlib.sha256(b"text").hexdigest() in manifest
 
 
 def test_what_is_made_of_a_target_waits_for_it(copying: Project) -> None:
