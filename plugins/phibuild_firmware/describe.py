@@ -6,9 +6,14 @@ import hashlib
 from pathlib import Path
 
 from phibuild.api import Description, PackagingError
-from phibuild_firmware.descriptor import SIZE, BadImage, descriptor_sha256, parse
-
-_CONTAINERS = {0: "a single file", 1: "EROFS", 2: "squashfs", 3: "tar"}
+from phibuild_firmware.descriptor import (
+    CONTAINERS,
+    SIZE,
+    BadImage,
+    Descriptor,
+    descriptor_sha256,
+    parse,
+)
 
 
 def describe(path: Path) -> Description:
@@ -29,7 +34,7 @@ def describe(path: Path) -> Description:
     except BadImage as error:
         raise PackagingError(f"{path}: {error}", hint="build it again", code="PHI702") from None
     metadata = {
-        "payload": f"{found.format.strip()}, {_CONTAINERS.get(found.container, 'unknown')}",
+        "payload": f"{found.format.strip()}, {container_of(found)}",
         "payload_offset": found.payload_offset,
         "payload_size": found.payload_size,
         "payload_sha256": found.payload_sha256.hex(),
@@ -42,3 +47,9 @@ def describe(path: Path) -> Description:
     return Description(
         "model image", (), tuple((name, str(value)) for name, value in metadata.items())
     )
+
+
+def container_of(found: Descriptor) -> str:
+    """How the payload is packed, in a word."""
+    known = found.container < len(CONTAINERS)
+    return CONTAINERS[found.container] if known else f"unknown container {found.container}"
