@@ -138,10 +138,16 @@ class LlamaCppRecipe:
     )
 
     def __post_init__(self) -> None:
-        """RecipeError PHI202 for a machine that does not run Linux."""
+        """RecipeError PHI202 for a machine that does not run Linux, or nothing to put there."""
         if not re.fullmatch(r"[a-z0-9_]+(-[a-z0-9_]+)?-linux-[a-z0-9_]+", self.triplet):
             raise RecipeError(
                 f"LlamaCpp: triplet={self.triplet!r} names no machine with Linux",
                 hint="write one such as aarch64-linux-gnu or riscv64-linux-gnu",
+                code="PHI202",
+            )
+        if not self.programs:
+            raise RecipeError(
+                "LlamaCpp: programs is empty",
+                hint=f"possible are {', '.join(DEVICE_PROGRAMS)}",
                 code="PHI202",
             )
