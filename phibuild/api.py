@@ -34,10 +34,11 @@ from phibuild.offers import (
     Packager,
     PythonToolchain,
     Room,
+    Runtime,
     Tensor,
 )
 from phibuild.registry import describe_file
-from phibuild.toolchain.compiler import Compiler, find_compiler
+from phibuild.toolchain.compiler import Compiler, CrossCompiler, find_compiler, find_cross_compiler
 
 __all__ = [
     "API_VERSION",
@@ -49,6 +50,7 @@ __all__ = [
     "Backend",
     "Command",
     "Compiler",
+    "CrossCompiler",
     "Description",
     "Digest",
     "Evaluator",
@@ -63,6 +65,7 @@ __all__ = [
     "PythonToolchain",
     "RecipeError",
     "Room",
+    "Runtime",
     "Slice",
     "SourceError",
     "Step",
@@ -70,6 +73,7 @@ __all__ = [
     "ToolchainError",
     "describe_file",
     "find_compiler",
+    "find_cross_compiler",
     "frozen_recipe",
     "hookimpl",
     "parse_recipe",

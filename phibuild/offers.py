@@ -126,6 +126,23 @@ class Packager(NamedTuple):
     api_version: int = API_VERSION
 
 
+class Runtime(NamedTuple):
+    """Makes a folder with the programs that run artifacts on a device; becomes the builder
+    `env.<builder>(target, **fields)`.
+
+    `plan(recipe)` may ask who this machine's compilers are, and nothing else beside the recipe.
+    """
+
+    name: str
+    builder: str
+    format: str
+    recipe: type[Any]
+    plan: Callable[[Any], Step]
+    label: Callable[[Any], str]
+    describe: None = None
+    api_version: int = API_VERSION
+
+
 class Evaluator(NamedTuple):
     """Runs an artifact of one format in its own runtime.
 

@@ -14,8 +14,8 @@ def command() -> None:
     for plugin in registry.plugins:
         state = f"  skipped: {plugin.problem}" if plugin.problem else ""
         click.echo(f"{plugin.name:<12} {plugin.distribution} {plugin.version}{state}")
-    for backend in registry.backends.values():
-        click.echo(f"  builder    env.{backend.builder}  ({backend.format})")
+    for offer in registry.builders:
+        click.echo(f"  builder    env.{offer.builder}  ({offer.format})")
     for name in registry.evaluators:
         click.echo(f"  evaluator  {name}")
     for name in (*registry.pythons, *registry.natives):

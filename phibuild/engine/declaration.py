@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from phibuild.model.action import Action, Assembly, FileInput, Input, Part, Step
-from phibuild.offers import ArtifactFacts, Backend, Evaluator, ModelFacts, Packager, Tensor
+from phibuild.model.action import Action, Assembly, FileInput, Input, Part, Step, files_of
+from phibuild.offers import (
+    ArtifactFacts,
+    Backend,
+    Evaluator,
+    ModelFacts,
+    Packager,
+    Runtime,
+    Tensor,
+)
 from phibuild.source import Checkpoint
 
 NO_MODEL = ModelFacts({}, ())
@@ -67,6 +75,17 @@ class Generation(NamedTuple):
         return self.evaluator.generate(FileInput(str(self.artifact)), self.prompt, self.max_tokens)
 
 
+class Programs(NamedTuple):
+    """The programs that run artifacts on a device."""
+
+    runtime: Runtime
+    recipe: Any
+
+    def action(self, model: ModelFacts = NO_MODEL) -> Step:
+        """The runtime's step; it has no model."""
+        return self.runtime.plan(self.recipe)
+
+
 class Custom(NamedTuple):
     """What a worker of the user's own makes."""
 
@@ -87,7 +106,7 @@ class Declaration:
     format: str
     label: str
     model: ModelRef | None
-    what: Conversion | Packaging | Generation | Custom
+    what: Conversion | Packaging | Generation | Programs | Custom
     current_interpreter: bool = False
 
     @property
@@ -98,8 +117,7 @@ class Declaration:
             return [*paths, self.what.artifact]
         if isinstance(self.what, Conversion):
             return [*paths, *(Path(one.path) for one in self.what.extras.values())]
-        inputs = self.what.made_by.inputs
-        return [*paths, *(Path(one.path) for _, one in inputs if isinstance(one, FileInput))]
+        return [*paths, *(Path(one.path) for one in files_of(self.what.action(NO_MODEL)))]
 
     @property
     def is_compiled_in_place(self) -> bool:

@@ -122,6 +122,12 @@ def steps_of(step: Step) -> Iterator[Step]:
     yield step
 
 
+def files_of(step: Step) -> Iterator[FileInput]:
+    """The user's files that the step and all that it needs are made from."""
+    for needed in steps_of(step):
+        yield from (one for _, one in needed.inputs if isinstance(one, FileInput))
+
+
 def assembled(inputs: Iterable[tuple[str, Tree]]) -> Tree:
     """The tree of an assembly; ValueError if two of its inputs have a file of one path."""
     entries = [
