@@ -19,7 +19,7 @@ from phibuild_firmware.actions import (
 )
 from phibuild_firmware.budget import room
 from phibuild_firmware.describe import describe
-from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
+from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
 
 
 def _delta() -> Any:
@@ -53,7 +53,7 @@ def phibuild_packagers() -> tuple[Packager, ...]:
             name="embedded-model",
             builder="EmbeddedModel",
             format="embedded model",
-            recipe=ImageRecipe,
+            recipe=EmbeddedRecipe,
             check=check,
             plan=plan_embedded,
             label=label,
