@@ -90,12 +90,14 @@ function(phibuild_add_model name)
   add_library(${name} INTERFACE "${beside}.stamp")
   set_property(TARGET ${name} PROPERTY ADDITIONAL_CLEAN_FILES ${artifacts})
 
-  # One build at a time works in a project.
-  get_property(previous GLOBAL PROPERTY "PHIBUILD_LAST_OF ${project}")
-  if(previous)
-    add_dependencies(${name} ${previous})
+  # One build at a time works in a project: Ninja has one terminal to use, others need an order.
+  if(NOT CMAKE_GENERATOR MATCHES Ninja)
+    get_property(previous GLOBAL PROPERTY "PHIBUILD_LAST_OF ${project}")
+    if(previous)
+      add_dependencies(${name} ${previous})
+    endif()
+    set_property(GLOBAL PROPERTY "PHIBUILD_LAST_OF ${project}" ${name})
   endif()
-  set_property(GLOBAL PROPERTY "PHIBUILD_LAST_OF ${project}" ${name})
 
   target_sources(${name} INTERFACE ${sources})
   target_include_directories(${name} INTERFACE ${device} ${embedded})
