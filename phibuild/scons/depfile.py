@@ -20,6 +20,7 @@ from phibuild.engine.workshop import SKIPPED_FOLDERS, Workshop
 from phibuild.model.action import Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError
 from phibuild.scons.session import DEPFILE_FROM, DEPFILE_TARGET, Session
+from phibuild.source import CARD
 
 
 def write_depfile(session: Session, path: Path) -> None:
@@ -71,6 +72,8 @@ def _files_of(session: Session, one: Declaration, seen: set[Path]) -> Iterator[P
         if checkpoint is not None and checkpoint.folder not in session.declarations:
             yield checkpoint.folder
             yield from (path for path, _ in checkpoint.files)
+            if (card := checkpoint.folder / CARD).is_file():
+                yield card
         for step in steps_of(one.action(model_facts(checkpoint))):
             yield from _programs(shop, step)
     for source in one.sources:
