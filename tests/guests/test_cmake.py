@@ -48,6 +48,35 @@ add_executable(app verify.c)
 target_link_libraries(app PRIVATE device)
 """
 
+# As Zephyr and ESP-IDF do it: another machine's compiler, packages from its root only, and a static
+# library between model and firmware.
+TOOLCHAIN = """\
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_C_COMPILER arm-none-eabi-gcc)
+set(CMAKE_ASM_COMPILER arm-none-eabi-gcc)
+set(CMAKE_C_FLAGS_INIT "-mcpu=cortex-m3 -mthumb -ffreestanding")
+set(CMAKE_ASM_FLAGS_INIT "-mcpu=cortex-m3 -mthumb")
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+set(CMAKE_FIND_ROOT_PATH /nowhere)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+"""
+CROSS = """\
+cmake_minimum_required(VERSION 3.20)
+project(firmware LANGUAGES C ASM)
+find_package(Phibuild REQUIRED)
+phibuild_add_model(phi PROJECT "the model" EMBEDDED_MODEL build/phi)
+add_library(component STATIC component.c)
+target_link_libraries(component PRIVATE phi)
+add_executable(firmware main.c)
+target_link_libraries(firmware PRIVATE component)
+target_link_options(firmware PRIVATE -nostdlib -Wl,-e,main,--unresolved-symbols=ignore-all)
+"""
+COMPONENT = """\
+#include "phi_model_data.h"
+int component(void);
+int component(void) { return phi_model_image[0]; }
+"""
+
 
 class Firmware:
     """A firmware of CMake's with a phibuild project in it, whose folder has a blank in its name."""
@@ -206,6 +235,22 @@ def test_the_sources_for_an_image_are_compiled_without_an_assembler(project: Pro
     image = one.folder / "the model" / "build" / "model.img"
     done = subprocess.run([one.folder / "out" / "app", image], stdout=subprocess.PIPE)
     assert done.stdout.strip() == b"ok"
+
+
+def test_it_goes_into_a_component_of_a_firmware_for_another_machine(project: Project) -> None:
+    needed_tool("arm-none-eabi-gcc")
+    one = Firmware(project, "Ninja")
+    toolchain = project.write("arm.cmake", TOOLCHAIN)
+    project.write("component.c", COMPONENT)
+    project.write("main.c", "int component(void);\nint main(void) { return component(); }\n")
+    ran = one.configure(CROSS, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}")
+    assert ran.status == 0, ran.text
+    ran = one.build("-v")
+    assert ran.status == 0, ran.text
+    (link,) = (line for line in ran.text.splitlines() if "--unresolved-symbols" in line)
+    assert "phi_model_data.ld" in link
+    assert b"a" * 70_001 in (one.folder / "out" / "firmware").read_bytes()
+    assert not asked(one.build())
 
 
 @pytest.mark.parametrize(
