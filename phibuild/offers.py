@@ -29,12 +29,13 @@ class Tensor(NamedTuple):
 
 class ModelFacts(NamedTuple):
     """What a plan may know of a model: the canonical architecture (older spelling of config.json),
-    the tensors, and the digests of its slices by name. All are empty while the model is still to be
-    made by another target."""
+    the tensors, the digests of its slices by name, and the licence that its card names. All are
+    empty while the model is still to be made by another target."""
 
     architecture: Mapping[str, Any]
     tensors: tuple[Tensor, ...]
     slices: Mapping[str, str] = MappingProxyType({})
+    license: str = ""
 
     @property
     def model_type(self) -> str:

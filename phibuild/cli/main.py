@@ -12,6 +12,7 @@ from phibuild.registry import load_registry
 
 _BUILT_IN = {
     "build": "phibuild.cli.build",
+    "cmake-dir": "phibuild.cli.cmake_dir",
     "doctor": "phibuild.cli.doctor",
     "explain": "phibuild.cli.explain",
     "graph": "phibuild.cli.graph",

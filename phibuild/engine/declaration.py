@@ -139,6 +139,7 @@ def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
         checkpoint.documents.architecture,
         tuple(Tensor(one.name, one.dtype, one.shape, one.size) for one in checkpoint.tensors),
         {name: str(digest) for name, digest in checkpoint.slices.items()},
+        checkpoint.documents.license,
     )
 
 

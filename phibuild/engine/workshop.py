@@ -25,7 +25,8 @@ from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_l
 
 _WORTH_TELLING = 500_000_000
 """Bytes to read below which it is over before anyone has read that it began."""
-_SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
+SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
+"""Folders in a user's folder whose files are not taken for content."""
 
 
 @dataclass
@@ -210,7 +211,7 @@ class Workshop:
             )
             for name in _names(str(folder))
             if (path := folder / name).is_file()
-            and not _SKIPPED_FOLDERS.intersection(name.split("/"))
+            and not SKIPPED_FOLDERS.intersection(name.split("/"))
         ]
 
 

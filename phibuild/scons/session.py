@@ -32,6 +32,8 @@ DEPFILE = "PHIBUILD_DEPFILE"
 """Names the file that a build writes what its targets were made from to."""
 DEPFILE_FROM = "PHIBUILD_DEPFILE_FROM"
 """The folder that the targets in it are named from."""
+DEPFILE_TARGET = "PHIBUILD_DEPFILE_TARGET"
+"""The one name that stands in it for all targets, where another build has a name for them."""
 
 _MANY = 100
 

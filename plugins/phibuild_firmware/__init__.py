@@ -19,6 +19,7 @@ from phibuild_firmware.actions import (
 )
 from phibuild_firmware.budget import room
 from phibuild_firmware.describe import describe
+from phibuild_firmware.descriptions import PACKAGERS as DESCRIPTIONS
 from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
 
 
@@ -36,7 +37,8 @@ def phibuild_commands() -> tuple[Command, ...]:
 
 @hookimpl
 def phibuild_packagers() -> tuple[Packager, ...]:
-    """The builders `env.FirmwareImage`, `env.EmbeddedModel` and `env.DeviceSources`."""
+    """The builders `env.FirmwareImage`, `env.EmbeddedModel` and `env.DeviceSources`, and those of
+    descriptions for other systems."""
     return (
         Packager(
             name="firmware-image",
@@ -70,4 +72,5 @@ def phibuild_packagers() -> tuple[Packager, ...]:
             label=label_device,
             nodes=sources_nodes,
         ),
+        *DESCRIPTIONS,
     )

@@ -117,3 +117,8 @@ def test_init_writes_an_sconstruct_that_reads(project: Project) -> None:
     again = project.phibuild("init", "models/Tiny")
     assert again.status == 1
     assert "--force replaces it" in again.text
+
+
+def test_cmake_dir_is_where_the_package_of_cmake_lies(project: Project) -> None:
+    folder = Path(project.phibuild("cmake-dir").text.strip())
+    assert (folder / "PhibuildConfig.cmake").is_file()
