@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
 import click
 
-from phibuild.registry import load_registry
+from phibuild.registry import Registry, load_registry
 
 
 @click.command("plugins")
-def command() -> None:
+@click.option("--json", "as_json", is_flag=True, help="For other builds: the builders, as JSON.")
+def command(as_json: bool) -> None:
     """List the installed plugins and their offers."""
     registry = load_registry()
+    if as_json:
+        click.echo(json.dumps(_for_other_builds(registry)))
+        return
     for plugin in registry.plugins:
         state = f"  skipped: {plugin.problem}" if plugin.problem else ""
         click.echo(f"{plugin.name:<12} {plugin.distribution} {plugin.version}{state}")
@@ -22,3 +31,19 @@ def command() -> None:
         click.echo(f"  toolchain  {name}")
     for name in registry.commands:
         click.echo(f"  command    phibuild {name}")
+
+
+def _for_other_builds(registry: Registry) -> dict[str, Any]:
+    """For each builder the fields that are paths, and the files in its artifact that other rules
+    may name (of its default recipe); and the folders that change when plugins are installed."""
+    builders: dict[str, dict[str, list[str]]] = {
+        "Generate": {"paths": [], "nodes": []},
+        "Artifact": {"paths": ["worker"], "nodes": []},
+    }
+    for backend in registry.backends.values():
+        builders[backend.builder] = {"paths": list(backend.extras), "nodes": []}
+    for packager in registry.packagers.values():
+        nodes = packager.nodes(packager.recipe())
+        builders[packager.builder] = {"paths": [], "nodes": list(nodes)}
+    folders = [place for place in sys.path if Path(place).is_dir()]
+    return {"builders": builders, "places": {one: Path(one).stat().st_mtime_ns for one in folders}}

@@ -30,6 +30,7 @@ CODES: dict[str, str] = {
     "PHI501": "two plugins claim one name, or a hook is misspelt",
     "PHI502": "a plugin was made for another api_version",
     "PHI503": "no plugin provides what was asked for",
+    "PHI504": "a build of others cannot find a phibuild command that works",
     "PHI601": "no working C++ compiler was found",
     "PHI602": "a toolchain's source could not be fetched or is not the pinned one",
     "PHI603": "a native toolchain failed to configure or to compile",
