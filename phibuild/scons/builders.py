@@ -232,24 +232,24 @@ def _declare(
         current_interpreter=toolchain == "current",
     )
     one.declare(declaration)
+    own = one.environment
     files = [manifest, *(env.fs.File(f"{target_path}/{name}") for name in nodes)]
-    env.Command(
+    own.Command(
         files,
         [*(model.nodes if model else ()), *sources],
         Action(make_target, describe_target, varlist=["PHIBUILD_SIGNATURE"]),
         PHIBUILD_DECLARATION=declaration,
         PHIBUILD_SIGNATURE="" if one.only_cleans else _signature(declaration, model),
     )
-    env.Precious(files)  # SCons would delete the old manifest before the new artifact is made
-    env.NoCache(files)
-    artifact = env.fs.Entry(str(declaration.target))
-    env.Clean(manifest, artifact)
+    own.Precious(files)  # SCons would delete the old manifest before the new artifact is made
+    own.NoCache(files)
+    own.Clean(manifest, env.fs.Entry(str(declaration.target)))
     if not one.only_cleans and _is_damaged(declaration):
-        env.AlwaysBuild(manifest)
+        own.AlwaysBuild(manifest)
     for position, typed in enumerate(BUILD_TARGETS):
         if one.folder / str(typed) == declaration.target:
             BUILD_TARGETS[position] = declaration.name
-    return env.Alias(declaration.name, manifest)
+    return own.Alias(declaration.name, manifest)
 
 
 def make_target(target: Any, source: Any, env: Any) -> None:

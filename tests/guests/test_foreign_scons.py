@@ -99,7 +99,7 @@ def foreign(
 
 def is_up_to_date(ran: Ran) -> bool:
     lines = ran.text.splitlines()
-    return ran.status == 0 and len(lines) == 1 and lines[0].endswith("is up to date.")
+    return ran.status == 0 and all(line.endswith("is up to date.") for line in lines)
 
 
 def test_only_what_is_needed_is_built_and_then_nothing(foreign: Foreign) -> None:
@@ -201,12 +201,12 @@ def test_errors_come_with_code_and_hint_and_stop_the_build(foreign: Foreign) -> 
     assert not (foreign.folder / "build" / "firmware").exists()
 
 
-def test_a_budget_stops_the_build_before_there_is_any_work(foreign: Foreign) -> None:
-    image = 'image = env.FirmwareImage("model.img", copy, slot_size=5000, slot=1)\n'
-    foreign.write("model/SConscript", SCONSCRIPT + image)
+def test_a_wrong_field_stops_the_build_before_there_is_any_work(foreign: Foreign) -> None:
+    image = 'env.FirmwareImage("model.img", copy, slot_sise=5000)\n'
+    foreign.write("model/SConscript", SCONSCRIPT.replace("Return", image + "Return"))
     ran = foreign.build("build/model/model.img")
     assert ran.status == 2
-    assert "[PHI201] FirmwareImage has no field 'slot'" in ran.text
+    assert "did you mean 'slot_size'" in ran.text
     assert ran.actions == []
 
 

@@ -24,12 +24,12 @@ from .states import MANIFEST, read_json, state_of_artifact, state_of_folder, wri
 
 FOLDER = ".phibuild"
 """Beside the SConstruct: the generated one, and what is remembered from build to build."""
-_HEAD = f"""\
+_HEAD = """\
 # Written by the SCons tool `phibuild` for a build whose Python cannot import phibuild.
 from phibuild.scons import phibuild
 
 DefaultEnvironment(tools=[])
-SConsignFile("{FOLDER}/sconsign")
+SConsignFile("sconsign")
 env = Environment(tools=[phibuild])
 """
 
@@ -65,7 +65,7 @@ class Guest:
 
     def __init__(self) -> None:
         self.fs = SCons.Node.FS.get_default_fs()
-        self.top = Path(self.fs.SConstruct_dir.get_abspath())
+        self.top = Path(self.fs.Top.get_abspath())
         self.command = find_command()
         self.known = read_json(self.top / FOLDER / "known.json")
         if not is_current(self.known.get("offers"), self.command):
@@ -86,7 +86,8 @@ class Guest:
         self, builder: str, env: Any, target: Any, source: Any = None, **fields: Any
     ) -> Any:
         """A call of a builder; returns the alias that has the artifact's path for its name."""
-        path = Path(self.fs.File(env.subst(str(_single(target)))).get_abspath())
+        manifest = self.fs.File(env.subst(str(_single(target))) + MANIFEST)
+        path = Path(manifest.get_abspath()[: -len(MANIFEST)])
         for name in ("model", "artifact"):
             source = fields.pop(name, source)
         paths = {name: fields.pop(name, None) for name in self.builders[builder]["paths"]}
@@ -106,12 +107,12 @@ class Guest:
             path=path,
             call=f"env.{builder}({', '.join(arguments)})",
             where=_user_line(),
-            nodes=tuple(map(self.fs.File, [f"{path}{MANIFEST}", *(f"{path}/{f}" for f in files)])),
+            nodes=(manifest, *(self.fs.File(f"{path}/{file}") for file in files)),
             sources=tuple(node for found in taken for node in found.nodes),
         )
         self.targets[path] = one
         self._add_nodes(one, [found.state for found in taken])
-        return self.env.Alias(one.name, one.nodes[0])
+        return self.env.Alias(one.name, manifest)
 
     def _add_nodes(self, one: Target, states: list[Any]) -> None:
         manifest, nodes = one.nodes[0], list(one.nodes)
@@ -120,7 +121,7 @@ class Guest:
             nodes,
             list(one.sources),
             Action(_make, _describe, varlist=["PHIBUILD_SIGNATURE"]),
-            PHIBUILD_TARGET=one,
+            PHIBUILD_TARGET=one.path,
             PHIBUILD_SIGNATURE=hashlib.sha256(decides.encode()).hexdigest(),
         )
         self.env.Precious(nodes)  # SCons would delete the old manifest before
@@ -212,17 +213,18 @@ def generate(env: Any) -> None:
 
 
 def _make(target: Any, source: Any, env: Any) -> None:
-    guest().make(env["PHIBUILD_TARGET"])
+    guest().make(guest().targets[env["PHIBUILD_TARGET"]])
 
 
 def _describe(target: Any, source: Any, env: Any) -> str:
-    return f"make {env['PHIBUILD_TARGET'].name}" if GetOption("no_exec") else ""
+    one = guest().targets[env["PHIBUILD_TARGET"]]
+    return f"make {one.name}" if GetOption("no_exec") else ""
 
 
 def _single(value: Any) -> Any:
     while SCons.Util.is_List(value) and len(value) == 1:
         value = value[0]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    return str(value) if isinstance(value, Path) else value
 
 
 def _text(name: str, value: Any) -> str:
