@@ -49,8 +49,8 @@ def _own_environment() -> Any:
 @dataclass
 class Session:
     """Declarations by absolute target path, in order; `made` grows as targets become true. `folder`
-    is where paths of targets begin: that of the SConstruct, unless `-f` names one elsewhere. Our nodes
-    are made in `environment`."""
+    is where paths of targets begin: that of the SConstruct, unless `-f` names one elsewhere.
+    Our nodes are made in `environment`."""
 
     folder: Path
     display: Display

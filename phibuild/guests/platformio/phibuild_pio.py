@@ -9,7 +9,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-Import("env")  # type: ignore[name-defined]  # noqa: F821
+from SCons.Script import DefaultEnvironment
 
 
 def site_folder() -> Path:
@@ -27,4 +27,5 @@ def site_folder() -> Path:
         ) from None
 
 
-env.Tool("phibuild", toolpath=[str(site_folder() / "site_tools")])  # type: ignore[name-defined]  # noqa: F821
+# The environment of the firmware is, in PlatformIO, the default one.
+DefaultEnvironment().Tool("phibuild", toolpath=[str(site_folder() / "site_tools")])
