@@ -38,7 +38,7 @@ def core_folder(folder: Path) -> Path:
 def pio(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the example whose model nobody made before, built once."""
     folder = tmp_path_factory.mktemp("platformio")
-    ours = ["--editable", str(ROOT)] if request.param == "in-process" else []
+    ours = ["pytest", "--editable", str(ROOT)] if request.param == "in-process" else []
     python = environment_with(folder / "python", PLATFORMIO, NEWEST_SCONS, *ours)
     settings = {
         "PATH": f"{python.parent}:/usr/bin:/bin",
@@ -97,7 +97,7 @@ def test_it_is_a_dependency_like_any_other(pio: Project) -> None:
     assert ran.status != 0
     assert "[PHI701] .pio/build/device/tiny.gguf (Q8_0) will have" in ran.text
     assert "hint: " in ran.text
-    assert ran.actions == []
+    assert set(ran.actions) <= {"gguf.predict"}
 
     change(pio, "platformio.ini", "500 KB", "3 MiB")
     ran = run(pio)
