@@ -1,5 +1,5 @@
-"""Assembles what embeds an image, by the compiler of a firmware. Names are relative, so that no
-path of this machine is in the object."""
+"""Assembles what embeds an image, by the compiler of a firmware. Names are relative, so that no path
+of this machine is in the object."""
 
 from __future__ import annotations
 
