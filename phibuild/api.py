@@ -38,13 +38,7 @@ from phibuild.offers import (
     Tensor,
 )
 from phibuild.registry import describe_file
-from phibuild.toolchain.compiler import (
-    Compiler,
-    CrossCompiler,
-    find_compiler,
-    find_cross_compiler,
-    identify_compiler,
-)
+from phibuild.toolchain.compiler import Compiler, CrossCompiler, find_compiler, find_cross_compiler
 
 __all__ = [
     "API_VERSION",
@@ -82,7 +76,6 @@ __all__ = [
     "find_cross_compiler",
     "frozen_recipe",
     "hookimpl",
-    "identify_compiler",
     "parse_recipe",
     "recipe_field",
     "recipe_values",

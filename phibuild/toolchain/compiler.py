@@ -57,20 +57,6 @@ def find_cross_compiler(triplet: str) -> CrossCompiler:
     return CrossCompiler(_told(cc, cxx), libc.resolve())
 
 
-@cache
-def identify_compiler(name: str) -> str:
-    """Version and target of the compiler of this name on the path; ToolchainError PHI601 if there
-    is none."""
-    path = shutil.which(name)
-    if path is None:
-        raise ToolchainError(
-            f"the compiler {name} was not found",
-            hint=f"install it, or put its folder into PATH (Debian: apt install {name})",
-            code="PHI601",
-        )
-    return _told(path, path).identity
-
-
 def _told(cc: str, cxx: str) -> Compiler:
     # One process and not two: each null build asks.
     told = capture([cxx, "-v"]).splitlines()

@@ -20,7 +20,7 @@ from phibuild_firmware.actions import (
 from phibuild_firmware.budget import room
 from phibuild_firmware.describe import describe
 from phibuild_firmware.descriptions import PACKAGERS as DESCRIPTIONS
-from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
+from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
 
 
 def _delta() -> Any:
@@ -55,7 +55,7 @@ def phibuild_packagers() -> tuple[Packager, ...]:
             name="embedded-model",
             builder="EmbeddedModel",
             format="embedded model",
-            recipe=EmbeddedRecipe,
+            recipe=ImageRecipe,
             check=check,
             plan=plan_embedded,
             label=label,

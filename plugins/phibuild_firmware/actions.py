@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from phibuild.api import (
-    Action,
-    ArtifactFacts,
-    Assembly,
-    FileInput,
-    Part,
-    RecipeError,
-    frozen_recipe,
-    identify_compiler,
-)
+from phibuild.api import Action, ArtifactFacts, Assembly, FileInput, RecipeError, frozen_recipe
 from phibuild_firmware.budget import ram_room
 from phibuild_firmware.containers import program_of
-from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
+from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
 
 _HERE = Path(__file__).parent
 IMAGE = "model.img"
 _SOURCES = ("phi_model.h", "phi_model.c", "phi_model_data.h")
-_OBJECT = "phi_model_data.o"
 _EMBEDDING = ("phi_model_data.S", "phi_model_data.ld")
 _FORMATS = {"GGUF": "GGUF", "ONNX": "ONNX", "OpenVINO IR": "OVIR", "MLX": "MLX "}
 _NOT_MODELS = ("answer", "imatrix", "model image", "embedded model", "device sources")
@@ -75,14 +65,11 @@ def plan_image(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -
     )
 
 
-def plan_embedded(recipe: EmbeddedRecipe, artifact: FileInput, about: ArtifactFacts) -> Assembly:
+def plan_embedded(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -> Assembly:
     """A folder with the image, the sources that check it, and those that embed it."""
     image = plan_image(recipe, artifact, about)
     sources = _sources(image, embeds=True, budget=recipe.slot_size)
-    parts: tuple[tuple[str, Action], ...] = ((IMAGE, image), ("sources", sources))
-    if recipe.compiler is not None:
-        parts += ((_OBJECT, _object(recipe, recipe.compiler, image, sources)),)
-    return Assembly("firmware.embedded", parts)
+    return Assembly("firmware.embedded", ((IMAGE, image), ("sources", sources)))
 
 
 def plan_device(recipe: DeviceRecipe, artifact: FileInput, about: ArtifactFacts) -> Action:
@@ -90,9 +77,9 @@ def plan_device(recipe: DeviceRecipe, artifact: FileInput, about: ArtifactFacts)
     return _sources(artifact, embeds=False, budget=None)
 
 
-def embedded_nodes(recipe: EmbeddedRecipe) -> tuple[str, ...]:
+def embedded_nodes(recipe: ImageRecipe) -> tuple[str, ...]:
     """The files of an embedded model that a firmware compiles or links."""
-    return (*_SOURCES, *_EMBEDDING, *((_OBJECT,) if recipe.compiler is not None else ()))
+    return (*_SOURCES, *_EMBEDDING)
 
 
 def sources_nodes(recipe: DeviceRecipe) -> tuple[str, ...]:
@@ -108,22 +95,6 @@ def label(recipe: ImageRecipe) -> str:
 def label_device(recipe: DeviceRecipe) -> str:
     """What the summary shows."""
     return "C99"
-
-
-def _object(recipe: EmbeddedRecipe, compiler: str, image: Action, sources: Action) -> Action:
-    return Action(
-        name="firmware.object",
-        worker=_HERE / "worker_object.py",
-        toolchain="host",
-        recipe=frozen_recipe(
-            {
-                "compiler": compiler,
-                "identity": identify_compiler(compiler),
-                "flags": recipe.compiler_flags,
-            }
-        ),
-        inputs=(("image", image), ("source", Part(sources, "phi_model_data.S"))),
-    )
 
 
 def _sources(image: Action | FileInput, *, embeds: bool, budget: int | None) -> Action:

@@ -73,37 +73,6 @@ class ImageRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddedRecipe(ImageRecipe):
-    """An image inside a firmware, and the object that holds it."""
-
-    compiler: str | None = recipe_field(
-        None,
-        "the firmware's C compiler by its name on the path, such as arm-none-eabi-gcc: it makes the"
-        " object phi_model_data.o",
-        kind="str",
-    )
-    compiler_flags: tuple[str, ...] = recipe_field(
-        (), "options of the compiler for that object, such as -mcpu=cortex-m3", kind="strs"
-    )
-
-    def __post_init__(self) -> None:
-        """RecipeError PHI202 as of images, and for what names no compiler."""
-        ImageRecipe.__post_init__(self)  # with slots there is no super() without arguments
-        if self.compiler is not None and "/" in self.compiler:
-            raise RecipeError(
-                f"compiler={self.compiler!r} is a path, which other machines do not have",
-                hint="give its name, and put its folder into PATH",
-                code="PHI202",
-            )
-        if self.compiler_flags and self.compiler is None:
-            raise RecipeError(
-                "compiler_flags are of a compiler that was not named",
-                hint='add compiler="arm-none-eabi-gcc", or what compiles the firmware',
-                code="PHI202",
-            )
-
-
-@dataclass(frozen=True, slots=True)
 class DeviceRecipe:
     """The sources that a device checks an image with: there is nothing to choose."""
 

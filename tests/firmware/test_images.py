@@ -17,7 +17,6 @@ from phibuild_firmware.descriptor import BadImage, Descriptor, parse
 
 from phibuild.registry import load_registry
 from tests.conftest import Project
-from tests.firmware.tools import needed_tool
 
 PAYLOAD = random.Random(1).randbytes(70_001)
 IMAGE = 'image = env.FirmwareImage("build/model.img", "model.bin", model_id="tiny", {fields})\n'
@@ -233,69 +232,6 @@ def test_an_embedded_model_is_an_ordinary_dependency(project: Project) -> None:
     assert project.scons().status == 0
     assert PAYLOAD[::-1] in firmware.read_bytes()
     assert subprocess.run([firmware], stdout=subprocess.PIPE).stdout == b"PASS\n"
-
-
-OBJECTS = {
-    "gcc": (),
-    "aarch64-linux-gnu-gcc": (),
-    "riscv64-unknown-elf-gcc": ("-march=rv64imac_zicsr", "-mabi=lp64"),
-    "arm-none-eabi-gcc": ("-mcpu=cortex-m3", "-mthumb"),
-}
-
-
-@pytest.mark.parametrize("compiler", OBJECTS)
-def test_the_object_of_a_compiler_holds_the_image(
-    project: Project, tmp_path: Path, compiler: str
-) -> None:
-    needed_tool(compiler)
-    flags = list(OBJECTS[compiler])
-    embedded = (
-        f'env.EmbeddedModel("build/phi", "model.bin", compiler="{compiler}",'
-        f" compiler_flags={flags})\n"
-    )
-    other = Project(tmp_path / "elsewhere", {"PHIBUILD_STORE": str(tmp_path / "other-store")})
-    objects = []
-    for one in (project, other):
-        one.write("main.c", Path(__file__).with_name("start_embedded.c").read_text())
-        (one.folder / "model.bin").write_bytes(PAYLOAD)
-        one.sconstruct(embedded)
-        ran = one.scons()
-        assert ran.status == 0, ran.text
-        objects.append(one.folder / "build" / "phi" / "phi_model_data.o")
-    content = objects[0].read_bytes()
-    assert PAYLOAD in content
-    assert content == objects[1].read_bytes()
-    folder = project.folder / "build" / "phi"
-    link = [
-        needed_tool(compiler),
-        *flags,
-        "-ffreestanding",
-        "-nostdlib",
-        "-static",
-        "-Wl,-e,start",
-        f"-I{folder}",
-    ]
-    parts = [project.folder / "main.c", objects[0], folder / "phi_model_data.ld"]
-    subprocess.run([*link, *parts, "-o", tmp_path / "firmware"], check=True)
-    assert PAYLOAD in (tmp_path / "firmware").read_bytes()
-    assert project.scons().text == "scons: `.' is up to date.\n"
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ('compiler="/usr/bin/gcc"', "[PHI202] compiler='/usr/bin/gcc' is a path"),
-        ('compiler_flags=["-Os"]', "[PHI202] compiler_flags are of a compiler that was not named"),
-        ('compiler="hppa-none-gcc"', "[PHI601] the compiler hppa-none-gcc was not found"),
-        ('compiler="gcc", compiler_flags=["-mno-such"]', "[PHI401] gcc -mno-such -c"),
-    ],
-)
-def test_what_compiles_nothing_is_refused(project: Project, fields: str, said: str) -> None:
-    (project.folder / "model.bin").write_bytes(PAYLOAD)
-    project.sconstruct(f'env.EmbeddedModel("build/phi", "model.bin", {fields})\n')
-    ran = project.scons()
-    assert ran.status == 2
-    assert said in ran.text
 
 
 def test_no_path_of_this_machine_is_in_what_embeds(project: Project) -> None:
