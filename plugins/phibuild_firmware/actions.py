@@ -6,7 +6,6 @@ from pathlib import Path
 
 from phibuild.api import Action, ArtifactFacts, Assembly, FileInput, RecipeError, frozen_recipe
 from phibuild_firmware.budget import ram_room
-from phibuild_firmware.containers import program_of
 from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
 
 _HERE = Path(__file__).parent
@@ -41,7 +40,6 @@ def plan_image(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -
     """What writes the image: a file."""
     digests = about.model.slices
     ram = ram_room(recipe, about)
-    program = program_of(recipe.container) if recipe.container is not None else None
     fields = {
         "format": _FORMATS.get(about.format, "FILE"),
         "model_id": recipe.model_id or about.model_name[:64],
@@ -52,16 +50,14 @@ def plan_image(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -
         "erase_size": recipe.erase_size or 1,
         "slot_size": recipe.slot_size,
         "ram_room": ram.bytes if ram is not None else None,
-        "container": recipe.container,
-        "file_name": "model.gguf" if about.format == "GGUF" else "model",
     }
     return Action(
         name="firmware.image",
         worker=_HERE / "worker_image.py",
-        worker_files=tuple(_HERE / f"{name}.py" for name in ("descriptor", "packing")),
+        worker_files=(_HERE / "descriptor.py",),
         toolchain="host",
         recipe=frozen_recipe(fields),
-        inputs=(("artifact", artifact), *((("program", program),) if program else ())),
+        inputs=(("artifact", artifact),),
     )
 
 

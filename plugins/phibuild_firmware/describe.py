@@ -6,14 +6,9 @@ import hashlib
 from pathlib import Path
 
 from phibuild.api import Description, PackagingError
-from phibuild_firmware.descriptor import (
-    CONTAINERS,
-    SIZE,
-    BadImage,
-    Descriptor,
-    descriptor_sha256,
-    parse,
-)
+from phibuild_firmware.descriptor import SIZE, BadImage, descriptor_sha256, parse
+
+_CONTAINERS = {0: "a single file", 1: "EROFS", 2: "squashfs", 3: "tar"}
 
 
 def describe(path: Path) -> Description:
@@ -34,7 +29,7 @@ def describe(path: Path) -> Description:
     except BadImage as error:
         raise PackagingError(f"{path}: {error}", hint="build it again", code="PHI702") from None
     metadata = {
-        "payload": f"{found.format.strip()}, {container_of(found)}",
+        "payload": f"{found.format.strip()}, {_CONTAINERS.get(found.container, 'unknown')}",
         "payload_offset": found.payload_offset,
         "payload_size": found.payload_size,
         "payload_sha256": found.payload_sha256.hex(),
@@ -47,9 +42,3 @@ def describe(path: Path) -> Description:
     return Description(
         "model image", (), tuple((name, str(value)) for name, value in metadata.items())
     )
-
-
-def container_of(found: Descriptor) -> str:
-    """How the payload is packed, in a word."""
-    known = found.container < len(CONTAINERS)
-    return CONTAINERS[found.container] if known else f"unknown container {found.container}"

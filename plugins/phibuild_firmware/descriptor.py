@@ -8,8 +8,6 @@ import struct
 from typing import NamedTuple
 
 SIZE = 512
-CONTAINERS = ("file", "erofs", "squashfs", "tar")
-"""By their numbers."""
 _DIGESTED = 368
 _LAYOUT = struct.Struct("<8sII4sIQQ32s32s32sII64s128s32s")
 _MAGIC = b"PHIMODEL"

@@ -37,13 +37,6 @@ class ImageRecipe:
     alignment: int = recipe_field(
         4096, "where the payload begins: a power of two, at least 512", kind="size"
     )
-    container: str | None = recipe_field(
-        None,
-        "how the artifact lies in the payload: by itself (files), as a tar (folders), or as a file"
-        " system that a device mounts",
-        kind="str",
-        choices=("file", "tar", "squashfs", "erofs"),
-    )
     model_id: str | None = recipe_field(
         None, "name of the model in the descriptor, at most 64 bytes; its folder's name", kind="str"
     )

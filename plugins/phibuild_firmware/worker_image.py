@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import phiworker
 
 if TYPE_CHECKING:
-    from phibuild_firmware.descriptor import CONTAINERS, Descriptor
-    from phibuild_firmware.packing import pack
+    from phibuild_firmware.descriptor import Descriptor
 else:
-    from descriptor import CONTAINERS, Descriptor
-    from packing import pack
+    from descriptor import Descriptor
 
 _CHUNK = 1 << 20
+_FILE, _TAR = 0, 3
 
 
 def main(job: phiworker.Job) -> None:
     recipe, artifact = job.recipe, job.inputs["artifact"]
     offset, erase_size = recipe["alignment"], recipe["erase_size"]
-    container = recipe["container"] or ("tar" if artifact.is_dir() else "file")
-    if container == "file" and artifact.is_dir():
-        raise phiworker.WorkerError(
-            'a folder cannot be packed with container="file"',
-            hint="leave it out, or choose tar, squashfs or erofs",
-            code="PHI203",
-        )
     with job.output.open("wb") as image:
         image.write(bytes(offset))
         payload = Payload(image)
-        if container == "file":
-            copy(job, artifact, payload)
+        if artifact.is_dir():
+            pack(artifact, payload)
         else:
-            pack(artifact, recipe["file_name"], container, payload, job)
+            copy(job, artifact, payload)
         image.write(bytes(-(offset + payload.size) % erase_size))
         size = image.tell()
         image.seek(0)
         image.write(
             Descriptor(
                 format=recipe["format"],
-                container=CONTAINERS.index(container),
+                container=_TAR if artifact.is_dir() else _FILE,
                 payload_offset=offset,
                 payload_size=payload.size,
                 payload_sha256=payload.digest.digest(),
@@ -88,6 +81,28 @@ def copy(job: phiworker.Job, path: Path, payload: Payload) -> None:
             payload.write(content)
             if payload.size % (64 * _CHUNK) == 0:
                 job.progress(payload.size / whole, "copy and digest")
+
+
+def pack(folder: Path, payload: Any) -> None:
+    """A tar of files in order of their paths, without times, owners and folders of their own."""
+    paths = sorted(
+        (path.relative_to(folder).as_posix(), path)
+        for path in folder.rglob("*")
+        if not path.is_dir()
+    )
+    with tarfile.open(fileobj=payload, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+        for name, path in paths:
+            entry = tarfile.TarInfo(name)
+            entry.size = path.stat().st_size
+            with path.open("rb") as file:
+                try:
+                    archive.addfile(entry, file)
+                except ValueError as error:
+                    raise phiworker.WorkerError(
+                        f"{name} cannot be packed as ustar: {error}",
+                        hint="a tar holds paths of 256 bytes and files of 8 GiB",
+                        code="PHI701",
+                    ) from None
 
 
 def digest_of(text: str) -> bytes:
