@@ -113,11 +113,12 @@ class Declaration:
     def sources(self) -> list[Path]:
         """The folders and files that the target is made from; some are other targets."""
         paths = [self.model.folder] if self.model is not None else []
-        if isinstance(self.what, Packaging | Generation):
-            return [*paths, self.what.artifact]
-        if isinstance(self.what, Conversion):
-            return [*paths, *(Path(one.path) for one in self.what.extras.values())]
-        return [*paths, *(Path(one.path) for one in files_of(self.what.action(NO_MODEL)))]
+        what = self.what
+        if isinstance(what, Custom | Programs):
+            return [*paths, *(Path(one.path) for one in files_of(what.action(NO_MODEL)))]
+        if isinstance(what, Packaging | Generation):
+            return [*paths, what.artifact]
+        return [*paths, *(Path(one.path) for one in what.extras.values())]
 
     @property
     def is_compiled_in_place(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from phibuild.engine.declaration import CURRENT, Declaration
 from phibuild.engine.reporter import Reporter, Silent
-from phibuild.model.action import Action
+from phibuild.model.action import Action, Program
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.errors import PluginError, SourceError, StoreError
 from phibuild.model.facts import Facts
@@ -21,6 +21,7 @@ from phibuild.offers import NativeToolchain, PythonToolchain
 from phibuild.registry import Registry, load_registry
 from phibuild.source import Checkpoint, read_checkpoint
 from phibuild.store import Store, store_root
+from phibuild.toolchain.program import FoundProgram, ask, path_of
 from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_lock
 
 _WORTH_TELLING = 500_000_000
@@ -45,6 +46,7 @@ class Workshop:
     _facts: dict[str, Facts] = field(default_factory=dict)
     _workers: dict[tuple[Path, ...], Digest] = field(default_factory=dict)
     _builds: dict[str, Action] = field(default_factory=dict)
+    _programs: dict[Program, FoundProgram] = field(default_factory=dict)
     _checkpoints: dict[Path, Checkpoint] = field(default_factory=dict)
     _reading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -133,6 +135,20 @@ class Workshop:
         if name not in self._builds:
             self._builds[name] = self.native_toolchain(name).build()
         return self._builds[name]
+
+    def program(self, program: Program) -> FoundProgram:
+        """A program of the machine; ToolchainError PHI606 without it. It is started only if its
+        file has changed since it was last asked, so that a null build starts none."""
+        if program not in self._programs:
+            path, question = path_of(program), repr((program.ask, program.tells))
+            known = (self.store.index.recall(path, "program") or "").partition("\n")
+            identity = known[2] if known[0] == question else ""
+            if not identity:
+                seen = self.store.index.signature(path)
+                identity = ask(program, path)
+                self.store.index.record(path, "program", f"{question}\n{identity}", seen=seen)
+            self._programs[program] = FoundProgram(path, identity)
+        return self._programs[program]
 
     def worker_digest(self, action: Action) -> Digest:
         """The digest of the worker's script and of the files that it reads beside it."""

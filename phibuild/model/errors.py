@@ -36,6 +36,7 @@ CODES: dict[str, str] = {
     "PHI603": "a native toolchain failed to configure or to compile",
     "PHI604": "a Python toolchain could not be installed",
     "PHI605": 'the current interpreter lacks packages that toolchain="current" needs',
+    "PHI606": "a program that the machine has to have is missing, or does not tell its version",
     "PHI701": "an artifact is larger than the place that it is made for",
     "PHI702": "a file is no model image, or a damaged one",
     "PHI703": "a delta is damaged, or is not of this file",

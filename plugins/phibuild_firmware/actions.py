@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from phibuild.api import Action, ArtifactFacts, Assembly, FileInput, RecipeError, frozen_recipe
+from phibuild.api import (
+    Action,
+    ArtifactFacts,
+    Assembly,
+    FileInput,
+    Program,
+    RecipeError,
+    frozen_recipe,
+)
 from phibuild_firmware.budget import ram_room
 from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
 
@@ -13,6 +21,17 @@ IMAGE = "model.img"
 _SOURCES = ("phi_model.h", "phi_model.c", "phi_model_data.h")
 _EMBEDDING = ("phi_model_data.S", "phi_model_data.ld")
 _FORMATS = {"GGUF": "GGUF", "ONNX": "ONNX", "OpenVINO IR": "OVIR", "MLX": "MLX "}
+_PROGRAMS = {
+    "erofs": Program(
+        "mkfs.erofs", ("-V",), r"^mkfs\.erofs .*\d", "install it (Debian: apt install erofs-utils)"
+    ),
+    "squashfs": Program(
+        "mksquashfs",
+        ("-version",),
+        "^mksquashfs version",
+        "install it (Debian: apt install squashfs-tools)",
+    ),
+}
 _NOT_MODELS = ("answer", "imatrix", "model image", "embedded model", "device sources")
 
 
@@ -46,6 +65,7 @@ def plan_image(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -
         "recipe": f"{about.format} {about.label}".strip()[:128],
         "tokenizer": digests.get("tokenizer", "").removeprefix("sha256:"),
         "chat_template": digests.get("chat_template", "").removeprefix("sha256:"),
+        "container": recipe.container,
         "alignment": recipe.alignment,
         "erase_size": recipe.erase_size or 1,
         "slot_size": recipe.slot_size,
@@ -54,10 +74,11 @@ def plan_image(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -
     return Action(
         name="firmware.image",
         worker=_HERE / "worker_image.py",
-        worker_files=(_HERE / "descriptor.py",),
+        worker_files=(_HERE / "descriptor.py", _HERE / "file_systems.py"),
         toolchain="host",
         recipe=frozen_recipe(fields),
         inputs=(("artifact", artifact),),
+        programs=tuple(one for name, one in _PROGRAMS.items() if name == recipe.container),
     )
 
 

@@ -37,6 +37,12 @@ class ImageRecipe:
     alignment: int = recipe_field(
         4096, "where the payload begins: a power of two, at least 512", kind="size"
     )
+    container: str | None = recipe_field(
+        None,
+        "what the payload is packed in; by itself a file stays a file, and a folder becomes a tar",
+        kind="str",
+        choices=("tar", "squashfs", "erofs"),
+    )
     model_id: str | None = recipe_field(
         None, "name of the model in the descriptor, at most 64 bytes; its folder's name", kind="str"
     )

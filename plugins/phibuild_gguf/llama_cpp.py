@@ -42,11 +42,12 @@ def build_for_device(recipe: LlamaCppRecipe) -> Assembly:
     """A folder with programs of it for another machine, and its licence. PHI601 without the
     compiler."""
     compiler, libc = find_cross_compiler(recipe.triplet)
+    # The user's first, where an explanation shows them; of two that differ CMake takes the last.
     flags = (
+        *recipe.flags,
         "-DCMAKE_SYSTEM_NAME=Linux",
         f"-DCMAKE_SYSTEM_PROCESSOR={recipe.triplet.partition('-')[0]}",
         "-DCMAKE_EXE_LINKER_FLAGS=-static",
-        *recipe.flags,
     )
     compiled = _compile("gguf.compile_llama_cpp", compiler, flags, ("libc", FileInput(str(libc))))
     programs = sorted(set(recipe.programs))

@@ -49,6 +49,26 @@ def test_costs_are_those_of_the_last_run_of_the_recipe(copying: Project) -> None
     assert target["actions"][0]["makes"] is None, "another recipe may make more or less"
 
 
+def test_a_checkpoint_that_was_recalled_is_read_again_for_a_plan(project: Project) -> None:
+    """It is read when Python ends, which starts no more threads then."""
+    project.write(
+        "make.py",
+        "import phiworker\n"
+        "from phibuild.testing.checkpoints import FAMILIES, write_checkpoint\n"
+        "phiworker.run(lambda job: write_checkpoint(job.output, FAMILIES['phi-3'], layers=1))\n",
+    )
+    project.sconstruct(
+        'tiny = env.Artifact("dist/tiny", worker="make.py")\n'
+        'env.MLX("dist/mlx", env.PhiModel(tiny), precision="int4")\n'
+    )
+    for _ in range(2):
+        assert project.scons("dist/tiny").status == 0
+        ran = project.phibuild("plan")
+        assert ran.status == 0, ran.text
+        assert "work        dist/mlx" in ran.text
+        shutil.rmtree(project.folder / "dist")
+
+
 def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project) -> None:
     project.write(
         "worker.py",

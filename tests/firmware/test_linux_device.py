@@ -62,6 +62,20 @@ def test_one_bit_is_refused(device: Project, tmp_path: Path, at: int, reason: st
     assert booted(device, flipped) == (1, [f"FAIL {reason}"])
 
 
+def test_the_partition_of_another_model_is_refused(device: Project, tmp_path: Path) -> None:
+    build = device.folder / "build"
+    old = tmp_path / "old.img"
+    shutil.copyfile(build / "model.img", old)
+    try:
+        ran = device.scons("seed=2")
+        assert ran.status == 0, ran.text
+        assert "gguf.compile_llama_cpp" not in ran.text
+        assert booted(device, old) == (1, ["FAIL the firmware is for another image"])
+        assert booted(device)[0] == 0
+    finally:
+        assert device.scons("seed=1").status == 0
+
+
 def test_nothing_is_left_to_do(device: Project) -> None:
     assert device.scons().text == "scons: `.' is up to date.\n"
 
