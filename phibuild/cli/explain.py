@@ -27,7 +27,7 @@ def command(target: str, folder: Path) -> None:
         click.echo(f"  {one['reason']}")
     for action in one["actions"]:
         for line in action["told"].splitlines():
-            click.echo(f"  {line}")
+            click.echo(f"  {line}".rstrip())
     if one["actions"]:
         count = sum(not action["is_known"] for action in one["actions"])
         click.echo(f"  {count} of {len(one['actions'])} actions would run")

@@ -73,6 +73,6 @@ def _print_provenance(shop: Workshop, manifest: Manifest) -> None:
         for fact in result.facts:
             click.echo(f"  {fact.name} = {fact.value}")
         for line in told(shop, result.tree).splitlines():
-            click.echo(f"    {line}")
+            click.echo(f"    {line}".rstrip())
         needed = dict.fromkeys(one for _, one in result.inputs)
         keys += [one for one in needed if one not in keys]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from phiworker import Job, StoredTensor
+from phiworker import Job, StoredTensor, WorkerError
 
 if TYPE_CHECKING or __package__:
     from phibuild_gguf.checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
@@ -69,6 +69,7 @@ def planned(job: Job, tensors: Iterable[StoredTensor]) -> Contents:
         values = quantized_values(values, job.recipe["file_type"], importances)
     described = [(one.name, one.shape, kind) for one, kind in zip(wanted, types, strict=True)]
     files = laid_out(values, described, limit=job.recipe["split_max_size"])
+    _check_size(job, sum(file.size for file in files))
     return Contents(wanted, files, importances)
 
 
@@ -122,6 +123,16 @@ def _allocated(job: Job) -> Job:
         return job
     chosen = json.loads(job.inputs["allocation"].read_text("utf-8"))
     return dataclasses.replace(job, recipe=job.recipe | chosen)
+
+
+def _check_size(job: Job, size: int) -> None:
+    """WorkerError PHI701 if the file is not as large as the choice of its types reckoned with."""
+    if size != job.recipe.get("bytes", size):
+        raise WorkerError(
+            f"the file would have {size:,} bytes where {job.recipe['bytes']:,} were reckoned with",
+            hint="this is a fault in phibuild: please report it",
+            code="PHI701",
+        )
 
 
 def _types(

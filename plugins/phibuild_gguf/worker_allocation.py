@@ -50,9 +50,9 @@ def main(job: phiworker.Job) -> None:
     file_type = max(sorted(weights), key=weights.__getitem__)
     overrides = as_overrides(chosen)
     job.output.mkdir()
-    fields = {"file_type": file_type, "overrides": overrides}
-    (job.output / "overrides.json").write_text(json.dumps(fields), "utf-8")
     size = choices["fixed_bytes"] + allocation.size
+    fields = {"file_type": file_type, "overrides": overrides, "bytes": size}
+    (job.output / "overrides.json").write_text(json.dumps(fields), "utf-8")
     told = [
         f"{size:,} of {choices['target_bytes']:,} bytes, {told_loss(allocation)}",
         ", ".join(f"{kind} {count}" for kind, count in Counter(chosen.values()).most_common()),
@@ -86,7 +86,9 @@ def as_overrides(chosen: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _layers(numbers: Sequence[str]) -> str:
-    return rf"blk\.({'|'.join(numbers)})\." if numbers else ""
+    if not numbers:
+        return ""
+    return rf"blk\.({'|'.join(numbers)})\." if len(numbers) > 1 else rf"blk\.{numbers[0]}\."
 
 
 if __name__ == "__main__":
