@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from phibuild_gguf.gguf_header import read_header
@@ -15,8 +14,10 @@ from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.store import ActionResult
 from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.conftest import Tiny
-from tests.backends.slices import store_with_llama_cpp
+from tests.backends.slices import store_with_llama_cpp, told_of
+from tests.backends.test_gguf_tensors import narrow
 from tests.conftest import Project, Ran
 
 pytestmark = pytest.mark.toolchain
@@ -84,21 +85,12 @@ def expected_loss(path: Path, of: Mapping[str, Mapping[str, float]]) -> float:
     return sum(of[name].get(kind, 0.0) for name, kind in types(path).items() if name in of)
 
 
-@pytest.mark.parametrize(
-    ("family", "changes"),
-    [
-        ("phi-3", {}),
-        ("phi-4-mini", {"hidden": 320}),  # no rows of whole blocks of 256
-        ("phi-4-mini", {}),
-        ("phi-3.5-moe", {}),
-        ("phi-2", {}),
-    ],
-)
+@pytest.mark.parametrize("family", ["phi-3", "phi-4-mini", "phi-3.5-moe", "phi-2"])
 def test_a_file_fits_and_is_that_of_its_overrides(
-    project_of_tiny: Project, tiny: Tiny, family: str, changes: dict[str, Any]
+    project_of_tiny: Project, tiny: Tiny, family: str
 ) -> None:
     project = project_of_tiny
-    tiny(family, **changes)
+    tiny(family)
     least = least_of(project)
     target = least * 4 // 3
     ran = build(project, f"target_bytes={target}", more=ANSWER)
@@ -111,6 +103,16 @@ def test_a_file_fits_and_is_that_of_its_overrides(
     assert "the least that any choice has" in summary
     build(project, pasted, name="pasted")
     assert artifact(project, "pasted").read_bytes() == artifact(project).read_bytes()
+
+
+def test_rows_that_no_k_quant_fits_get_types_that_do(project_of_tiny: Project, tiny: Tiny) -> None:
+    narrow(tiny("phi-3"))
+    target = least_of(project_of_tiny) * 5 // 4
+    build(project_of_tiny, f"target_bytes={target}", more=ANSWER)
+    assert 0.97 * target < artifact(project_of_tiny).stat().st_size <= target
+    kinds = set(types(artifact(project_of_tiny)).values()) - {"f32"}
+    assert len(kinds) > 1
+    assert kinds <= {"bf16", "q8_0", "q5_1", "q5_0", "q4_1", "iq4_nl"}
 
 
 def test_the_least_limit_is_one_that_can_be_kept(project_of_tiny: Project, tiny: Tiny) -> None:
@@ -169,6 +171,19 @@ def test_another_limit_measures_nothing_and_one_that_changes_nothing_writes_noth
     ran = build(project, 'target_bytes="1.5 MB"')
     assert ran.actions == ["gguf.metadata", "gguf.choices", "gguf.write"]
     assert types(artifact(project)) == before
+
+
+def test_another_limit_quantizes_the_tensors_whose_type_is_another(
+    tmp_path: Path, seed: int
+) -> None:
+    checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
+    path = tmp_path / "m.gguf"
+    told_of("GGUF", {"target_bytes": "1.5 MB"}, checkpoint, path)
+    before = types(path)
+    heard = told_of("GGUF", {"target_bytes": "1.45 MB"}, checkpoint, path)
+    changed = {name for name, kind in types(path).items() if before[name] != kind}
+    assert {text for text in heard if text.endswith(".weight")} == changed
+    assert 0 < len(changed) < len(before)
 
 
 def test_after_an_edit_of_a_tensor_the_file_is_that_of_a_clean_build(
@@ -251,13 +266,14 @@ def test_a_slot_that_is_too_small_proposes_a_limit_that_fits(
     tiny("phi-3")
     image = 'env.FirmwareImage("build/model.img", q, slot_size="1.5 MB")\n'
     project.sconstruct(HEAD + GGUF.format(name="m", fields='quant="Q8_0"') + image)
+    assert project.phibuild("toolchain", "install", "gguf", "llama.cpp").status == 0
     ran = project.scons()
     assert ran.status == 2
-    proposed = re.search(r"these would fit: (target_bytes=\d+) \(at most 1.5 MB\)", ran.text)
+    proposed = re.search(r"would fit: (target_bytes=\d+) \(at most 1.5 MB\)", ran.text)
     assert proposed is not None, ran.text
-    build(project, proposed[1], more=image)
-    assert (project.folder / "build" / "model.img").stat().st_size <= 1_500_000
     project.sconstruct(HEAD + GGUF.format(name="m", fields="target_bytes=1600000") + image)
     ran = project.scons()
     assert "will have at most 1,600,000 bytes" in ran.text
-    assert "gguf.sensitivity" not in ran.actions
+    assert not {"gguf.sensitivity", "gguf.write"} & set(ran.actions)
+    build(project, proposed[1], more=image)
+    assert (project.folder / "build" / "model.img").stat().st_size <= 1_500_000
