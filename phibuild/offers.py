@@ -66,9 +66,11 @@ class Backend(NamedTuple):
     people. `describe(path)` reads an artifact for `phibuild show`.
 
     For `phibuild plan`: `predict(recipe, model, extras)` returns an action that reads no weights
-    and makes one JSON file, `{"bytes": N}`, the exact size of the artifact; `bits_per_weight
-    (recipe)` is what to guess by, for want of that and of any history; `alternatives(recipe)` are
-    the recipes to propose where an artifact is too large, best first.
+    and makes one JSON file, `{"bytes": N}`, the exact size of the artifact; an input of it that
+    reads weights is not made for the plan. `most_bytes(recipe)` is a limit that the recipe keeps
+    to, if it has one; `bits_per_weight(recipe)` is what to guess by, for want of these and of any
+    history; `alternatives(recipe, limit)` are the recipes to propose where an artifact has more
+    bytes than the limit, best first.
     """
 
     name: str
@@ -82,8 +84,9 @@ class Backend(NamedTuple):
     describe: Callable[[Path], Description]
     extras: tuple[str, ...] = ()
     predict: Callable[[Any, ModelFacts, Extras], Action] | None = None
+    most_bytes: Callable[[Any], int | None] = lambda _: None
     bits_per_weight: Callable[[Any], float] | None = None
-    alternatives: Callable[[Any], Iterable[Any]] | None = None
+    alternatives: Callable[[Any, int], Iterable[Any]] | None = None
     api_version: int = API_VERSION
 
 

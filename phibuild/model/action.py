@@ -15,6 +15,10 @@ from phibuild.model.tree import THE_FILE, Tree
 FACTS_FORMAT = "1"
 """Moves when the meaning of facts changes; every key changes with it."""
 
+TOLD = "told.txt"
+"""The file in a result by which a worker tells people what it decided: the first paragraph in a
+plan, all of it where an artifact is shown or explained."""
+
 Slice = Literal["weights", "architecture", "tokenizer", "chat_template", "generation"]
 SLICES: tuple[Slice, ...] = (
     "weights",

@@ -11,6 +11,7 @@ from phibuild_gguf.actions import (
     generate,
     label,
     label_imatrix,
+    most_bytes,
     plan,
     plan_imatrix,
     predict,
@@ -38,6 +39,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             extras=("imatrix",),
             predict=predict,
             bits_per_weight=bits_per_weight,
+            most_bytes=most_bytes,
             alternatives=alternatives,
         ),
         Backend(

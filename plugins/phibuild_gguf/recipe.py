@@ -19,7 +19,8 @@ OUTTYPE = "type of the unquantized model that is quantized; auto: 16 bits, as th
 
 @dataclass(frozen=True, slots=True)
 class GgufRecipe:
-    """What to make of a checkpoint; exactly one of `precision` and `quant` is given."""
+    """What to make of a checkpoint; exactly one of `precision`, `quant` and `target_bytes` is
+    given."""
 
     outdated: ClassVar[Mapping[str, str]] = {
         "ftype": "quant",
@@ -35,6 +36,12 @@ class GgufRecipe:
     )
     quant: str | None = recipe_field(
         None, "file type of llama-quantize", kind="str", choices=FILE_TYPES
+    )
+    target_bytes: int | None = recipe_field(
+        None,
+        "the most bytes that the file may have: each tensor gets the type with which least is lost",
+        kind="size",
+        minimum=1,
     )
     overrides: tuple[tuple[str, str], ...] | None = recipe_field(
         None,
