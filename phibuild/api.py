@@ -36,7 +36,7 @@ from phibuild.offers import (
     Room,
     Tensor,
 )
-from phibuild.registry import describe_file
+from phibuild.registry import describe_artifact
 from phibuild.toolchain.compiler import Compiler, find_compiler
 
 __all__ = [
@@ -68,7 +68,7 @@ __all__ = [
     "Step",
     "Tensor",
     "ToolchainError",
-    "describe_file",
+    "describe_artifact",
     "find_compiler",
     "frozen_recipe",
     "hookimpl",

@@ -9,20 +9,20 @@ from phibuild_firmware.delta.records import damaged
 LEVEL = 12
 
 
-def compressed(content: bytes, old: bytes = b"") -> bytes:
+def compressed(content: bytes, old: bytes = b"", *, level: int = LEVEL) -> bytes:
     """One frame, which says how large its content is."""
     import zstandard
 
-    return bytes(zstandard.ZstdCompressor(level=LEVEL, **_dictionary(old)).compress(content))
+    return bytes(zstandard.ZstdCompressor(level=level, **_dictionary(old)).compress(content))
 
 
-def decompressed(frame: bytes, size: int, old: bytes = b"") -> bytes:
-    """What a frame holds; PackagingError PHI703 unless that is so many bytes."""
+def decompressed(frame: bytes, most: int, old: bytes = b"") -> bytes:
+    """What a frame holds; PackagingError PHI703 if it is more than that many bytes."""
     import zstandard
 
     try:
-        if zstandard.frame_content_size(frame) != size:
-            raise damaged("one of its frames has another size than its record")
+        if not 0 <= zstandard.frame_content_size(frame) <= most:
+            raise damaged("one of its frames is larger than its window")
         return bytes(zstandard.ZstdDecompressor(**_dictionary(old)).decompress(frame))
     except zstandard.ZstdError as error:
         raise damaged(str(error)) from None
