@@ -16,27 +16,28 @@ from phibuild_firmware.delta.records import Field
 _SPARSE_BELOW = 0.25
 
 
-def subtract(new: bytes, old: bytes, fields: Sequence[Field]) -> tuple[bytes, tuple[Field, ...]]:
-    """New minus old, field after field, and which fields are sparse now. Both are of one length, of
-    whole blocks."""
+def subtract(new: bytes, old: bytes, fields: Sequence[Field]) -> tuple[list[bytes], tuple[Field, ...]]:
+    """New minus old, field after field, in parts of like bytes, and which fields are sparse now.
+    Both are of one length, of whole blocks."""
     import numpy as np
 
-    parts, chosen = [], []
+    parts: list[bytes] = []
+    chosen = []
     for field, of_new, of_old in _columns(fields, *(_blocks(one, fields) for one in (new, old))):
         if field.is_number:
             one, other = (_numbers(of, field.width) for of in (of_new, of_old))
             moved = one - other
             sign = moved >> (8 * field.width - 1)
             folded = (moved << 1) ^ (0 - sign)  # small numbers of either sign have few bits
-            parts.append(folded.view(np.uint8).reshape(-1, field.width).T.tobytes())
+            parts += [one.tobytes() for one in folded.view(np.uint8).reshape(-1, field.width).T]
         else:
             plane = (of_new - of_old).ravel()
             places = np.flatnonzero(plane)
             is_sparse = len(places) < _SPARSE_BELOW * len(plane)
             field = field._replace(is_sparse=is_sparse)
-            parts.append(_sparse(plane, places) if is_sparse else plane.tobytes())
+            parts += _sparse(plane, places) if is_sparse else [plane.tobytes()]
         chosen.append(field)
-    return b"".join(parts), tuple(chosen)
+    return parts, tuple(chosen)
 
 
 def add(differences: bytes, old: bytes, fields: Sequence[Field]) -> bytes:
@@ -88,7 +89,7 @@ def _numbers(column: Any, width: int) -> Any:
     return np.ascontiguousarray(column).reshape(-1).view(f"<u{width}")
 
 
-def _sparse(plane: Any, places: Any) -> bytes:
+def _sparse(plane: Any, places: Any) -> list[bytes]:
     """A count, for each entry how many bytes to pass, for each the byte that follows. A distance of
     more than 255 takes entries of 255 and a zero."""
     import numpy as np
@@ -98,7 +99,7 @@ def _sparse(plane: Any, places: Any) -> bytes:
     count = int(entry[-1]) + 1 if len(entry) else 0
     passed, values = np.full(count, 255, np.uint8), np.zeros(count, np.uint8)
     passed[entry], values[entry] = gaps & 255, plane[places]
-    return struct.pack("<I", count) + passed.tobytes() + values.tobytes()
+    return [struct.pack("<I", count) + passed.tobytes(), values.tobytes()]
 
 
 def _dense(content: Any, size: int) -> tuple[Any, int]:

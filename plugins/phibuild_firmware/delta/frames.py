@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from phibuild_firmware.delta.records import damaged
 
-LEVEL = 12
+_LEVEL, _LEVEL_OF_PARTS = 12, 19
 
 
-def compressed(content: bytes, old: bytes = b"", *, level: int = LEVEL) -> bytes:
+def compressed(content: bytes, old: bytes = b"") -> bytes:
     """One frame, which says how large its content is."""
     import zstandard
 
-    return bytes(zstandard.ZstdCompressor(level=level, **_dictionary(old)).compress(content))
+    return bytes(zstandard.ZstdCompressor(level=_LEVEL, **_dictionary(old)).compress(content))
+
+
+def compressed_parts(parts: Sequence[bytes]) -> bytes:
+    """One frame of parts that are unlike each other: none shares a block, and so a table of
+    frequencies, with the next."""
+    import zstandard
+
+    frame = zstandard.ZstdCompressor(level=_LEVEL_OF_PARTS).compressobj(size=sum(map(len, parts)))
+    cut = zstandard.COMPRESSOBJ_FLUSH_BLOCK
+    pieces = [frame.compress(part) + frame.flush(cut) for part in parts]
+    return b"".join([*pieces, frame.flush()])
 
 
 def decompressed(frame: bytes, most: int, old: bytes = b"") -> bytes:

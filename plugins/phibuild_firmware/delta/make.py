@@ -10,7 +10,7 @@ from pathlib import Path
 from phibuild.api import PackagingError
 from phibuild_firmware.delta.cores import in_order
 from phibuild_firmware.delta.differences import subtract
-from phibuild_firmware.delta.frames import compressed
+from phibuild_firmware.delta.frames import compressed, compressed_parts
 from phibuild_firmware.delta.records import (
     COPY,
     DIFFERENCES,
@@ -111,9 +111,9 @@ def _smallest(region: Region, before: Space, after: Space, window: int) -> Recor
         return record(COPY, b"")
     ways = [record(RAW, content)]
     if len(old) == len(content):
-        differences, fields = subtract(content, old, region.fields)
-        if len(differences) <= window:
-            ways.append(record(DIFFERENCES, compressed(differences), fields))
+        parts, fields = subtract(content, old, region.fields)
+        if sum(map(len, parts)) <= window:
+            ways.append(record(DIFFERENCES, compressed_parts(parts), fields))
             if len(ways[-1].packed) <= _GOOD_ENOUGH * region.size:
                 return ways[-1]
     ways.append(record(ZSTD, compressed(content)))
