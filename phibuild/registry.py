@@ -75,7 +75,7 @@ class Registry(NamedTuple):
 
 
 def describe_artifact(path: Path) -> Description | None:
-    """What the first backend that finds tensors in a file or folder says of it; None if none does."""
+    """What the first backend that finds tensors in a file or folder says; None if none does."""
     for backend in load_registry().backends.values():
         if path.is_dir() or backend.kind == "file":
             with contextlib.suppress(PhiError):

@@ -75,9 +75,7 @@ class _Piece(NamedTuple):
     window: int
 
 
-def _pieces(
-    records: Iterator[Record], files: Sequence[File], window: int
-) -> Iterator[_Piece]:
+def _pieces(records: Iterator[Record], files: Sequence[File], window: int) -> Iterator[_Piece]:
     offset = 0
     for record in records:
         file = place(files, offset)
@@ -130,11 +128,9 @@ def _make_room(part: Path, files: Sequence[File], *, is_tree: bool) -> None:
     wanted = {part / one.path for one in files}
     folders = {folder for path in wanted for folder in path.parents}
     for path in sorted(part.rglob("*"), reverse=True):
-        if (path in wanted and not path.is_file()) or path.is_symlink():
-            _remove(path)
-        elif path not in wanted and path not in folders:
-            _remove(path)
-        elif path in folders and not path.is_dir():
+        is_file = path in wanted and path.is_file()
+        is_folder = path in folders and path.is_dir()
+        if path.is_symlink() or not (is_file or is_folder):
             _remove(path)
     for path in wanted:
         path.parent.mkdir(parents=True, exist_ok=True)

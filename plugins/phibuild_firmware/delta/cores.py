@@ -13,9 +13,7 @@ _ItemT = TypeVar("_ItemT")
 _ResultT = TypeVar("_ResultT")
 
 
-def in_order(
-    function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT]
-) -> Iterator[_ResultT]:
+def in_order(function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT]) -> Iterator[_ResultT]:
     """The results; at most one item more than there are cores is in memory. zstd, SHA-256 and
     numpy let other threads run meanwhile."""
     cores = min(os.cpu_count() or 1, MOST)

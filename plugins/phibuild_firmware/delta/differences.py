@@ -16,7 +16,9 @@ from phibuild_firmware.delta.records import Field
 _SPARSE_BELOW = 0.25
 
 
-def subtract(new: bytes, old: bytes, fields: Sequence[Field]) -> tuple[list[bytes], tuple[Field, ...]]:
+def subtract(
+    new: bytes, old: bytes, fields: Sequence[Field]
+) -> tuple[list[bytes], tuple[Field, ...]]:
     """New minus old, field after field, in parts of like bytes, and which fields are sparse now.
     Both are of one length, of whole blocks."""
     import numpy as np
@@ -97,7 +99,8 @@ def _sparse(plane: Any, places: Any) -> list[bytes]:
     gaps = np.diff(places, prepend=-1) - 1
     entry = np.cumsum((gaps >> 8) + 1) - 1
     count = int(entry[-1]) + 1 if len(entry) else 0
-    passed, values = np.full(count, 255, np.uint8), np.zeros(count, np.uint8)
+    passed: Any = np.full(count, 255, np.uint8)
+    values: Any = np.zeros(count, np.uint8)
     passed[entry], values[entry] = gaps & 255, plane[places]
     return [struct.pack("<I", count) + passed.tobytes(), values.tobytes()]
 
@@ -112,6 +115,6 @@ def _dense(content: Any, size: int) -> tuple[Any, int]:
     places = np.cumsum(content[4 : 4 + count].astype(np.int64) + 1) - 1
     if count and places[-1] >= size:
         raise ValueError("a difference is beyond its window")
-    plane = np.zeros(size, np.uint8)
+    plane: Any = np.zeros(size, np.uint8)
     plane[places] = content[4 + count : 4 + 2 * count]
     return plane, 4 + 2 * count

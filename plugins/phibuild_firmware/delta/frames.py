@@ -7,7 +7,7 @@ from typing import Any
 
 from phibuild_firmware.delta.records import damaged
 
-_LEVEL, _LEVEL_OF_PARTS = 12, 19
+_LEVEL = 12
 
 
 def compressed(content: bytes, old: bytes = b"") -> bytes:
@@ -22,7 +22,12 @@ def compressed_parts(parts: Sequence[bytes]) -> bytes:
     frequencies, with the next."""
     import zstandard
 
-    frame = zstandard.ZstdCompressor(level=_LEVEL_OF_PARTS).compressobj(size=sum(map(len, parts)))
+    # Short matches cost more than the letters that they stand for: these are noise and zeros.
+    how = zstandard.ZstdCompressionParameters.from_level(
+        19, strategy=zstandard.STRATEGY_BTOPT, min_match=7
+    )
+    whole = sum(map(len, parts))
+    frame = zstandard.ZstdCompressor(compression_params=how).compressobj(size=whole)
     cut = zstandard.COMPRESSOBJ_FLUSH_BLOCK
     pieces = [frame.compress(part) + frame.flush(cut) for part in parts]
     return b"".join([*pieces, frame.flush()])

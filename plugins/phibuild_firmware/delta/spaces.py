@@ -1,5 +1,5 @@
 """A file or a tree as one space of bytes: the files one after the other, in order of their paths.
-A delta of a tree is then the delta of one long file, whose windows never cross from file to file."""
+A delta of a tree is then that of one long file, whose windows never cross from file to file."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ class Space:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.close()
 

@@ -1,5 +1,5 @@
-"""Where the tensors of an artifact lie, as the backend that makes its format tells, also inside of a
-model image."""
+"""Where the tensors of an artifact lie, as the backend of its format tells, also inside of a model
+image."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ def _hollow(image: BinaryIO, descriptor: Descriptor, to: Path) -> tuple[File, ..
     except tarfile.TarError:
         return ()
     to.mkdir()
-    for one in found:
-        path = to / one.path
+    for member in found:
+        path = to / member.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        _beginning(image, one.start, one.size, path)
+        _beginning(image, member.start, member.size, path)
     return tuple(found)
 
 
