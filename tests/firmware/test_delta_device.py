@@ -68,7 +68,7 @@ def test_every_kind_of_record_comes_out(device: Path, tmp_path: Path) -> None:
     before = OLD[:300_000] + noise + text
     after = OLD[:200_000] + RANDOM.randbytes(100_000) + dense + b"%" + text
     found: set[int] = set()
-    for number, (one, other) in enumerate([(old, new), (before, after), (OLD, NEW)]):
+    for number, (one, other) in enumerate([(old, new), (before, after), (OLD, NEW), (b"", text)]):
         folder = tmp_path / str(number)
         folder.mkdir()
         update = Update(folder, one, other, window=16384)
