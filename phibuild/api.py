@@ -38,7 +38,7 @@ from phibuild.offers import (
     Runtime,
     Tensor,
 )
-from phibuild.registry import describe_file
+from phibuild.registry import describe_artifact
 from phibuild.toolchain.compiler import Compiler, CrossCompiler, find_compiler, find_cross_compiler
 
 __all__ = [
@@ -73,7 +73,7 @@ __all__ = [
     "Step",
     "Tensor",
     "ToolchainError",
-    "describe_file",
+    "describe_artifact",
     "find_compiler",
     "find_cross_compiler",
     "frozen_recipe",

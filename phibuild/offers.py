@@ -18,13 +18,15 @@ PHITOKENIZER = Path(__file__).parent / "worker" / "phitokenizer.py"
 
 class Tensor(NamedTuple):
     """A tensor of a model or artifact; `shape` as the format stores it, `size` in bytes. `offset`
-    is where its bytes begin in the artifact, if that is one file and the format tells."""
+    is where its bytes begin, if the format tells, in the artifact or, where that is a folder, in
+    its `file`, a path from the folder on."""
 
     name: str
     type: str
     shape: tuple[int, ...]
     size: int
     offset: int | None = None
+    file: str = ""
 
 
 class ModelFacts(NamedTuple):

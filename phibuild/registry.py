@@ -76,12 +76,14 @@ class Registry(NamedTuple):
         return self.evaluators[format_name]
 
 
-def describe_file(path: Path) -> Description | None:
-    """What the first backend that knows the file says of it; None if none does."""
+def describe_artifact(path: Path) -> Description | None:
+    """What the first backend that finds tensors in a file or folder says; None if none does."""
     for backend in load_registry().backends.values():
-        if backend.kind == "file":
+        if path.is_dir() or backend.kind == "file":
             with contextlib.suppress(PhiError):
-                return backend.describe(path)
+                description = backend.describe(path)
+                if description.tensors:
+                    return description
     return None
 
 

@@ -18,7 +18,8 @@ from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
 
 _HERE = Path(__file__).parent
 IMAGE = "model.img"
-_SOURCES = ("phi_model.h", "phi_model.c", "phi_model_data.h")
+_DEVICE = ("phi_model.h", "phi_model.c", "phi_delta.h", "phi_delta.c")
+_SOURCES = (*_DEVICE, "phi_model_data.h")
 _EMBEDDING = ("phi_model_data.S", "phi_model_data.ld")
 _FORMATS = {"GGUF": "GGUF", "ONNX": "ONNX", "OpenVINO IR": "OVIR", "MLX": "MLX "}
 _PROGRAMS = {
@@ -119,7 +120,7 @@ def _sources(image: Action | FileInput, *, embeds: bool, budget: int | None) -> 
     return Action(
         name="firmware.sources",
         worker=_HERE / "worker_sources.py",
-        worker_files=(_HERE / "descriptor.py", device / "phi_model.h", device / "phi_model.c"),
+        worker_files=(_HERE / "descriptor.py", *(device / name for name in _DEVICE)),
         toolchain="host",
         recipe=frozen_recipe({"embeds": embeds, "budget": budget}),
         inputs=(("image", image),),

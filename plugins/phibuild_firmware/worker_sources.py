@@ -31,7 +31,7 @@ def main(job: phiworker.Job) -> None:
                 code="PHI702",
             ) from None
     job.output.mkdir()
-    for name in ("phi_model.h", "phi_model.c"):
+    for name in ("phi_model.h", "phi_model.c", "phi_delta.h", "phi_delta.c"):
         shutil.copyfile(_DEVICE / name, job.output / name)
     size = image.stat().st_size
     (job.output / "phi_model_data.h").write_text(header(descriptor, page, size), "utf-8")
