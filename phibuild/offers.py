@@ -54,7 +54,7 @@ class Description(NamedTuple):
 
 
 Extras = Mapping[str, FileInput]
-"""Files that the user passed beside the model (an imatrix, a calibration text), by name."""
+"""Files that the user passed beside the model or artifact (an imatrix, a key), by name."""
 
 
 class Backend(NamedTuple):
@@ -113,22 +113,25 @@ class Packager(NamedTuple):
     """Wraps one artifact for a device; becomes the builder `env.<builder>(target, artifact,
     **fields)`.
 
-    `check`, `plan` and `label` are like a backend's, of the artifact in the model's place.
-    `nodes(recipe)` names the small files in a tree that later rules compile or link, each a node of
-    the build graph. `room(recipe, about)` is the least room that there is for the artifact, which
-    is compared before any work is done; None if there is no limit.
+    `check`, `plan`, `label` and `extras` are like a backend's, of the artifact in the place of the
+    model. `nodes(recipe)` names the small files in a tree that later rules compile or link, each a
+    node of the build graph. `room(recipe, about)` is the least room that there is for the artifact,
+    which is compared before any work is done; None if there is no limit. `holds(recipe, size)` is
+    how large the artifact can be where what is made of it may have `size` bytes.
     """
 
     name: str
     builder: str
     format: str
     recipe: type[Any]
-    check: Callable[[Any, ArtifactFacts], None]
-    plan: Callable[[Any, FileInput, ArtifactFacts], Step]
+    check: Callable[[Any, ArtifactFacts, Extras], None]
+    plan: Callable[[Any, FileInput, ArtifactFacts, Extras], Step]
     label: Callable[[Any], str]
+    extras: tuple[str, ...] = ()
     describe: Callable[[Path], Description] | None = None
     nodes: Callable[[Any], tuple[str, ...]] = lambda _: ()
     room: Callable[[Any, ArtifactFacts], Room | None] = lambda _recipe, _about: None
+    holds: Callable[[Any, int], int] = lambda _recipe, size: size
     api_version: int = API_VERSION
 
 

@@ -27,14 +27,29 @@ def check_budgets(
     """PackagingError PHI701 for the first of these targets that an artifact is too large for."""
     for one in declarations.values():
         if one.name in asked and isinstance(one.what, Packaging):
-            artifact = declarations.get(one.what.artifact)
+            wrapped, artifact = _innermost(declarations, one.what)
             if artifact is not None and missing_source(shop, artifact) is None:
                 model = artifact.model
                 checkpoint = shop.checkpoint(model.folder) if model is not None else None
                 about = one.what.about._replace(model=model_facts(checkpoint))
                 room = one.what.packager.room(one.what.recipe, about)
                 if room is not None:
+                    for what in wrapped:
+                        held = what.packager.holds(what.recipe, room.bytes)
+                        room = Room(held, f"{room.of}, and {what.packager.format} around it")
                     _check(shop, one.name, artifact, room)
+
+
+def _innermost(
+    declarations: Mapping[Path, Declaration], what: Packaging
+) -> tuple[list[Packaging], Declaration | None]:
+    """What is packed in the end, and the packages around it inside this one, outermost first."""
+    wrapped: list[Packaging] = []
+    artifact = declarations.get(what.artifact)
+    while artifact is not None and isinstance(artifact.what, Packaging):
+        wrapped.append(artifact.what)
+        artifact = declarations.get(artifact.what.artifact)
+    return wrapped, artifact
 
 
 def _check(shop: Workshop, name: str, artifact: Declaration, room: Room) -> None:

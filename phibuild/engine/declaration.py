@@ -53,12 +53,13 @@ class Packaging(NamedTuple):
     recipe: Any
     artifact: Path
     about: ArtifactFacts
+    extras: Mapping[str, FileInput]
 
     def action(self, model: ModelFacts) -> Step:
         """Check, then plan; RecipeError PHI2xx for what cannot be packed."""
         about = self.about._replace(model=model)
-        self.packager.check(self.recipe, about)
-        return self.packager.plan(self.recipe, FileInput(str(self.artifact)), about)
+        self.packager.check(self.recipe, about, self.extras)
+        return self.packager.plan(self.recipe, FileInput(str(self.artifact)), about, self.extras)
 
 
 class Generation(NamedTuple):
@@ -117,8 +118,10 @@ class Declaration:
         if isinstance(what, Custom | Programs):
             return [*paths, *(Path(one.path) for one in files_of(what.action(NO_MODEL)))]
         if isinstance(what, Packaging | Generation):
-            return [*paths, what.artifact]
-        return [*paths, *(Path(one.path) for one in what.extras.values())]
+            paths.append(what.artifact)
+        if isinstance(what, Packaging | Conversion):
+            paths += [Path(one.path) for one in what.extras.values()]
+        return paths
 
     @property
     def is_compiled_in_place(self) -> bool:

@@ -40,6 +40,8 @@ CODES: dict[str, str] = {
     "PHI701": "an artifact is larger than the place that it is made for",
     "PHI702": "a file is no model image, or a damaged one",
     "PHI703": "a delta is damaged, or is not of this file",
+    "PHI704": "a key is not an unencrypted ed25519 key in PEM",
+    "PHI705": "an image is not signed, or not by the key that its firmware trusts",
     "PHI801": "the generated text does not contain what was expected",
     "PHI802": "the artifact did not load or generate in its own runtime",
 }

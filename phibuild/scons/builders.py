@@ -35,7 +35,7 @@ from phibuild.model.recipe import parse_recipe
 from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.models import Model, as_model
 from phibuild.scons.session import session
-from phibuild.scons.translate import find, read_phase, single, target_node
+from phibuild.scons.translate import Found, find, read_phase, single, target_node
 
 
 def declare_conversion(
@@ -50,16 +50,9 @@ def declare_conversion(
     """`env.<Builder>(target, model, **recipe)`: an artifact of one backend."""
     with read_phase():
         source = as_model(env, model)
-        passed = {name: fields.pop(name) for name in backend.extras if fields.get(name) is not None}
-        extras = {name: find(env, value) for name, value in passed.items()}
-        recipe = parse_recipe(
-            backend.recipe,
-            {name: value for name, value in fields.items() if name not in backend.extras},
-            builder=backend.builder,
-        )
-        what = Conversion(
-            backend, recipe, {name: FileInput(str(one.path)) for name, one in extras.items()}
-        )
+        extras = _take_extras(env, backend, fields)
+        recipe = parse_recipe(backend.recipe, fields, builder=backend.builder)
+        what = Conversion(backend, recipe, _inputs(extras))
         backend.check(recipe, source.facts, what.extras)
         return _declare(
             env,
@@ -79,6 +72,7 @@ def declare_packaging(
     """`env.<Builder>(target, artifact, **recipe)`: an artifact wrapped for a device."""
     with read_phase():
         found = find(env, artifact)
+        extras = _take_extras(env, packager, fields)
         recipe = parse_recipe(packager.recipe, fields, builder=packager.builder)
         asked = session().declarations.get(found.path)
         about, model = ArtifactFacts(), None
@@ -86,8 +80,8 @@ def declare_packaging(
             name = asked.model.folder.name if asked.model else ""
             about = ArtifactFacts(asked.format, asked.label, name)
             model = _same_model(asked.model)
-        what = Packaging(packager, recipe, found.path, about)
-        packager.check(recipe, about)
+        what = Packaging(packager, recipe, found.path, about, _inputs(extras))
+        packager.check(recipe, about, what.extras)
         return _declare(
             env,
             target,
@@ -95,10 +89,20 @@ def declare_packaging(
             label=packager.label(recipe),
             model=model,
             what=what,
-            sources=[found.node],
+            sources=[found.node, *(one.node for one in extras.values())],
             toolchain=None,
             nodes=packager.nodes(recipe),
         )
+
+
+def _take_extras(env: Any, offer: Backend | Packager, fields: dict[str, Any]) -> dict[str, Found]:
+    """The files among the keywords of a builder, which leave `fields`."""
+    passed = {name: fields.pop(name, None) for name in offer.extras}
+    return {name: find(env, value) for name, value in passed.items() if value is not None}
+
+
+def _inputs(extras: Mapping[str, Found]) -> dict[str, FileInput]:
+    return {name: FileInput(str(one.path)) for name, one in extras.items()}
 
 
 def _same_model(ref: ModelRef | None) -> Model | None:

@@ -3,9 +3,11 @@ check them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from phibuild.api import Command, Packager, hookimpl
+from phibuild.api import Command, Packager, PythonToolchain, hookimpl
+from phibuild_firmware import mcuboot_packager
 from phibuild_firmware.actions import (
     check,
     check_device,
@@ -17,7 +19,7 @@ from phibuild_firmware.actions import (
     plan_image,
     sources_nodes,
 )
-from phibuild_firmware.budget import room
+from phibuild_firmware.budget import holds, room
 from phibuild_firmware.describe import describe
 from phibuild_firmware.descriptions import PACKAGERS as DESCRIPTIONS
 from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
@@ -36,9 +38,16 @@ def phibuild_commands() -> tuple[Command, ...]:
 
 
 @hookimpl
+def phibuild_toolchains() -> tuple[PythonToolchain, ...]:
+    """What signs, and checks signatures: installed by those who do."""
+    lock = Path(__file__).with_name("toolchain.lock")
+    return (PythonToolchain("signing", lock, roots=("cryptography",)),)
+
+
+@hookimpl
 def phibuild_packagers() -> tuple[Packager, ...]:
-    """The builders `env.FirmwareImage`, `env.EmbeddedModel` and `env.DeviceSources`, and those of
-    descriptions for other systems."""
+    """The builders `env.FirmwareImage`, `env.EmbeddedModel`, `env.DeviceSources` and
+    `env.MCUbootImage`, and those of descriptions for other systems."""
     return (
         Packager(
             name="firmware-image",
@@ -48,8 +57,10 @@ def phibuild_packagers() -> tuple[Packager, ...]:
             check=check,
             plan=plan_image,
             label=label,
+            extras=("signing_key",),
             describe=describe,
             room=room,
+            holds=holds,
         ),
         Packager(
             name="embedded-model",
@@ -70,7 +81,21 @@ def phibuild_packagers() -> tuple[Packager, ...]:
             check=check_device,
             plan=plan_device,
             label=label_device,
+            extras=("public_key",),
             nodes=sources_nodes,
+        ),
+        Packager(
+            name="mcuboot-image",
+            builder="MCUbootImage",
+            format="MCUboot image",
+            recipe=mcuboot_packager.McubootRecipe,
+            check=mcuboot_packager.check,
+            plan=mcuboot_packager.plan,
+            label=mcuboot_packager.label,
+            extras=("signing_key",),
+            describe=mcuboot_packager.describe,
+            room=mcuboot_packager.room,
+            holds=mcuboot_packager.holds,
         ),
         *DESCRIPTIONS,
     )

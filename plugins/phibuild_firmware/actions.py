@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from phibuild.api import (
     Action,
     ArtifactFacts,
     Assembly,
+    Extras,
     FileInput,
     Program,
     RecipeError,
@@ -33,10 +35,11 @@ _PROGRAMS = {
         "install it (Debian: apt install squashfs-tools)",
     ),
 }
-_NOT_MODELS = ("answer", "imatrix", "model image", "embedded model", "device sources")
+_PACKAGES = ("model image", "embedded model", "device sources", "MCUboot image")
+_NOT_MODELS = ("answer", "imatrix", *_PACKAGES)
 
 
-def check(recipe: ImageRecipe, about: ArtifactFacts) -> None:
+def check(recipe: ImageRecipe, about: ArtifactFacts, extras: Extras) -> None:
     """RecipeError PHI203 for what is no model."""
     if about.format in _NOT_MODELS:
         raise RecipeError(
@@ -46,7 +49,7 @@ def check(recipe: ImageRecipe, about: ArtifactFacts) -> None:
         )
 
 
-def check_device(recipe: DeviceRecipe, about: ArtifactFacts) -> None:
+def check_device(recipe: DeviceRecipe, about: ArtifactFacts, extras: Extras) -> None:
     """RecipeError PHI203 for what is no model image."""
     if about.format not in ("", "model image"):
         raise RecipeError(
@@ -56,7 +59,9 @@ def check_device(recipe: DeviceRecipe, about: ArtifactFacts) -> None:
         )
 
 
-def plan_image(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -> Action:
+def plan_image(
+    recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
+) -> Action:
     """What writes the image: a file."""
     digests = about.model.slices
     ram = ram_room(recipe, about)
@@ -72,7 +77,7 @@ def plan_image(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -
         "slot_size": recipe.slot_size,
         "ram_room": ram.bytes if ram is not None else None,
     }
-    return Action(
+    action = Action(
         name="firmware.image",
         worker=_HERE / "worker_image.py",
         worker_files=(_HERE / "descriptor.py", _HERE / "file_systems.py"),
@@ -81,18 +86,36 @@ def plan_image(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -
         inputs=(("artifact", artifact),),
         programs=tuple(one for name, one in _PROGRAMS.items() if name == recipe.container),
     )
+    return with_key(action, "signing_key", extras)
 
 
-def plan_embedded(recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts) -> Assembly:
+def plan_embedded(
+    recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
+) -> Assembly:
     """A folder with the image, the sources that check it, and those that embed it."""
-    image = plan_image(recipe, artifact, about)
+    image = plan_image(recipe, artifact, about, extras)
     sources = _sources(image, embeds=True, budget=recipe.slot_size)
     return Assembly("firmware.embedded", ((IMAGE, image), ("sources", sources)))
 
 
-def plan_device(recipe: DeviceRecipe, artifact: FileInput, about: ArtifactFacts) -> Action:
+def plan_device(
+    recipe: DeviceRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
+) -> Action:
     """A folder with the sources that check this image."""
-    return _sources(artifact, embeds=False, budget=None)
+    return with_key(_sources(artifact, embeds=False, budget=None), "public_key", extras)
+
+
+def with_key(action: Action, name: str, extras: Extras) -> Action:
+    """The same action with the key of this name, where there is one. Only then it runs where
+    `cryptography` is installed."""
+    if name not in extras:
+        return action
+    return replace(
+        action,
+        toolchain="signing",
+        worker_files=(*action.worker_files, _HERE / "signatures.py"),
+        inputs=(*action.inputs, (name, extras[name])),
+    )
 
 
 def embedded_nodes(recipe: ImageRecipe) -> tuple[str, ...]:

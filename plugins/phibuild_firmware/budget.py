@@ -25,6 +25,11 @@ def room(recipe: ImageRecipe, about: ArtifactFacts) -> Room | None:
     return min(found, key=lambda one: one.bytes) if found else None
 
 
+def holds(recipe: ImageRecipe, size: int) -> int:
+    """The largest payload of an image of this size."""
+    return size - size % (recipe.erase_size or 1) - recipe.alignment
+
+
 def ram_room(recipe: ImageRecipe, about: ArtifactFacts) -> Room | None:
     """What the memory leaves for weights; None while the model's architecture is not known."""
     if recipe.ram_budget is None or not about.model.architecture:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from phibuild.api import Description, PackagingError
-from phibuild_firmware.descriptor import SIZE, BadImage, descriptor_sha256, parse
+from phibuild_firmware.descriptor import SIZE, BadImage, descriptor_sha256, parse, signature_of
 
 _CONTAINERS = {0: "a single file", 1: "EROFS", 2: "squashfs", 3: "tar"}
 
@@ -16,7 +16,7 @@ def describe(path: Path) -> Description:
     try:
         with path.open("rb") as file:
             page = file.read(SIZE)
-            found = parse(page)
+            found, signature = parse(page), signature_of(page)
             if found.payload_offset + found.payload_size > path.stat().st_size:
                 raise BadImage("its payload is cut off")
             file.seek(found.payload_offset)
@@ -38,6 +38,8 @@ def describe(path: Path) -> Description:
         "model_id": found.model_id,
         "recipe": found.recipe,
         "descriptor_sha256": descriptor_sha256(page).hex(),
+        "signature": "none" if signature is None else "ed25519",
+        **({} if signature is None else {"key_id": signature.key_id.hex()}),
     }
     return Description(
         "model image", (), tuple((name, str(value)) for name, value in metadata.items())

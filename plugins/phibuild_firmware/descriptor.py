@@ -8,8 +8,12 @@ import struct
 from typing import NamedTuple
 
 SIZE = 512
+SIGNED = 400
+"""How many bytes of a descriptor its signature covers."""
 _DIGESTED = 368
 _LAYOUT = struct.Struct("<8sII4sIQQ32s32s32sII64s128s32s")
+_SIGNATURE = struct.Struct("<I4x32s64s8x")
+_ED25519 = 1
 _MAGIC = b"PHIMODEL"
 _ZERO = bytes(32)
 
@@ -79,6 +83,26 @@ def parse(page: bytes) -> Descriptor:
         texts[1],
         texts[2],
     )
+
+
+class Signature(NamedTuple):
+    """An ed25519 signature, and the SHA-256 of the public key that it is checked with."""
+
+    key_id: bytes
+    signature: bytes
+
+
+def with_signature(page: bytes, one: Signature) -> bytes:
+    """The same descriptor, signed."""
+    return page[:SIGNED] + _SIGNATURE.pack(_ED25519, *one)
+
+
+def signature_of(page: bytes) -> Signature | None:
+    """The signature of a descriptor, None if it has none; BadImage for an unknown kind."""
+    kind, *fields = _SIGNATURE.unpack_from(page, SIGNED)
+    if kind not in (0, _ED25519):
+        raise BadImage(f"its signature is of kind {kind}; 1, ed25519, is known")
+    return Signature(*fields) if kind else None
 
 
 def descriptor_sha256(page: bytes) -> bytes:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import phiworker
 
 if TYPE_CHECKING:
-    from phibuild_firmware.descriptor import Descriptor
+    from phibuild_firmware.descriptor import SIGNED, Descriptor, Signature, with_signature
     from phibuild_firmware.file_systems import file_system
 else:
-    from descriptor import Descriptor
+    from descriptor import SIGNED, Descriptor, Signature, with_signature
     from file_systems import file_system
 
 _CHUNK = 1 << 20
@@ -24,6 +25,7 @@ _SKIPPED = frozenset({".git", "build", "__pycache__"})  # what phibuild's digest
 def main(job: phiworker.Job) -> None:
     recipe, artifact = job.recipe, job.inputs["artifact"]
     offset, erase_size = recipe["alignment"], recipe["erase_size"]
+    signed = signing(job.inputs["signing_key"]) if "signing_key" in job.inputs else None
     with job.output.open("wb") as image:
         image.write(bytes(offset))
         payload = Payload(image)
@@ -37,21 +39,20 @@ def main(job: phiworker.Job) -> None:
             copy(job, artifact, payload)
         image.write(bytes(-(offset + payload.size) % erase_size))
         size = image.tell()
+        page = Descriptor(
+            format=recipe["format"],
+            container=_CONTAINERS[container],
+            payload_offset=offset,
+            payload_size=payload.size,
+            payload_sha256=payload.digest.digest(),
+            tokenizer_digest=digest_of(recipe["tokenizer"]),
+            chat_template_digest=digest_of(recipe["chat_template"]),
+            alignment=recipe["alignment"],
+            model_id=recipe["model_id"],
+            recipe=recipe["recipe"],
+        ).to_bytes()
         image.seek(0)
-        image.write(
-            Descriptor(
-                format=recipe["format"],
-                container=_CONTAINERS[container],
-                payload_offset=offset,
-                payload_size=payload.size,
-                payload_sha256=payload.digest.digest(),
-                tokenizer_digest=digest_of(recipe["tokenizer"]),
-                chat_template_digest=digest_of(recipe["chat_template"]),
-                alignment=recipe["alignment"],
-                model_id=recipe["model_id"],
-                recipe=recipe["recipe"],
-            ).to_bytes()
-        )
+        image.write(page if signed is None else signed(page))
     ram_room, model_size = recipe["ram_room"], sum(path.stat().st_size for _, path in files)
     if ram_room is not None and model_size > ram_room:
         raise phiworker.WorkerError(
@@ -117,6 +118,18 @@ def pack(paths: list[tuple[str, Path]], payload: Any) -> None:
                         hint="a tar holds paths of 256 bytes and files of 8 GiB",
                         code="PHI701",
                     ) from None
+
+
+def signing(path: Path) -> Callable[[bytes], bytes]:
+    """What signs a descriptor with this key, which is looked at before any other work."""
+    # `cryptography` is there only where an image is signed.
+    if TYPE_CHECKING:
+        from phibuild_firmware.signatures import key_id, signing_key
+    else:
+        from signatures import key_id, signing_key
+    key = signing_key(path)
+    name = key_id(key.public_key())
+    return lambda page: with_signature(page, Signature(name, key.sign(page[:SIGNED])))
 
 
 def digest_of(text: str) -> bytes:

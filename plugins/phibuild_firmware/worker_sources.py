@@ -11,9 +11,27 @@ from typing import TYPE_CHECKING
 import phiworker
 
 if TYPE_CHECKING:
-    from phibuild_firmware.descriptor import SIZE, BadImage, Descriptor, descriptor_sha256, parse
+    from phibuild_firmware.descriptor import (
+        SIGNED,
+        SIZE,
+        BadImage,
+        Descriptor,
+        Signature,
+        descriptor_sha256,
+        parse,
+        signature_of,
+    )
 else:
-    from descriptor import SIZE, BadImage, Descriptor, descriptor_sha256, parse
+    from descriptor import (
+        SIGNED,
+        SIZE,
+        BadImage,
+        Descriptor,
+        Signature,
+        descriptor_sha256,
+        parse,
+        signature_of,
+    )
 
 _DEVICE = Path(__file__).with_name("device")
 
@@ -23,7 +41,7 @@ def main(job: phiworker.Job) -> None:
     with image.open("rb") as file:
         page = file.read(SIZE)
         try:
-            descriptor = parse(page)
+            descriptor, signature = parse(page), signature_of(page)
         except BadImage as error:
             raise phiworker.WorkerError(
                 f"{image.name}: {error}",
@@ -34,7 +52,10 @@ def main(job: phiworker.Job) -> None:
     for name in ("phi_model.h", "phi_model.c", "phi_delta.h", "phi_delta.c"):
         shutil.copyfile(_DEVICE / name, job.output / name)
     size = image.stat().st_size
-    (job.output / "phi_model_data.h").write_text(header(descriptor, page, size), "utf-8")
+    values = values_of(descriptor, page, size)
+    if "public_key" in job.inputs:
+        values |= trusted(job.inputs["public_key"], page, signature)
+    (job.output / "phi_model_data.h").write_text(header(values), "utf-8")
     if job.recipe["embeds"]:
         with image.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -43,8 +64,8 @@ def main(job: phiworker.Job) -> None:
         (job.output / "phi_model_data.ld").write_text(script, "utf-8")
 
 
-def header(descriptor: Descriptor, page: bytes, size: int) -> str:
-    values = {
+def values_of(descriptor: Descriptor, page: bytes, size: int) -> dict[str, str]:
+    return {
         "IMAGE_SIZE": f"UINT64_C({size})",
         "PAYLOAD_OFFSET": f"UINT64_C({descriptor.payload_offset})",
         "PAYLOAD_SIZE": f"UINT64_C({descriptor.payload_size})",
@@ -56,6 +77,32 @@ def header(descriptor: Descriptor, page: bytes, size: int) -> str:
         "TOKENIZER_DIGEST": array(descriptor.tokenizer_digest),
         "CHAT_TEMPLATE_DIGEST": array(descriptor.chat_template_digest),
     }
+
+
+def trusted(path: Path, page: bytes, signature: Signature | None) -> dict[str, str]:
+    """The key that the firmware trusts; WorkerError PHI705 if it would refuse this image."""
+    if TYPE_CHECKING:
+        from phibuild_firmware.signatures import is_good, key_id, public_key, raw
+    else:
+        from signatures import is_good, key_id, public_key, raw
+    key = public_key(path)
+    if signature is None:
+        raise phiworker.WorkerError(
+            "the image is not signed, and its firmware is to trust a public_key",
+            hint='write env.FirmwareImage(..., signing_key="keys/model.pem")',
+            code="PHI705",
+        )
+    if signature.key_id != key_id(key) or not is_good(key, signature.signature, page[:SIGNED]):
+        raise phiworker.WorkerError(
+            f"the image is signed by the key {signature.key_id.hex()[:16]}..., and its firmware is"
+            f" to trust {key_id(key).hex()[:16]}...",
+            hint="pass the public key of the image's signing_key",
+            code="PHI705",
+        )
+    return {"PUBLIC_KEY": array(raw(key)), "KEY_ID": array(key_id(key))}
+
+
+def header(values: dict[str, str]) -> str:
     lines = [f"#define PHI_MODEL_{name} {value}" for name, value in values.items()]
     return "\n".join(
         [

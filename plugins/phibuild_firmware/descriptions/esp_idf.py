@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from phibuild.api import Action, ArtifactFacts, FileInput, Packager, recipe_field
+from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
 from phibuild_firmware.descriptions.text import ROUNDED, description, required, said_of, wrong
 
 _BLOCK = 0x1000
@@ -35,7 +35,7 @@ class EspRecipe:
     )
 
 
-def _check(recipe: EspRecipe, about: ArtifactFacts) -> None:
+def _check(recipe: EspRecipe, about: ArtifactFacts, extras: Extras) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", recipe.name) or len(_names(recipe)[-1]) > 16:
         raise wrong(recipe, "name", "letters, digits, _ . and -; at most 16 with the slot's suffix")
     if recipe.type != "data" and not 0x40 <= _number(recipe.type) <= 0xFE:
@@ -51,7 +51,7 @@ def _check(recipe: EspRecipe, about: ArtifactFacts) -> None:
         required(recipe, "size")
 
 
-def _plan(recipe: EspRecipe, artifact: FileInput, about: ArtifactFacts) -> Action:
+def _plan(recipe: EspRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras) -> Action:
     size = ROUNDED if recipe.size is None else hex(recipe.size)
     flags = ":".join(recipe.flags)
     rows = []

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import ClassVar
 
-from phibuild.api import Action, ArtifactFacts, FileInput, Packager, recipe_field
+from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
 from phibuild_firmware.descriptions.text import (
     description,
     name_of,
@@ -40,7 +40,7 @@ class GenimageRecipe:
     )
 
 
-def _check(recipe: GenimageRecipe, about: ArtifactFacts) -> None:
+def _check(recipe: GenimageRecipe, about: ArtifactFacts, extras: Extras) -> None:
     required(recipe, "slot_size")
     plain(recipe, "disk")
     assert recipe.slot_size is not None
@@ -56,7 +56,9 @@ def _check(recipe: GenimageRecipe, about: ArtifactFacts) -> None:
         raise wrong(recipe, "slots", f"letters, digits, _ . and -, at most {_LONGEST} of them")
 
 
-def _plan(recipe: GenimageRecipe, artifact: FileInput, about: ArtifactFacts) -> Action:
+def _plan(
+    recipe: GenimageRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
+) -> Action:
     is_gpt = recipe.partition_table == "gpt"
     disk = [f'partition-table-type = "{recipe.partition_table}"', f"align = {recipe.alignment}"]
     # genimage draws lots for identifiers that it is not given; these are the same for each model.

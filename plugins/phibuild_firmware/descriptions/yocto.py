@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from phibuild.api import Action, ArtifactFacts, FileInput, Packager, recipe_field
+from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
 from phibuild_firmware.descriptions.text import (
     SHA256,
     description,
@@ -49,7 +49,7 @@ def _license(recipe: YoctoRecipe, about: ArtifactFacts) -> str | None:
     return next((name for name in _COMMON if name.lower() == found.lower()), found)
 
 
-def _check(recipe: YoctoRecipe, about: ArtifactFacts) -> None:
+def _check(recipe: YoctoRecipe, about: ArtifactFacts, extras: Extras) -> None:
     required(recipe, "url")
     plain(recipe, "url", "license", "license_checksum", "description", "homepage", "folder")
     if not recipe.folder.startswith(("/", "${")):
@@ -67,7 +67,7 @@ def _check(recipe: YoctoRecipe, about: ArtifactFacts) -> None:
         )
 
 
-def _plan(recipe: YoctoRecipe, artifact: FileInput, about: ArtifactFacts) -> Action:
+def _plan(recipe: YoctoRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras) -> Action:
     name, licence = name_of(artifact), _license(recipe, about) or ""
     checksum = recipe.license_checksum or (
         f"file://${{COMMON_LICENSE_DIR}}/{licence};md5={_COMMON.get(licence, '')}"

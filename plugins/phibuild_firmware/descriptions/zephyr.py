@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from phibuild.api import Action, ArtifactFacts, FileInput, Packager, recipe_field
+from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
 from phibuild_firmware.descriptions.text import (
     SHA256,
     description,
@@ -40,7 +40,7 @@ class ZephyrRecipe:
     module: str | None = recipe_field(None, "the module's name; its folder's", kind="str")
 
 
-def _check(recipe: ZephyrRecipe, about: ArtifactFacts) -> None:
+def _check(recipe: ZephyrRecipe, about: ArtifactFacts, extras: Extras) -> None:
     required(recipe, "url", "version", "license_path")
     for field in ("path", "license_path"):
         path = PurePosixPath(getattr(recipe, field) or "")
@@ -48,7 +48,9 @@ def _check(recipe: ZephyrRecipe, about: ArtifactFacts) -> None:
             raise wrong(recipe, field, "a path inside the module")
 
 
-def _plan(recipe: ZephyrRecipe, artifact: FileInput, about: ArtifactFacts) -> Action:
+def _plan(
+    recipe: ZephyrRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
+) -> Action:
     blob = {
         "path": recipe.path or name_of(artifact),
         "sha256": SHA256,

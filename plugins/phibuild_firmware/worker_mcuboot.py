@@ -1,0 +1,67 @@
+"""Writes an MCUboot image in one pass over the payload, and signs its digest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import phiworker
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+if TYPE_CHECKING:
+    from phibuild_firmware import mcuboot
+    from phibuild_firmware.signatures import signing_key
+else:
+    import mcuboot
+    from signatures import signing_key
+
+_CHUNK = 1 << 20
+
+
+def main(job: phiworker.Job) -> None:
+    recipe, payload = job.recipe, job.inputs["artifact"]
+    key = signing_key(job.inputs["signing_key"])
+    if payload.is_dir():
+        raise phiworker.WorkerError(
+            "an MCUboot image holds one file, and this is a folder",
+            hint="pack it first, with env.FirmwareImage(...)",
+            code="PHI203",
+        )
+    size = payload.stat().st_size
+    check_size(size, recipe["room"])
+    header_size = recipe["header_size"]
+    digest = hashlib.sha256()
+    with payload.open("rb") as source, job.output.open("wb") as image:
+        content = mcuboot.header(mcuboot.Version(*recipe["version"]), header_size, size)
+        while content:
+            digest.update(content)
+            image.write(content)
+            if image.tell() % (64 * _CHUNK) < _CHUNK:
+                job.progress(image.tell() / (header_size + size), "copy and digest")
+            content = source.read(_CHUNK)
+        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        image.write(
+            mcuboot.tlvs(
+                {
+                    mcuboot.SHA256: digest.digest(),
+                    mcuboot.KEYHASH: hashlib.sha256(public).digest(),
+                    mcuboot.ED25519: key.sign(digest.digest()),
+                }
+            )
+        )
+
+
+def check_size(size: int, room: int | None) -> None:
+    """WorkerError PHI701 for a payload that the slot, or MCUboot's header, has no room for."""
+    limit = mcuboot.LARGEST if room is None else min(room, mcuboot.LARGEST)
+    if size > limit:
+        raise phiworker.WorkerError(
+            f"the payload has {size:,} bytes, {size - limit:,} more than an MCUboot image in this"
+            f" slot can hold: {limit:,}",
+            hint="choose a lower precision, or a larger slot",
+            code="PHI701",
+        )
+
+
+if __name__ == "__main__":
+    phiworker.run(main)
