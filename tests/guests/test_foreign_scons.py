@@ -3,6 +3,7 @@ and in both forms nothing twice and nothing stale."""
 
 from __future__ import annotations
 
+import ast
 import os
 import random
 import shutil
@@ -238,6 +239,11 @@ def test_a_source_that_the_foreign_build_makes_comes_first(foreign: Foreign) -> 
     assert foreign.build().names("built") == ["build/model/copy"]
     assert foreign.firmware == "two two "
     assert is_up_to_date(foreign.build())
+
+
+def test_old_pythons_can_read_the_tool() -> None:
+    for path in SITE.rglob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 7))
 
 
 def test_without_a_command_it_says_what_to_do(
