@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from phibuild.offers import Backend, Packager
 from phibuild.registry import Registry, load_registry
 
 
@@ -40,10 +41,9 @@ def _for_other_builds(registry: Registry) -> dict[str, Any]:
         "Generate": {"paths": [], "nodes": []},
         "Artifact": {"paths": ["worker"], "nodes": []},
     }
-    for backend in registry.backends.values():
-        builders[backend.builder] = {"paths": list(backend.extras), "nodes": []}
-    for packager in registry.packagers.values():
-        nodes = packager.nodes(packager.recipe())
-        builders[packager.builder] = {"paths": [], "nodes": list(nodes)}
+    for offer in registry.builders:
+        nodes = offer.nodes(offer.recipe()) if isinstance(offer, Packager) else ()
+        paths = offer.extras if isinstance(offer, Backend) else ()
+        builders[offer.builder] = {"paths": list(paths), "nodes": list(nodes)}
     folders = [place for place in sys.path if Path(place).is_dir()]
     return {"builders": builders, "places": {one: Path(one).stat().st_mtime_ns for one in folders}}

@@ -3,17 +3,24 @@ and in both forms nothing twice and nothing stale."""
 
 from __future__ import annotations
 
+import ast
 import os
+import random
+import shutil
 import stat
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from phibuild.cli.scons_site import SITE
+from phibuild.testing.checkpoint_edits import change_tensor
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import WORKER, Project, Ran
 from tests.guests.foreign import NEWEST_SCONS, OLDEST_SCONS, environment_with, packages_of
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "foreign_scons"
 SCONSTRUCT = """\
 import os
 AddOption("--board", default="one")
@@ -34,10 +41,16 @@ Return("copy")
 """
 
 
+@dataclass(frozen=True)
 class Foreign(Project):
     """A build of others in a folder; `started` is what it had of the phibuild command."""
 
-    python: Path
+    python: Path = Path(sys.executable)
+
+    def with_toolchains(self) -> Foreign:
+        """The same with the store of the session, where llama.cpp is."""
+        settings = {n: text for n, text in self.environment.items() if n != "PHIBUILD_STORE"}
+        return replace(self, environment=settings)
 
     def build(self, *arguments: str, **environment: str) -> Ran:
         site = f"--site-dir={SITE}"
@@ -88,8 +101,7 @@ def foreign(
         )
         command.chmod(0o755)
         settings["PATH"] = f"{command.parent}:{os.environ['PATH']}"
-    one = Foreign(project.folder, settings)
-    object.__setattr__(one, "python", python)
+    one = Foreign(project.folder, settings, python)
     one.foreign_sconstruct()
     one.write("model/SConscript", SCONSCRIPT)
     one.write("model/twice.py", WORKER)
@@ -229,6 +241,11 @@ def test_a_source_that_the_foreign_build_makes_comes_first(foreign: Foreign) -> 
     assert is_up_to_date(foreign.build())
 
 
+def test_old_pythons_can_read_the_tool() -> None:
+    for path in SITE.rglob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 7))
+
+
 def test_without_a_command_it_says_what_to_do(
     project: Project, environments: dict[str, Path]
 ) -> None:
@@ -240,3 +257,56 @@ def test_without_a_command_it_says_what_to_do(
     assert "hint: put it on PATH" in ran.text
     ran = project.run(*scons, PHIBUILD="false")
     assert "[PHI504] false does not work" in ran.text
+
+
+@pytest.mark.toolchain
+def test_the_example_puts_a_model_into_somebodys_firmware(
+    foreign: Foreign,
+) -> None:
+    ignored = shutil.ignore_patterns("build", ".scons*", ".phibuild")
+    shutil.copytree(EXAMPLE, foreign.folder, ignore=ignored, dirs_exist_ok=True)
+    example = foreign.with_toolchains()
+    script = example.folder / "packages" / "phi" / "SConscript"
+    seed = random.SystemRandom().randrange(2, 10**9)
+    script.write_text(script.read_text().replace("seed=1", f"seed={seed}"))
+
+    ran = example.build("-j2")
+    assert ran.status == 0, ran.text
+    assert ran.names("built") == ["build/phi/tiny", "build/phi/tiny.gguf", "build/phi/model"]
+    assert example.run("build/firmware").text == "PASS tiny\n"
+    assert is_up_to_date(example.build())
+
+    main = example.folder / "kernel" / "main.c"
+    main.write_text(main.read_text().replace("PASS", "GOOD"))
+    assert example.build().actions == []
+    assert example.run("build/firmware").text == "GOOD tiny\n"
+
+    script.write_text(script.read_text().replace("Q4_0", "Q8_0"))
+    ran = example.build()
+    assert ran.names("built") == ["build/phi/tiny.gguf", "build/phi/model"]
+    assert example.run("build/firmware").text == "GOOD tiny\n"
+
+    script.write_text(script.read_text().replace("3 MiB", "500 KB").replace("Q8_0", "Q6_K"))
+    ran = example.build()
+    assert ran.status == 2
+    assert "[PHI701] build/phi/tiny.gguf (Q6_K) will have" in ran.text
+    assert "hint: these would fit" in ran.text or "hint: none" in ran.text
+    assert set(ran.actions) <= {"gguf.predict"}
+
+
+@pytest.mark.toolchain
+def test_a_changed_shard_builds_once(foreign: Foreign) -> None:
+    one = foreign.with_toolchains()
+    seed = random.SystemRandom().randrange(2, 10**9)
+    write_checkpoint(one.folder / "phi", FAMILIES["phi-3"], layers=1, seed=seed)
+    one.write(
+        "SConstruct",
+        'env = Environment(tools=["phibuild"])\n'
+        'env.GGUF("tiny.gguf", env.PhiModel("phi"), quant="Q4_0")\n',
+    )
+    assert one.build().names("built") == ["tiny.gguf"]
+    assert is_up_to_date(one.build())
+    change_tensor(one.folder / "phi", "model.norm.weight")
+    ran = one.build()
+    assert ran.names("built") == ["tiny.gguf"], ran.text
+    assert is_up_to_date(one.build())
