@@ -3,7 +3,7 @@
 #   find_package(Phibuild REQUIRED)
 #   phibuild_add_model(<name>
 #     PROJECT <folder>            # of the SConstruct
-#     [TARGETS <path>...]         # artifacts, as `phibuild build` takes them
+#     [TARGETS <path>...]         # artifacts, by their paths from that folder
 #     [EMBEDDED_MODEL <path>]     # one that env.EmbeddedModel makes, to be compiled and linked
 #     [DEVICE_SOURCES <path>])    # one that env.DeviceSources makes, to be compiled
 #
@@ -53,8 +53,10 @@ function(phibuild_add_model name)
   list(TRANSFORM artifacts PREPEND "${project}/")
   set(manifests ${artifacts})
   list(TRANSFORM manifests APPEND ".phi.json")
-  set(sources) # compiled
-  set(read) # by them or the linker
+  # Set, since a function sees its caller's variables too.
+  foreach(variable device embedded sources read)
+    set(${variable} "")
+  endforeach()
   if(arg_DEVICE_SOURCES)
     set(device "${project}/${arg_DEVICE_SOURCES}")
     list(APPEND sources "${device}/phi_model.c")

@@ -29,22 +29,22 @@ def write_depfile(session: Session, path: Path) -> None:
     is deleted is no error."""
     names = session.asked()
     chosen = [one for one in session.declarations.values() if one.name in names]
-    files = dict.fromkeys(_scripts(session))
+    files = set(_scripts(session))
     seen: set[Path] = set()
     for one in chosen:
-        files |= dict.fromkeys(_files_of(session, one, seen))
+        files |= set(_files_of(session, one, seen))
     start = os.environ.get(DEPFILE_FROM, str(session.folder))
     asked = os.environ.get(DEPFILE_TARGET)
     targets = [asked] if asked else [os.path.relpath(one.target, start) for one in chosen]
-    listed = [escaped(str(file)) for file in files]
-    lines = [" ".join(map(escaped, targets)) + ": \\", *(f"  {file} \\" for file in listed), ""]
+    listed = [_escaped(str(file)) for file in sorted(files)]
+    lines = [" ".join(map(_escaped, targets)) + ": \\", *(f"  {file} \\" for file in listed), ""]
     lines += [f"{file}:" for file in listed]
     beside = path.with_name(f".{path.name}.new")
     beside.write_text("\n".join(lines) + "\n", "utf-8")
     beside.replace(path)
 
 
-def escaped(path: str) -> str:
+def _escaped(path: str) -> str:
     """As GCC writes them, which is what Make and Ninja read."""
     path = re.sub(r"(\\*)([ \t#])", r"\1\1\\\2", path)
     return path.replace("$", "$$").replace(":", "\\:")

@@ -26,6 +26,7 @@ FIRMWARE = """\
 cmake_minimum_required(VERSION 3.20)
 project(firmware LANGUAGES C ASM)
 find_package(Phibuild REQUIRED)
+set(sources a_variable_of_the_callers)
 phibuild_add_model(phi PROJECT "the model" EMBEDDED_MODEL build/phi)
 phibuild_add_model(image PROJECT "the model" TARGETS build/model.img)
 add_subdirectory(app)
