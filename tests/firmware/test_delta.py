@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from phibuild_firmware.delta import apply, records
 from phibuild_firmware.delta.apply import PART, apply_delta
@@ -62,6 +62,7 @@ def test_small_files(tmp_path: Path, old: bytes, new: bytes) -> None:
     assert Files(tmp_path, old, new).apply() == new
 
 
+@settings(deadline=None)
 @given(old=st.binary(max_size=300), new=st.binary(max_size=300))
 def test_any_two_files(tmp_path_factory: pytest.TempPathFactory, old: bytes, new: bytes) -> None:
     assert Files(tmp_path_factory.mktemp("any"), old, new).apply() == new
@@ -74,6 +75,7 @@ FIELDS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(fields=FIELDS, data=st.data(), blocks=st.integers(1, 60), changes=st.integers(0, 9))
 def test_differences_are_undone(
     fields: list[Field], data: st.DataObject, blocks: int, changes: int
@@ -159,6 +161,7 @@ def test_a_longer_file_of_an_earlier_update_is_cut(tmp_path: Path) -> None:
     assert files.apply() == b"new" * 99
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_a_changed_delta_is_refused(
     tmp_path_factory: pytest.TempPathFactory, at: int, bit: int
@@ -174,6 +177,7 @@ def test_a_changed_delta_is_refused(
         assert not files.made.exists()
 
 
+@settings(deadline=None)
 @given(length=st.integers(0, 10**6))
 def test_a_delta_that_is_cut_off_is_refused(
     tmp_path_factory: pytest.TempPathFactory, length: int

@@ -86,6 +86,10 @@ def test_a_run_that_was_cut_off_at_its_very_end_is_done(trees: Trees) -> None:
     with pytest.raises(PackagingError, match="is there already"):
         apply_delta(trees.old, trees.delta, trees.made)
     assert (trees.made / "model.bin").read_bytes() == b"another"
+    file = trees.made / "model.bin"
+    with pytest.raises(PackagingError, match="is there already"):
+        apply_delta(trees.old, trees.delta, file)
+    assert file.read_bytes() == b"another"
 
 
 @pytest.mark.parametrize("change", ["gone/b.txt", "model.bin", "more"])

@@ -37,7 +37,8 @@ def apply_delta(
     touched. What was made until then lies in `<new>.part`, and the next run goes on with it: each
     window is looked at, and made if it is not there as it should be.
 
-    A folder that is there already is left alone: PackagingError unless it is what was to be made.
+    What is there already is left alone if one of the two is a folder: PackagingError unless it is
+    what was to be made.
     Memory: about 16 times the delta's window for each of at most eight cores.
     """
     with delta.open("rb") as file:
@@ -48,7 +49,7 @@ def apply_delta(
         with Space(old, old_files) as before:
             if before.sha256() != header.old_sha256:
                 raise _another(old)
-            if new.is_dir():
+            if new.is_dir() or (header.kind == TREE and new.exists()):
                 _check_made(new, new_files, header.new_sha256)
                 return
             part = new.with_name(new.name + PART)
