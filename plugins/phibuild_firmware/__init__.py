@@ -22,7 +22,7 @@ from phibuild_firmware.actions import (
 from phibuild_firmware.budget import holds, room
 from phibuild_firmware.describe import describe
 from phibuild_firmware.descriptions import PACKAGERS as DESCRIPTIONS
-from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
+from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
 
 
 def _delta() -> Any:
@@ -66,7 +66,7 @@ def phibuild_packagers() -> tuple[Packager, ...]:
             name="embedded-model",
             builder="EmbeddedModel",
             format="embedded model",
-            recipe=ImageRecipe,
+            recipe=EmbeddedRecipe,
             check=check,
             plan=plan_embedded,
             label=label,

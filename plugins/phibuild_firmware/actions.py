@@ -11,30 +11,20 @@ from phibuild.api import (
     Assembly,
     Extras,
     FileInput,
-    Program,
     RecipeError,
     frozen_recipe,
 )
 from phibuild_firmware.budget import ram_room
-from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
+from phibuild_firmware.programs import FILE_SYSTEMS, compiler_programs
+from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
 
 _HERE = Path(__file__).parent
 IMAGE = "model.img"
 _DEVICE = ("phi_model.h", "phi_model.c", "phi_delta.h", "phi_delta.c")
 _SOURCES = (*_DEVICE, "phi_model_data.h")
 _EMBEDDING = ("phi_model_data.S", "phi_model_data.ld")
+_OBJECTS = ("phi_model.o", "phi_model_data.o")
 _FORMATS = {"GGUF": "GGUF", "ONNX": "ONNX", "OpenVINO IR": "OVIR", "MLX": "MLX "}
-_PROGRAMS = {
-    "erofs": Program(
-        "mkfs.erofs", ("-V",), r"^mkfs\.erofs .*\d", "install it (Debian: apt install erofs-utils)"
-    ),
-    "squashfs": Program(
-        "mksquashfs",
-        ("-version",),
-        "^mksquashfs version",
-        "install it (Debian: apt install squashfs-tools)",
-    ),
-}
 _PACKAGES = ("model image", "embedded model", "device sources", "MCUboot image")
 _NOT_MODELS = ("answer", "imatrix", *_PACKAGES)
 
@@ -84,18 +74,29 @@ def plan_image(
         toolchain="host",
         recipe=frozen_recipe(fields),
         inputs=(("artifact", artifact),),
-        programs=tuple(one for name, one in _PROGRAMS.items() if name == recipe.container),
+        programs=tuple(one for name, one in FILE_SYSTEMS.items() if name == recipe.container),
     )
     return with_key(action, "signing_key", extras)
 
 
 def plan_embedded(
-    recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
+    recipe: EmbeddedRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
 ) -> Assembly:
-    """A folder with the image, the sources that check it, and those that embed it."""
+    """A folder with the image, the sources that check it and that embed it, and their objects."""
     image = plan_image(recipe, artifact, about, extras)
     sources = _sources(image, embeds=True, budget=recipe.slot_size)
-    return Assembly("firmware.embedded", ((IMAGE, image), ("sources", sources)))
+    inputs = ((IMAGE, image), ("sources", sources))
+    if recipe.compiler is None:
+        return Assembly("firmware.embedded", inputs)
+    objects = Action(
+        name="firmware.objects",
+        worker=_HERE / "worker_objects.py",
+        toolchain="host",
+        recipe=frozen_recipe({"compiler": recipe.compiler, "flags": recipe.compiler_flags}),
+        inputs=(("image", image), ("sources", sources)),
+        programs=compiler_programs(recipe.compiler),
+    )
+    return Assembly("firmware.embedded", (*inputs, ("objects", objects)))
 
 
 def plan_device(
@@ -118,9 +119,9 @@ def with_key(action: Action, name: str, extras: Extras) -> Action:
     )
 
 
-def embedded_nodes(recipe: ImageRecipe) -> tuple[str, ...]:
+def embedded_nodes(recipe: EmbeddedRecipe) -> tuple[str, ...]:
     """The files of an embedded model that a firmware compiles or links."""
-    return (*_SOURCES, *_EMBEDDING)
+    return (*_SOURCES, *_EMBEDDING, *(_OBJECTS if recipe.compiler else ()))
 
 
 def sources_nodes(recipe: DeviceRecipe) -> tuple[str, ...]:

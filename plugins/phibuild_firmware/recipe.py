@@ -72,6 +72,36 @@ class ImageRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddedRecipe(ImageRecipe):
+    """How an artifact becomes a part of a firmware."""
+
+    compiler: str | None = recipe_field(
+        None,
+        "a cross compiler by its name on the PATH, such as arm-none-eabi-gcc: adds objects",
+        kind="str",
+    )
+    compiler_flags: tuple[str, ...] = recipe_field(
+        (), "flags of the firmware, such as -mcpu=cortex-m3, with compiler", kind="strs"
+    )
+
+    def __post_init__(self) -> None:
+        """RecipeError PHI202 for what no compiler is called."""
+        ImageRecipe.__post_init__(self)
+        if self.compiler is not None and ("/" in self.compiler or not self.compiler):
+            raise RecipeError(
+                f"compiler={self.compiler!r} is not the name of a program",
+                hint="write the name alone, and put its folder into PATH",
+                code="PHI202",
+            )
+        if self.compiler_flags and self.compiler is None:
+            raise RecipeError(
+                "compiler_flags are for a compiler",
+                hint='add compiler="arm-none-eabi-gcc", or another one',
+                code="PHI202",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceRecipe:
     """The sources that a device checks an image with: there is nothing to choose."""
 
