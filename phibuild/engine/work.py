@@ -86,7 +86,7 @@ def work(
             except PhiError:
                 _keep_log(shop, order.log, tasks[0].key)
                 raise
-            if checkpoint is not None and not shop.is_unchanged(checkpoint):
+            if checkpoint is not None and not shop.was_unchanged(checkpoint):
                 raise SourceError(
                     f"{checkpoint.folder} changed while {action.name} was reading it",
                     hint="build again when the files are complete",
