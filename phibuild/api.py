@@ -6,6 +6,7 @@ from phibuild.model.action import (
     Assembly,
     FileInput,
     Part,
+    Program,
     Slice,
     Step,
     frozen_recipe,
@@ -35,10 +36,11 @@ from phibuild.offers import (
     Packager,
     PythonToolchain,
     Room,
+    Runtime,
     Tensor,
 )
-from phibuild.registry import describe_file
-from phibuild.toolchain.compiler import Compiler, find_compiler
+from phibuild.registry import describe_artifact
+from phibuild.toolchain.compiler import Compiler, CrossCompiler, find_compiler, find_cross_compiler
 
 __all__ = [
     "API_VERSION",
@@ -50,6 +52,7 @@ __all__ = [
     "Backend",
     "Command",
     "Compiler",
+    "CrossCompiler",
     "Description",
     "Digest",
     "Evaluator",
@@ -62,16 +65,19 @@ __all__ = [
     "Part",
     "PhiError",
     "Precision",
+    "Program",
     "PythonToolchain",
     "RecipeError",
     "Room",
+    "Runtime",
     "Slice",
     "SourceError",
     "Step",
     "Tensor",
     "ToolchainError",
-    "describe_file",
+    "describe_artifact",
     "find_compiler",
+    "find_cross_compiler",
     "frozen_recipe",
     "hookimpl",
     "parse_recipe",

@@ -6,7 +6,15 @@ from collections.abc import Iterable
 
 import pluggy
 
-from phibuild.offers import Backend, Command, Evaluator, NativeToolchain, Packager, PythonToolchain
+from phibuild.offers import (
+    Backend,
+    Command,
+    Evaluator,
+    NativeToolchain,
+    Packager,
+    PythonToolchain,
+    Runtime,
+)
 
 hookspec = pluggy.HookspecMarker("phibuild")
 hookimpl = pluggy.HookimplMarker("phibuild")
@@ -21,6 +29,13 @@ def phibuild_backends() -> Iterable[Backend]:
 @hookspec
 def phibuild_packagers() -> Iterable[Packager]:
     """Wrappers of artifacts for a device: each becomes a builder of the SCons tool."""
+    raise NotImplementedError
+
+
+@hookspec
+def phibuild_runtimes() -> Iterable[Runtime]:
+    """Makers of the programs that run artifacts on a device: each becomes a builder of the SCons
+    tool."""
     raise NotImplementedError
 
 

@@ -18,23 +18,26 @@ PHITOKENIZER = Path(__file__).parent / "worker" / "phitokenizer.py"
 
 class Tensor(NamedTuple):
     """A tensor of a model or artifact; `shape` as the format stores it, `size` in bytes. `offset`
-    is where its bytes begin in the artifact, if that is one file and the format tells."""
+    is where its bytes begin, if the format tells, in the artifact or, where that is a folder, in
+    its `file`, a path from the folder on."""
 
     name: str
     type: str
     shape: tuple[int, ...]
     size: int
     offset: int | None = None
+    file: str = ""
 
 
 class ModelFacts(NamedTuple):
     """What a plan may know of a model: the canonical architecture (older spelling of config.json),
-    the tensors, and the digests of its slices by name. All are empty while the model is still to be
-    made by another target."""
+    the tensors, the digests of its slices by name, and the licence that its card names. All are
+    empty while the model is still to be made by another target."""
 
     architecture: Mapping[str, Any]
     tensors: tuple[Tensor, ...]
     slices: Mapping[str, str] = MappingProxyType({})
+    license: str = ""
 
     @property
     def model_type(self) -> str:
@@ -65,9 +68,11 @@ class Backend(NamedTuple):
     people. `describe(path)` reads an artifact for `phibuild show`.
 
     For `phibuild plan`: `predict(recipe, model, extras)` returns an action that reads no weights
-    and makes one JSON file, `{"bytes": N}`, the exact size of the artifact; `bits_per_weight
-    (recipe)` is what to guess by, for want of that and of any history; `alternatives(recipe)` are
-    the recipes to propose where an artifact is too large, best first.
+    and makes one JSON file, `{"bytes": N}`, the exact size of the artifact; an input of it that
+    reads weights is not made for the plan. `most_bytes(recipe)` is a limit that the recipe keeps
+    to, if it has one; `bits_per_weight(recipe)` is what to guess by, for want of these and of any
+    history; `alternatives(recipe, limit)` are the recipes to propose where an artifact has more
+    bytes than the limit, best first.
     """
 
     name: str
@@ -81,8 +86,9 @@ class Backend(NamedTuple):
     describe: Callable[[Path], Description]
     extras: tuple[str, ...] = ()
     predict: Callable[[Any, ModelFacts, Extras], Action] | None = None
+    most_bytes: Callable[[Any], int | None] = lambda _: None
     bits_per_weight: Callable[[Any], float] | None = None
-    alternatives: Callable[[Any], Iterable[Any]] | None = None
+    alternatives: Callable[[Any, int], Iterable[Any]] | None = None
     api_version: int = API_VERSION
 
 
@@ -126,6 +132,23 @@ class Packager(NamedTuple):
     nodes: Callable[[Any], tuple[str, ...]] = lambda _: ()
     room: Callable[[Any, ArtifactFacts], Room | None] = lambda _recipe, _about: None
     holds: Callable[[Any, int], int] = lambda _recipe, size: size
+    api_version: int = API_VERSION
+
+
+class Runtime(NamedTuple):
+    """Makes a folder with the programs that run artifacts on a device; becomes the builder
+    `env.<builder>(target, **fields)`.
+
+    `plan(recipe)` may ask who this machine's compilers are, and nothing else beside the recipe.
+    """
+
+    name: str
+    builder: str
+    format: str
+    recipe: type[Any]
+    plan: Callable[[Any], Step]
+    label: Callable[[Any], str]
+    describe: None = None
     api_version: int = API_VERSION
 
 

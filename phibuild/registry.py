@@ -26,6 +26,7 @@ from phibuild.offers import (
     NativeToolchain,
     Packager,
     PythonToolchain,
+    Runtime,
 )
 
 if TYPE_CHECKING:
@@ -50,15 +51,16 @@ class Registry(NamedTuple):
     plugins: tuple[Plugin, ...]
     backends: Mapping[str, Backend]
     packagers: Mapping[str, Packager]
+    runtimes: Mapping[str, Runtime]
     evaluators: Mapping[str, Evaluator]
     pythons: Mapping[str, PythonToolchain]
     natives: Mapping[str, NativeToolchain]
     commands: Mapping[str, Command]
 
     @property
-    def builders(self) -> tuple[Backend | Packager, ...]:
+    def builders(self) -> tuple[Backend | Packager | Runtime, ...]:
         """All that become builders of the SCons tool by a recipe."""
-        return (*self.backends.values(), *self.packagers.values())
+        return (*self.backends.values(), *self.packagers.values(), *self.runtimes.values())
 
     def backend_of_builder(self, builder: str) -> Backend:
         """The backend behind a builder's name; PluginError PHI503 if no plugin has it."""
@@ -74,12 +76,14 @@ class Registry(NamedTuple):
         return self.evaluators[format_name]
 
 
-def describe_file(path: Path) -> Description | None:
-    """What the first backend that knows the file says of it; None if none does."""
+def describe_artifact(path: Path) -> Description | None:
+    """What the first backend that finds tensors in a file or folder says; None if none does."""
     for backend in load_registry().backends.values():
-        if backend.kind == "file":
+        if path.is_dir() or backend.kind == "file":
             with contextlib.suppress(PhiError):
-                return backend.describe(path)
+                description = backend.describe(path)
+                if description.tensors:
+                    return description
     return None
 
 
@@ -170,6 +174,7 @@ def sort_offers(found: Iterable[tuple[str, str, str, ModuleType | str]]) -> Regi
         plugins=tuple(plugins),
         backends=_offers(manager, "phibuild_backends", owners, lambda offer: str(offer.builder)),
         packagers=_offers(manager, "phibuild_packagers", owners, lambda offer: str(offer.builder)),
+        runtimes=_offers(manager, "phibuild_runtimes", owners, lambda offer: str(offer.builder)),
         evaluators=_offers(manager, "phibuild_evaluators", owners, lambda offer: str(offer.format)),
         pythons={n: one for n, one in toolchains.items() if isinstance(one, PythonToolchain)},
         natives={n: one for n, one in toolchains.items() if isinstance(one, NativeToolchain)},

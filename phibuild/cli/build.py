@@ -19,6 +19,12 @@ from phibuild.cli.sconstruct import folder_option, run_scons
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the files that TARGETS were made from, for Make or Ninja.",
 )
+@click.option(
+    "--depfile-target",
+    metavar="NAME",
+    help="What they are called in the depfile, in place of TARGETS: a stamp of the other build.",
+)
+@click.option("-f", "--file", "script", help="Read this instead of the SConstruct.")
 @folder_option
 def command(
     targets: tuple[str, ...],
@@ -26,8 +32,14 @@ def command(
     keep_going: bool,
     silent: bool,
     depfile: Path | None,
+    depfile_target: str | None,
+    script: str | None,
     folder: Path,
 ) -> None:
     """Bring TARGETS (all, if none is named) up to date. The same as `scons TARGETS`."""
-    arguments = [f"-j{jobs}", *["-k"] * keep_going, *["-s"] * silent, *targets]
-    raise SystemExit(run_scons(arguments, folder=folder, depfile=depfile))
+    read = [] if script is None else ["-f", script]
+    arguments = [*read, f"-j{jobs}", *["-k"] * keep_going, *["-s"] * silent, *targets]
+    if depfile_target is not None and depfile is None:
+        raise click.UsageError("--depfile-target is a name in the file that --depfile writes")
+    status = run_scons(arguments, folder=folder, depfile=depfile, depfile_target=depfile_target)
+    raise SystemExit(status)

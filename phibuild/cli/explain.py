@@ -25,6 +25,9 @@ def command(target: str, folder: Path) -> None:
         click.echo(f"  {name}: {change}")
     if not changes and one["reason"]:
         click.echo(f"  {one['reason']}")
+    for action in one["actions"]:
+        for line in action["told"].splitlines():
+            click.echo(f"  {line}".rstrip())
     if one["actions"]:
         count = sum(not action["is_known"] for action in one["actions"])
         click.echo(f"  {count} of {len(one['actions'])} actions would run")

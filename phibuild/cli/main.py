@@ -12,12 +12,15 @@ from phibuild.registry import load_registry
 
 _BUILT_IN = {
     "build": "phibuild.cli.build",
+    "cmake-dir": "phibuild.cli.cmake_dir",
     "doctor": "phibuild.cli.doctor",
     "explain": "phibuild.cli.explain",
     "graph": "phibuild.cli.graph",
     "init": "phibuild.cli.init",
     "plan": "phibuild.cli.plan",
+    "platformio-script": "phibuild.cli.platformio_script",
     "plugins": "phibuild.cli.plugins",
+    "scons-site": "phibuild.cli.scons_site",
     "show": "phibuild.cli.show",
     "store": "phibuild.cli.store",
     "toolchain": "phibuild.cli.toolchain",

@@ -50,14 +50,16 @@ def _lines(one: Document) -> Iterator[str]:
         yield str(one["error"])
         return
     size = one["size"]
-    shown = "" if size is None else f"  {'' if size['is_exact'] else 'about '}"
-    shown += "" if size is None else show_size(size["bytes"])
+    shown = "" if size is None else f"  {size['word']}{show_size(size['bytes'])}"
     reason = f"  ({_shortened(one['reason'])})" if one["reason"] else ""
     yield f"{one['standing']:<11} {one['name']}{shown}{reason}"
     if one["standing"] == "work":
         for action in one["actions"]:
             if not action["is_known"]:
                 yield f"              run {action['name']}{_about(action)}"
+            elif action["told"]:
+                for line in action["told"].partition("\n\n")[0].splitlines():
+                    yield f"              {line}"
 
 
 def _shortened(reason: str) -> str:

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
 import click
 
-from phibuild.registry import load_registry
+from phibuild.offers import Backend, Packager
+from phibuild.registry import Registry, load_registry
 
 
 @click.command("plugins")
-def command() -> None:
+@click.option("--json", "as_json", is_flag=True, help="For other builds: the builders, as JSON.")
+def command(as_json: bool) -> None:
     """List the installed plugins and their offers."""
     registry = load_registry()
+    if as_json:
+        click.echo(json.dumps(_for_other_builds(registry)))
+        return
     for plugin in registry.plugins:
         state = f"  skipped: {plugin.problem}" if plugin.problem else ""
         click.echo(f"{plugin.name:<12} {plugin.distribution} {plugin.version}{state}")
-    for backend in registry.backends.values():
-        click.echo(f"  builder    env.{backend.builder}  ({backend.format})")
+    for offer in registry.builders:
+        click.echo(f"  builder    env.{offer.builder}  ({offer.format})")
     for name in registry.evaluators:
         click.echo(f"  evaluator  {name}")
     for name in (*registry.pythons, *registry.natives):
         click.echo(f"  toolchain  {name}")
     for name in registry.commands:
         click.echo(f"  command    phibuild {name}")
+
+
+def _for_other_builds(registry: Registry) -> dict[str, Any]:
+    """For each builder the fields that are paths, and the files in its artifact that other rules
+    may name (of its default recipe); and the folders that change when plugins are installed."""
+    builders: dict[str, dict[str, list[str]]] = {
+        "Generate": {"paths": [], "nodes": []},
+        "Artifact": {"paths": ["worker"], "nodes": []},
+    }
+    for offer in registry.builders:
+        nodes = offer.nodes(offer.recipe()) if isinstance(offer, Packager) else ()
+        paths = offer.extras if isinstance(offer, Backend) else ()
+        builders[offer.builder] = {"paths": list(paths), "nodes": list(nodes)}
+    folders = [place for place in sys.path if Path(place).is_dir()]
+    return {"builders": builders, "places": {one: Path(one).stat().st_mtime_ns for one in folders}}

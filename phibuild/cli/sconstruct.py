@@ -18,13 +18,22 @@ DESCRIBE = "PHIBUILD_DESCRIBE"
 DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"
 DEPFILE = "PHIBUILD_DEPFILE"
 DEPFILE_FROM = "PHIBUILD_DEPFILE_FROM"
+DEPFILE_TARGET = "PHIBUILD_DEPFILE_TARGET"
 
 
-def run_scons(arguments: Sequence[str], *, folder: Path, depfile: Path | None = None) -> int:
+def run_scons(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    depfile: Path | None = None,
+    depfile_target: str | None = None,
+) -> int:
     """Run SCons with these arguments in this folder, on our own terminal; its exit status. What the
     targets were made from is in `depfile` after a success, and only then."""
     command = [sys.executable, "-P", "-m", "SCons", "-Q", *arguments]
     asked = {DEPFILE: str(depfile.absolute()), DEPFILE_FROM: str(Path.cwd())} if depfile else {}
+    if depfile_target is not None:
+        asked[DEPFILE_TARGET] = depfile_target
     status = run_attached(command, folder=folder, environment={**os.environ, **asked})
     if status != 0 and depfile is not None:
         depfile.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from phibuild.engine.describe import told
 from phibuild.engine.workshop import Workshop
 from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.model.sizes import show_size
@@ -71,5 +72,7 @@ def _print_provenance(shop: Workshop, manifest: Manifest) -> None:
         click.echo(f"  {result.action}, {result.maker}, {result.finished}, {result.seconds:.1f} s")
         for fact in result.facts:
             click.echo(f"  {fact.name} = {fact.value}")
+        for line in told(shop, result.tree).splitlines():
+            click.echo(f"    {line}".rstrip())
         needed = dict.fromkeys(one for _, one in result.inputs)
         keys += [one for one in needed if one not in keys]

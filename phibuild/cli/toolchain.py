@@ -49,8 +49,9 @@ def remove(names: tuple[str, ...]) -> None:
     for name in names:
         if name in shop.registry.natives:
             prefix = installed_tool(shop, name)
+        else:
+            prefix = shop.interpreters.path_of(shop.python_toolchain(name))
+        with shop.store.locked(f"toolchain-{prefix.name}"):  # somebody may be installing it
             removed = prefix.is_dir()
             shutil.rmtree(prefix, ignore_errors=True)
-        else:
-            removed = shop.interpreters.remove(shop.python_toolchain(name))
         click.echo(f"{name} {'is removed' if removed else 'was not installed'}")

@@ -18,7 +18,7 @@ from phibuild.offers import Room
 
 _DOUBT = 1.1
 """How far an estimate may be off: what is above by less is only known when it is made."""
-_PROPOSED = 3
+_PROPOSED = 4
 
 
 def check_budgets(
@@ -54,11 +54,11 @@ def _innermost(
 
 def _check(shop: Workshop, name: str, artifact: Declaration, room: Room) -> None:
     size = _size(shop, artifact)
-    if size is None or size.bytes <= room.bytes * (1 if size.is_exact else _DOUBT):
+    is_doubtful = size is not None and not size.is_exact and not size.is_most
+    if size is None or size.bytes <= room.bytes * (_DOUBT if is_doubtful else 1):
         return
-    about = "" if size.is_exact else "about "
     raise PackagingError(
-        f"{artifact.name} ({artifact.label}) will have {about}{size.bytes:,} bytes,"
+        f"{artifact.name} ({artifact.label}) will have {size.word}{size.bytes:,} bytes,"
         f" {size.bytes - room.bytes:,} more than {name} has room for: {room.of}",
         hint=_what_fits(shop, artifact, room.bytes),
     )
@@ -71,19 +71,19 @@ def _what_fits(shop: Workshop, artifact: Declaration, limit: int) -> str:
         return "choose a lower precision, or a larger slot"
     quiet = replace(shop, reporter=Silent())  # a dozen predictions are no news
     fitting = islice(_fitting(quiet, artifact, what, limit), _PROPOSED)
-    listed = ", ".join(f"{label} ({show_size(size)})" for label, size in fitting)
+    listed = ", ".join(f"{label} ({size.word}{show_size(size.bytes)})" for label, size in fitting)
     return f"these would fit: {listed}" if listed else "none of its file types would fit"
 
 
 def _fitting(
     shop: Workshop, artifact: Declaration, what: Conversion, limit: int
-) -> Iterable[tuple[str, int]]:
+) -> Iterable[tuple[str, Size]]:
     backend = what.backend
     assert backend.alternatives is not None
-    for recipe in backend.alternatives(what.recipe):
+    for recipe in backend.alternatives(what.recipe, limit):
         size = _size(shop, replace(artifact, what=what._replace(recipe=recipe)))
         if size is not None and size.bytes <= limit:
-            yield backend.label(recipe), size.bytes
+            yield backend.label(recipe), size
 
 
 def _size(shop: Workshop, artifact: Declaration) -> Size | None:

@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from phibuild.model.action import Action, Assembly, FileInput, Input, Part, Step
-from phibuild.offers import ArtifactFacts, Backend, Evaluator, ModelFacts, Packager, Tensor
+from phibuild.model.action import Action, Assembly, FileInput, Input, Part, Step, files_of
+from phibuild.offers import (
+    ArtifactFacts,
+    Backend,
+    Evaluator,
+    ModelFacts,
+    Packager,
+    Runtime,
+    Tensor,
+)
 from phibuild.source import Checkpoint
 
 NO_MODEL = ModelFacts({}, ())
@@ -68,6 +76,17 @@ class Generation(NamedTuple):
         return self.evaluator.generate(FileInput(str(self.artifact)), self.prompt, self.max_tokens)
 
 
+class Programs(NamedTuple):
+    """The programs that run artifacts on a device."""
+
+    runtime: Runtime
+    recipe: Any
+
+    def action(self, model: ModelFacts = NO_MODEL) -> Step:
+        """The runtime's step; it has no model."""
+        return self.runtime.plan(self.recipe)
+
+
 class Custom(NamedTuple):
     """What a worker of the user's own makes."""
 
@@ -88,7 +107,7 @@ class Declaration:
     format: str
     label: str
     model: ModelRef | None
-    what: Conversion | Packaging | Generation | Custom
+    what: Conversion | Packaging | Generation | Programs | Custom
     current_interpreter: bool = False
 
     @property
@@ -96,9 +115,8 @@ class Declaration:
         """The folders and files that the target is made from; some are other targets."""
         paths = [self.model.folder] if self.model is not None else []
         what = self.what
-        if isinstance(what, Custom):
-            inputs = (one for _, one in what.made_by.inputs)
-            return [*paths, *(Path(one.path) for one in inputs if isinstance(one, FileInput))]
+        if isinstance(what, Custom | Programs):
+            return [*paths, *(Path(one.path) for one in files_of(what.action(NO_MODEL)))]
         if isinstance(what, Packaging | Generation):
             paths.append(what.artifact)
         if isinstance(what, Packaging | Conversion):
@@ -125,6 +143,7 @@ def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
         checkpoint.documents.architecture,
         tuple(Tensor(one.name, one.dtype, one.shape, one.size) for one in checkpoint.tensors),
         {name: str(digest) for name, digest in checkpoint.slices.items()},
+        checkpoint.documents.license,
     )
 
 

@@ -13,7 +13,7 @@ from phibuild.engine.declaration import (
 )
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import SLICES, Action, Assembly, Step, step_of, taken_of
+from phibuild.model.action import SLICES, TOLD, Action, Assembly, Step, step_of, taken_of
 from phibuild.model.digest import Digest
 from phibuild.model.facts import Difference, differences
 from phibuild.model.manifest import Manifest
@@ -34,13 +34,15 @@ class Standing(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class ActionState:
     """One action of a target: whether its result is in the store, what it is expected to cost if
-    one like it ever ran, and which of its facts changed since the artifact that is there was made.
+    one like it ever ran, which of its facts changed since the artifact that is there was made, and
+    what its worker tells people.
     """
 
     action: Action
     is_known: bool
     cost: Cost | None
     changes: tuple[Difference, ...]
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,14 @@ def describe(shop: Workshop, declaration: Declaration) -> Described:
     return Described(declaration, action, standing, reason, tuple(states), manifest)
 
 
+def told(shop: Workshop, result: Tree) -> str:
+    """What the worker that made this tells people of it; empty if it tells nothing."""
+    entry = next((one for one in result.entries if one.path == TOLD), None)
+    if entry is None or not shop.store.has(Tree((entry,))):
+        return ""
+    return shop.store.object_path(entry).read_text("utf-8").strip()
+
+
 def missing_source(shop: Workshop, declaration: Declaration) -> Path | None:
     """A folder or file that another target of this build makes and that is not there yet."""
     model = declaration.model
@@ -128,12 +138,14 @@ def _walk(
     if isinstance(step, Assembly):
         return  # it does no work, and what changes in it is what it is made of
     digests = {name: tree.digest for name, tree in trees.items()}
+    result = _result(shop, step, checkpoint)
     states.append(
         ActionState(
             step,
-            _result(shop, step, checkpoint) is not None,
+            result is not None,
             expected_cost(shop, step, input_size(step, checkpoint, trees)),
             _changes(shop, step, checkpoint, previous, digests),
+            told(shop, result.tree) if result is not None else "",
         )
     )
 

@@ -28,9 +28,12 @@ def facts(
 
 def toolchain_facts(shop: Workshop, action: Step) -> Facts:
     """The identity of all that does the work: the interpreter, and the facts of the actions that
-    build its native tools, so that an explanation can name the flag that changed."""
-    return shop.interpreter_facts(action.toolchain) + tuple(
-        fact for tool in action.tools for fact in _tool_facts(shop, tool)
+    build its native tools, so that an explanation can name the flag that changed; and what the
+    machine's programs tell of themselves."""
+    return (
+        *shop.interpreter_facts(action.toolchain),
+        *(fact for tool in action.tools for fact in _tool_facts(shop, tool)),
+        *(Fact(f"program.{one.name}", shop.program(one).identity) for one in action.programs),
     )
 
 
@@ -52,7 +55,8 @@ def identity(shop: Workshop, action: Action) -> Digest:
 
 def _toolchains(shop: Workshop, action: Step) -> str:
     """The digest of the toolchain facts, taken once for each set of toolchains."""
-    name = " ".join(("toolchains", action.toolchain, *action.tools))
+    programs = (one.name for one in action.programs)
+    name = " ".join(("toolchains", action.toolchain, *action.tools, *programs))
 
     def found() -> Facts:
         pairs = [[fact.name, fact.value] for fact in toolchain_facts(shop, action)]

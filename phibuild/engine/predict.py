@@ -19,16 +19,23 @@ from phibuild.store import ActionResult
 
 
 class Size(NamedTuple):
-    """Bytes that an artifact has, or is expected to have."""
+    """Bytes that an artifact has, or is expected to have; `is_most` for a limit that it keeps."""
 
     bytes: int
     is_exact: bool
+    is_most: bool = False
+
+    @property
+    def word(self) -> str:
+        """What people are told before the number."""
+        return "" if self.is_exact else "at most " if self.is_most else "about "
 
 
 def expected_size(shop: Workshop, declaration: Declaration) -> Size | None:
     """What the artifact will weigh: by its result, if that is known; as its backend tells, if that
-    can be had without installing anything; by the last run of its actions; from the shapes of the
-    tensors. None if nothing tells it, or what it is made of is not there."""
+    can be had without installing anything; by the limit in its recipe; by the last run of its
+    actions; from the shapes of the tensors. None if nothing tells it, or what it is made of is not
+    there. PackagingError PHI701 for a limit that it cannot keep."""
     if missing_source(shop, declaration) is not None:
         return None
     checkpoint = shop.checkpoint(declaration.model.folder) if declaration.model else None
@@ -41,6 +48,9 @@ def expected_size(shop: Workshop, declaration: Declaration) -> Size | None:
         told = _told(shop, what, checkpoint, declaration.name)
         if told is not None:
             return Size(told, is_exact=True)
+        most = what.backend.most_bytes(what.recipe)
+        if most is not None:
+            return Size(most, is_exact=False, is_most=True)
     made = _made_bytes(shop, step, checkpoint)
     if made is not None:
         return Size(made, is_exact=False)
@@ -51,16 +61,21 @@ def expected_size(shop: Workshop, declaration: Declaration) -> Size | None:
 
 
 def _told(shop: Workshop, what: Conversion, checkpoint: Checkpoint, name: str) -> int | None:
-    """What the backend's prediction says, unless it needs something that is not there yet."""
+    """What the backend's prediction says, unless it needs something that is not there yet, or
+    weights that were not read yet."""
     if what.backend.predict is None:
         return None
     step = what.backend.predict(what.recipe, model_facts(checkpoint), what.extras)
     try:
         for one in steps_of(step):
-            if not _has_toolchains(shop, one) and _result(shop, one, checkpoint) is None:
-                return None
+            if _result(shop, one, checkpoint) is None:
+                if "weights" in one.slices or not _has_toolchains(shop, one):
+                    return None
+                realize_step(shop, one, checkpoint, name)
         entry = realize_step(shop, step, checkpoint, name).tree.entries[0]
-    except PhiError:
+    except PhiError as error:
+        if error.code == "PHI701":
+            raise
         return None  # the build will tell, if it is still so then
     return int(json.loads(shop.store.object_path(entry).read_text("utf-8"))["bytes"])
 

@@ -129,6 +129,7 @@ def _realize(
     if isinstance(step, Assembly):
         return assemble(shop, task_of(shop, step, checkpoint, results))
     tools = {tool: realize_tool(shop, tool) for tool in step.tools}
+    tools |= {one.name: shop.program(one).path for one in step.programs}
     task = task_of(shop, step, checkpoint, results)
     tasks = [task, *going_along(shop, task, checkpoint)]
     with contextlib.ExitStack() as locks:

@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from phibuild.model.errors import ActionError, PhiError, SourceError
 from phibuild.model.facts import Facts, action_key
 from phibuild.model.tree import Tree
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
-from phibuild.store import ActionResult, Cost, Piece
+from phibuild.store import ActionResult, Cost, Piece, Told
 
 _MAKER = f"phibuild {__version__}"
 
@@ -79,19 +80,22 @@ def work(
                 if checkpoint is not None and "weights" in action.slices
                 else (),
             )
-            following = _Following(shop, reported_as)
+            following = _Following(shop, reported_as, [request.output for request in requests])
             try:
                 outcome = run_worker(order, following)
             except PhiError:
                 _keep_log(shop, order.log, tasks[0].key)
                 raise
-            if checkpoint is not None and not shop.is_unchanged(checkpoint):
+            if checkpoint is not None and not shop.was_unchanged(checkpoint):
                 raise SourceError(
                     f"{checkpoint.folder} changed while {action.name} was reading it",
                     hint="build again when the files are complete",
                     code="PHI106",
                 )
-            made = [shop.store.put(request.output) for request in requests]
+            made = [
+                shop.store.put(request.output, following.told[number])
+                for number, request in enumerate(requests)
+            ]
             whole = sum(tree.size for tree in made)
             shares = [tree.size / whole if whole else 1 / len(made) for tree in made]
             results = [
@@ -144,11 +148,13 @@ def _result(task: Task[S], tree: Tree, *, seconds: float, peak_bytes: int) -> Ac
 
 @dataclass
 class _Following:
-    """Passes a worker's messages on. `pieces` are those of each file of its outputs, by key;
-    `recalled` is how many it was given of earlier outputs."""
+    """Passes a worker's messages on. `pieces` are those of each file of its outputs, by key, `told`
+    the digests of such files; `recalled` is how many pieces it was given of earlier outputs."""
 
     shop: Workshop
     reported_as: str
+    outputs: Sequence[Path]
+    told: defaultdict[int, dict[str, Told]] = field(default_factory=lambda: defaultdict(dict))
     pieces: dict[tuple[int, str], dict[str, Piece]] = field(default_factory=dict)
     recalled: int = 0
 
@@ -169,6 +175,11 @@ class _Following:
         self, number: int, key: str, file: str, offset: int, size: int, sha256: str
     ) -> None:
         self.pieces.setdefault((number, file), {})[key] = Piece(offset, size, sha256)
+
+    def on_written(self, number: int, file: str, sha256: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # then the store reads the file
+            digest = Digest.parse(f"sha256:{sha256}")
+            self.told[number][file] = self.shop.store.told(self.outputs[number] / file, digest)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -11,9 +12,9 @@ from pathlib import Path
 
 from phibuild.engine.declaration import CURRENT, Declaration
 from phibuild.engine.reporter import Reporter, Silent
-from phibuild.model.action import Action
+from phibuild.model.action import Action, Program
 from phibuild.model.digest import Digest, digest_of_value
-from phibuild.model.errors import PluginError, SourceError, StoreError
+from phibuild.model.errors import PhiError, PluginError, SourceError, StoreError
 from phibuild.model.facts import Facts
 from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.model.tree import THE_FILE, Entry, Tree
@@ -21,11 +22,13 @@ from phibuild.offers import NativeToolchain, PythonToolchain
 from phibuild.registry import Registry, load_registry
 from phibuild.source import Checkpoint, read_checkpoint
 from phibuild.store import Store, store_root
+from phibuild.toolchain.program import FoundProgram, ask, path_of
 from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_lock
 
 _WORTH_TELLING = 500_000_000
 """Bytes to read below which it is over before anyone has read that it began."""
-_SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
+SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
+"""Folders in a user's folder whose files are not taken for content."""
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Workshop:
     _facts: dict[str, Facts] = field(default_factory=dict)
     _workers: dict[tuple[Path, ...], Digest] = field(default_factory=dict)
     _builds: dict[str, Action] = field(default_factory=dict)
+    _programs: dict[Program, FoundProgram] = field(default_factory=dict)
     _checkpoints: dict[Path, Checkpoint] = field(default_factory=dict)
     _reading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -90,6 +94,20 @@ class Workshop:
         except OSError:
             return False
 
+    def was_unchanged(self, checkpoint: Checkpoint) -> bool:
+        """The same after work. A file that the store has by another link gets a new ctime when any
+        build links it: then its size, mtime and inode are compared, and its bytes read again."""
+        if self.is_unchanged(checkpoint):
+            return True
+        with contextlib.suppress(OSError, PhiError):
+            index = self.store.index
+            if all(
+                seen.startswith(f"{index.signature(path, 'seal')}:")
+                for path, seen in checkpoint.files
+            ):
+                return self.checkpoint(checkpoint.folder).slices == checkpoint.slices
+        return False
+
     def python_toolchain(self, name: str) -> PythonToolchain:
         """The Python toolchain of this name; PluginError PHI503 if there is none."""
         found = self.registry.pythons.get(name)
@@ -132,6 +150,20 @@ class Workshop:
         if name not in self._builds:
             self._builds[name] = self.native_toolchain(name).build()
         return self._builds[name]
+
+    def program(self, program: Program) -> FoundProgram:
+        """A program of the machine; ToolchainError PHI606 without it. It is started only if its
+        file has changed since it was last asked, so that a null build starts none."""
+        if program not in self._programs:
+            path, question = path_of(program), repr((program.ask, program.tells))
+            known = (self.store.index.recall(path, "program") or "").partition("\n")
+            identity = known[2] if known[0] == question else ""
+            if not identity:
+                seen = self.store.index.signature(path)
+                identity = ask(program, path)
+                self.store.index.record(path, "program", f"{question}\n{identity}", seen=seen)
+            self._programs[program] = FoundProgram(path, identity)
+        return self._programs[program]
 
     def worker_digest(self, action: Action) -> Digest:
         """The digest of the worker's script and of the files that it reads beside it."""
@@ -210,7 +242,7 @@ class Workshop:
             )
             for name in _names(str(folder))
             if (path := folder / name).is_file()
-            and not _SKIPPED_FOLDERS.intersection(name.split("/"))
+            and not SKIPPED_FOLDERS.intersection(name.split("/"))
         ]
 
 

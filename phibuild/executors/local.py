@@ -17,7 +17,7 @@ from phibuild.model.action import Action
 from phibuild.model.errors import ActionError, PhiError, error_of_code
 from phibuild.process import Outcome, run_logged
 
-_PROTOCOL = 3
+_PROTOCOL = 4
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _NETWORK = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _BUILD = ("CC", "CXX", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT")
@@ -76,6 +76,9 @@ class Listener(Protocol):
     ) -> None:
         """A piece of the output of the request of that number has this key."""
 
+    def on_written(self, number: int, file: str, sha256: str) -> None:
+        """A file of the output of the request of that number is complete and has this digest."""
+
 
 def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
     """Run the worker to its end. A PhiError with code, hint and the log's tail if it fails; the
@@ -101,6 +104,8 @@ def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
             listener.on_progress(message["progress"], message["text"])
         elif "remember" in message:
             listener.on_remember(*message["remember"])
+        elif "written" in message:
+            listener.on_written(*message["written"])
         elif "recall" in message:
             return json.dumps(listener.on_recall(message["recall"])).encode() + b"\n"
         return b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from phibuild.model.digest import Digest, canonical_json
 from phibuild.model.errors import ActionError
@@ -14,6 +14,10 @@ from phibuild.model.tree import THE_FILE, Tree
 
 FACTS_FORMAT = "1"
 """Moves when the meaning of facts changes; every key changes with it."""
+
+TOLD = "told.txt"
+"""The file in a result by which a worker tells people what it decided: the first paragraph in a
+plan, all of it where an artifact is shown or explained."""
 
 Slice = Literal["weights", "architecture", "tokenizer", "chat_template", "generation"]
 SLICES: tuple[Slice, ...] = (
@@ -32,13 +36,27 @@ class FileInput:
     path: str
 
 
+class Program(NamedTuple):
+    """A program that the machine has to have, such as a cross compiler, by its name on the PATH.
+
+    What it prints when started with `ask` is a fact, as far as the lines go in which the regular
+    expression `tells` is found; `hint` says how to install it.
+    """
+
+    name: str
+    ask: tuple[str, ...]
+    tells: str
+    hint: str
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """A worker, what it is told and what it is shown.
 
     `recipe` holds JSON values in canonical form, `slices` is what the worker sees of the model,
     as the input "model", `inputs` are results of other actions, parts of such results, or the
-    user's files by name, `toolchain` is the interpreter, `tools` native toolchains by name.
+    user's files by name, `toolchain` is the interpreter, `tools` native toolchains by name, and
+    `programs` are the machine's own; the worker finds both in `job.tools`.
     `worker` is a script; its bytes, and those of `worker_files` beside it, are facts, and its path
     is not. The worker of a `batched` action can be given several at once that differ in recipe and
     inputs only; what it makes of each may not depend on the others.
@@ -54,6 +72,7 @@ class Action:
     worker_files: tuple[Path, ...] = ()
     network: bool = False
     batched: bool = False
+    programs: tuple[Program, ...] = ()
 
     def goes_with(self, other: Step) -> bool:
         """Whether one run of the worker can do both, for the same model."""
@@ -63,6 +82,7 @@ class Action:
             and other.batched
             and (self.worker, self.worker_files, self.toolchain, self.tools, self.slices)
             == (other.worker, other.worker_files, other.toolchain, other.tools, other.slices)
+            and self.programs == other.programs
         )
 
 
@@ -77,6 +97,7 @@ class Assembly:
     recipe: ClassVar[tuple[tuple[str, str], ...]] = ()
     slices: ClassVar[tuple[Slice, ...]] = ()
     tools: ClassVar[tuple[str, ...]] = ()
+    programs: ClassVar[tuple[Program, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +143,12 @@ def steps_of(step: Step) -> Iterator[Step]:
     yield step
 
 
+def files_of(step: Step) -> Iterator[FileInput]:
+    """The user's files that the step and all that it needs are made from."""
+    for needed in steps_of(step):
+        yield from (one for _, one in needed.inputs if isinstance(one, FileInput))
+
+
 def assembled(inputs: Iterable[tuple[str, Tree]]) -> Tree:
     """The tree of an assembly; ValueError if two of its inputs have a file of one path."""
     entries = [
@@ -149,7 +176,7 @@ def facts_of(
     assembly.
 
     `slices` are the model's (only those that the action declares are read), `inputs` the digests of
-    its inputs, `toolchains` the identity facts of its interpreter and native tools.
+    its inputs, `toolchains` the identity facts of its interpreter, native tools and programs.
     """
     return (
         Fact("facts", FACTS_FORMAT),

@@ -23,15 +23,16 @@ from phibuild.engine.declaration import (
     Generation,
     ModelRef,
     Packaging,
+    Programs,
     model_facts,
 )
 from phibuild.engine.keys import signature
 from phibuild.model.action import Action as PhiAction
-from phibuild.model.action import FileInput, frozen_recipe
+from phibuild.model.action import FileInput, files_of, frozen_recipe
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.model.recipe import parse_recipe
-from phibuild.offers import ArtifactFacts, Backend, Packager
+from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.models import Model, as_model
 from phibuild.scons.session import session
 from phibuild.scons.translate import Found, find, read_phase, single, target_node
@@ -114,6 +115,24 @@ def _same_model(ref: ModelRef | None) -> Model | None:
     return Model(ref, checkpoint=checkpoint, facts=model_facts(checkpoint))
 
 
+def declare_runtime(runtime: Runtime, env: Any, target: Any, **fields: Any) -> Any:
+    """`env.<Builder>(target, **recipe)`: the programs that run artifacts on a device."""
+    with read_phase():
+        recipe = parse_recipe(runtime.recipe, fields, builder=runtime.builder)
+        what = Programs(runtime, recipe)
+        files = [] if session().only_cleans else files_of(what.action())
+        return _declare(
+            env,
+            target,
+            format_name=runtime.format,
+            label=runtime.label(recipe),
+            model=None,
+            what=what,
+            sources=[find(env, one.path).node for one in files],
+            toolchain=None,
+        )
+
+
 def declare_generation(
     env: Any,
     target: Any,
@@ -192,7 +211,7 @@ def _declare(
     format_name: str,
     label: str,
     model: Model | None,
-    what: Conversion | Packaging | Generation | Custom,
+    what: Conversion | Packaging | Generation | Programs | Custom,
     sources: list[SCons.Node.Node],
     toolchain: str | None,
     nodes: tuple[str, ...] = (),
@@ -217,24 +236,24 @@ def _declare(
         current_interpreter=toolchain == "current",
     )
     one.declare(declaration)
+    own = one.environment
     files = [manifest, *(env.fs.File(f"{target_path}/{name}") for name in nodes)]
-    env.Command(
+    own.Command(
         files,
         [*(model.nodes if model else ()), *sources],
         Action(make_target, describe_target, varlist=["PHIBUILD_SIGNATURE"]),
         PHIBUILD_DECLARATION=declaration,
         PHIBUILD_SIGNATURE="" if one.only_cleans else _signature(declaration, model),
     )
-    env.Precious(files)  # SCons would delete the old manifest before the new artifact is made
-    env.NoCache(files)
-    artifact = env.fs.Entry(str(declaration.target))
-    env.Clean(manifest, artifact)
+    own.Precious(files)  # SCons would delete the old manifest before the new artifact is made
+    own.NoCache(files)
+    own.Clean(manifest, env.fs.Entry(str(declaration.target)))
     if not one.only_cleans and _is_damaged(declaration):
-        env.AlwaysBuild(manifest)
+        own.AlwaysBuild(manifest)
     for position, typed in enumerate(BUILD_TARGETS):
         if one.folder / str(typed) == declaration.target:
             BUILD_TARGETS[position] = declaration.name
-    return env.Alias(declaration.name, manifest)
+    return own.Alias(declaration.name, manifest)
 
 
 def make_target(target: Any, source: Any, env: Any) -> None:

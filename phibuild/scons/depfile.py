@@ -1,54 +1,110 @@
 """The files that targets were made from, as a rule in Make's syntax: what Make includes, and Ninja
-and CMake read as a depfile."""
+and CMake read as a depfile.
+
+A folder is listed beside its files: its time moves when a file is added to it or taken away.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from SCons.Script import GetOption
+import SCons.Node
 
-from phibuild.engine.declaration import Declaration
-from phibuild.scons.session import DEPFILE_FROM, Session
+from phibuild.engine.declaration import Declaration, model_facts
+from phibuild.engine.workshop import SKIPPED_FOLDERS, Workshop
+from phibuild.model.action import Action, FileInput, Step, steps_of
+from phibuild.model.errors import PhiError
+from phibuild.scons.session import DEPFILE_FROM, DEPFILE_TARGET, Session
+from phibuild.source import CARD
 
 
 def write_depfile(session: Session, path: Path) -> None:
     """One rule with all targets of this build, named as from the folder that the command was typed
-    in; then an empty rule for each file, so that one that is deleted is no error."""
-    start = os.environ.get(DEPFILE_FROM, str(session.folder))
+    in, or with the one name that was asked for; then an empty rule for each file, so that one that
+    is deleted is no error."""
     names = session.asked()
     chosen = [one for one in session.declarations.values() if one.name in names]
-    files = dict.fromkeys(_scripts(session))
+    files = set(_scripts(session))
+    seen: set[Path] = set()
     for one in chosen:
-        files |= dict.fromkeys(_files_of(session, one, set()))
-    targets = " ".join(_escaped(os.path.relpath(one.target, start)) for one in chosen)
-    listed = [_escaped(str(file)) for file in files]
-    lines = [f"{targets}: \\", *(f"  {file} \\" for file in listed), ""]
+        files |= set(_files_of(session, one, seen))
+    start = os.environ.get(DEPFILE_FROM, str(session.folder))
+    asked = os.environ.get(DEPFILE_TARGET)
+    targets = [asked] if asked else [os.path.relpath(one.target, start) for one in chosen]
+    listed = [_escaped(str(file)) for file in sorted(files)]
+    lines = [" ".join(map(_escaped, targets)) + ": \\", *(f"  {file} \\" for file in listed), ""]
     lines += [f"{file}:" for file in listed]
     beside = path.with_name(f".{path.name}.new")
     beside.write_text("\n".join(lines) + "\n", "utf-8")
     beside.replace(path)
 
 
+def _escaped(path: str) -> str:
+    """As GCC writes them, which is what Make and Ninja read."""
+    path = re.sub(r"(\\*)([ \t#])", r"\1\1\\\2", path)
+    return path.replace("$", "$$").replace(":", "\\:")
+
+
 def _scripts(session: Session) -> Iterator[Path]:
-    for name in GetOption("file") or ["SConstruct"]:
-        yield session.folder / name
+    """Every SConstruct and SConscript that was read, and the project's modules that they took."""
+    for node in SCons.Node.SConscriptNodes:
+        yield Path(node.rfile().get_abspath())
+    for module in list(sys.modules.values()):
+        path = Path(getattr(module, "__file__", None) or "")
+        if path.is_relative_to(session.folder) and not path.is_relative_to(sys.prefix):
+            yield path
 
 
 def _files_of(session: Session, one: Declaration, seen: set[Path]) -> Iterator[Path]:
+    """What a target is made from, and what does the work; for its sources that are targets the
+    same again."""
+    if one.target in seen:
+        return
+    seen.add(one.target)
+    shop = session.shop
+    with contextlib.suppress(PhiError):  # no plan: the build has failed, and no depfile is kept
+        checkpoint = shop.checkpoint(one.model.folder) if one.model else None
+        if checkpoint is not None and checkpoint.folder not in session.declarations:
+            yield checkpoint.folder
+            yield from (path for path, _ in checkpoint.files)
+            if (card := checkpoint.folder / CARD).is_file():
+                yield card
+        for step in steps_of(one.action(model_facts(checkpoint))):
+            yield from _programs(shop, step)
     for source in one.sources:
-        if source in seen:
-            continue
-        seen.add(source)
         if source in session.declarations:
             yield from _files_of(session, session.declarations[source], seen)
-        elif source.is_dir():
-            yield from (file for file in sorted(source.rglob("*")) if file.is_file())
-        else:
-            yield source
+        elif one.model is None or source != one.model.folder:
+            yield from _all_in(source)
 
 
-def _escaped(path: str) -> str:
-    """As GCC writes them, which is what Make and Ninja read."""
-    return path.replace("$", "$$").replace("#", "\\#").replace(" ", "\\ ")
+def _programs(shop: Workshop, step: Step) -> Iterator[Path]:
+    """The worker of a step and what pins its toolchains."""
+    if isinstance(step, Action):
+        yield step.worker
+        yield from step.worker_files
+    python = shop.registry.pythons.get(step.toolchain)
+    if python is not None:
+        yield python.lock
+    for tool in step.tools:
+        for build in steps_of(shop.native_build(tool)):
+            yield from _programs(shop, build)
+            for _, one in build.inputs:
+                if isinstance(one, FileInput):
+                    yield from _all_in(Path(one.path))
+
+
+def _all_in(path: Path) -> Iterator[Path]:
+    """A file; or a folder, what is in it, and the folders in it."""
+    if not path.is_dir():
+        yield path
+        return
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(set(folders) - SKIPPED_FOLDERS)
+        yield Path(folder)
+        yield from (Path(folder, name) for name in sorted(names))

@@ -57,7 +57,7 @@ def _described(
     return document | {
         "standing": found.standing.value,
         "reason": found.reason,
-        "size": size._asdict() if size else None,
+        "size": size._asdict() | {"word": size.word} if size else None,
         "actions": [
             {
                 "number": steps.setdefault((declaration.model, one.action), len(steps)),
@@ -67,6 +67,7 @@ def _described(
                 "peak_bytes": one.cost.peak_bytes if one.cost else None,
                 "makes": _makes(one, found, size),
                 "changes": [str(change) for change in one.changes],
+                "told": one.told,
             }
             for one in found.actions
         ],

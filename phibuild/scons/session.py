@@ -9,8 +9,9 @@ import threading
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from SCons.Environment import Environment
 from SCons.Node.FS import get_default_fs
 from SCons.Script import BUILD_TARGETS, GetOption
 
@@ -32,19 +33,30 @@ DEPFILE = "PHIBUILD_DEPFILE"
 """Names the file that a build writes what its targets were made from to."""
 DEPFILE_FROM = "PHIBUILD_DEPFILE_FROM"
 """The folder that the targets in it are named from."""
+DEPFILE_TARGET = "PHIBUILD_DEPFILE_TARGET"
+"""The one name that stands in it for all targets, where another build has a name for them."""
 
 _MANY = 100
+
+
+def _own_environment() -> Any:
+    """One that nobody else's Decider decides in."""
+    environment = Environment(tools=[])
+    environment.Decider("content")
+    return environment
 
 
 @dataclass
 class Session:
     """Declarations by absolute target path, in order; `made` grows as targets become true. `folder`
-    is that of the SConstruct."""
+    is where paths of targets begin: that of the SConstruct, unless `-f` names one elsewhere.
+    Our nodes are made in `environment`."""
 
     folder: Path
     display: Display
     declarations: dict[Path, Declaration] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
+    environment: Any = field(default_factory=_own_environment)
     _lock: FolderLock | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _shop: Workshop | None = None
@@ -122,8 +134,9 @@ class Session:
 @cache
 def session() -> Session:
     """The session of this process."""
-    # While a SConscript is read, the current folder is that script's and not the project's.
-    folder = Path(get_default_fs().SConstruct_dir.get_abspath())
+    # While a SConscript is read, the current folder is that script's; and the SConstruct of other
+    # builds may lie elsewhere, as PlatformIO's does.
+    folder = Path(get_default_fs().Top.get_abspath())
     one = Session(folder, Display(silent=bool(GetOption("silent"))))
     atexit.register(_finish, one)
     return one

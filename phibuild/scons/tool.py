@@ -12,6 +12,7 @@ from phibuild.scons.builders import (
     declare_conversion,
     declare_generation,
     declare_packaging,
+    declare_runtime,
 )
 from phibuild.scons.models import declare_model
 from phibuild.scons.session import session
@@ -19,7 +20,8 @@ from phibuild.scons.translate import read_phase
 
 
 def phibuild(env: Environment, **_: Any) -> None:
-    """Add `PhiModel`, `Generate`, `Artifact`, and one builder for each backend and packager."""
+    """Add `PhiModel`, `Generate`, `Artifact`, and one builder for each backend, packager and
+    runtime."""
     with read_phase():
         registry = session().shop.registry
         env.AddMethod(declare_model, "PhiModel")
@@ -29,3 +31,5 @@ def phibuild(env: Environment, **_: Any) -> None:
             env.AddMethod(partial(declare_conversion, backend), backend.builder)
         for packager in registry.packagers.values():
             env.AddMethod(partial(declare_packaging, packager), packager.builder)
+        for runtime in registry.runtimes.values():
+            env.AddMethod(partial(declare_runtime, runtime), runtime.builder)

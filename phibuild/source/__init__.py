@@ -7,9 +7,11 @@ from phibuild.source.checkpoint import (
     read_checkpoint,
     slice_items,
 )
+from phibuild.source.documents import CARD
 from phibuild.source.view import lay_out, tensor_places
 
 __all__ = [
+    "CARD",
     "Checkpoint",
     "Memory",
     "SourceTensor",

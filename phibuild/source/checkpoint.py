@@ -249,10 +249,17 @@ def _tensors(
 
 
 def _read(shard: Path, spans: tuple[Span, ...]) -> Iterator[SourceTensor]:
-    from concurrent.futures import ThreadPoolExecutor  # logging and more: not for a null build
+    read = _Reader(shard)
+    try:
+        from concurrent.futures import ThreadPoolExecutor  # logging and more: not for a null build
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        yield from pool.map(_Reader(shard), spans)
+        pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+        tensors = pool.map(read, spans)
+    except RuntimeError:  # Python ends, which is when a plan is written, and starts no more threads
+        yield from map(read, spans)
+        return
+    with pool:
+        yield from tensors
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from phibuild.source.architecture import TOKEN_IDS, canonical_architecture
 
 TOKENIZER_JSON = ("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 TOKENIZER_BYTES = ("tokenizer.model", "merges.txt", "vocab.txt")
+CARD = "README.md"
 _COSMETIC_TOKENIZER = ("chat_template", "name_or_path", "special_tokens_map_file", "auto_map")
 _COSMETIC_GENERATION = ("transformers_version", "_from_model_config")
 
@@ -20,6 +21,7 @@ class Documents(NamedTuple):
 
     `template` is the text, or the list of named templates of older checkpoints; None if there is
     none. `token_ids` are the ids that config.json holds; `generation` is None without a file.
+    `license` is what the card, README.md, says: a name as on the Hugging Face Hub, such as "mit".
     """
 
     architecture: dict[str, Any]
@@ -27,6 +29,7 @@ class Documents(NamedTuple):
     generation: dict[str, Any] | None
     tokenizer_config: dict[str, Any] | None
     template: str | list[Any] | None
+    license: str
 
 
 def read_documents(folder: Path) -> Documents:
@@ -53,7 +56,28 @@ def read_documents(folder: Path) -> Documents:
         generation=_without(generation, _COSMETIC_GENERATION),
         tokenizer_config=_without(tokenizer, _COSMETIC_TOKENIZER),
         template=_template(folder / "chat_template.jinja", tokenizer),
+        license=_license(folder / CARD),
     )
+
+
+def _license(card: Path) -> str:
+    """The field `license` of the lines between `---` that a card begins with; empty if it does not
+    say. The Hub's "other" means the field `license_name`."""
+    fields: dict[str, str] = {}
+    try:
+        with card.open(encoding="utf-8", errors="replace") as lines:
+            if next(lines, "").rstrip() != "---":
+                return ""
+            for line in lines:
+                if line.rstrip() == "---":
+                    break
+                name, _, value = line.partition(":")
+                fields[name] = value.strip().strip("\"'")
+    except OSError:
+        return ""
+    found = fields.get("license", "")
+    found = fields.get("license_name", "") if found == "other" else found
+    return "" if found == "unknown" else found
 
 
 def _template(path: Path, tokenizer: dict[str, Any] | None) -> str | list[Any] | None:

@@ -4,7 +4,7 @@ from phibuild.store.index import Cost, Index, Piece
 from phibuild.store.locks import FolderLock, locked
 from phibuild.store.place import put_in_place
 from phibuild.store.results import ActionResult
-from phibuild.store.store import Store, store_root
+from phibuild.store.store import Store, Told, store_root
 
 __all__ = [
     "ActionResult",
@@ -13,6 +13,7 @@ __all__ = [
     "Index",
     "Piece",
     "Store",
+    "Told",
     "locked",
     "put_in_place",
     "store_root",

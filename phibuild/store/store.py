@@ -19,6 +19,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from phibuild.model.digest import Digest
 from phibuild.model.errors import StoreError
@@ -39,6 +41,13 @@ def store_root() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "phibuild"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phibuild"
+
+
+class Told(NamedTuple):
+    """A digest that whoever wrote a file took on the way, and the file's stat signature then."""
+
+    digest: Digest
+    signature: str
 
 
 @dataclass(frozen=True)
@@ -119,10 +128,11 @@ class Store:
 
     # Objects
 
-    def put(self, path: Path) -> Tree:
-        """Move a file or folder that an action made into the store."""
+    def put(self, path: Path, told: Mapping[str, Told] = MappingProxyType({})) -> Tree:
+        """Move a file or folder that an action made into the store. A file of it whose digest was
+        `told`, by its name in the tree, is read only if it has changed since."""
         if path.is_file() and not path.is_symlink():
-            return Tree((self._put_file(path, THE_FILE),))
+            return Tree((self._put_file(path, THE_FILE, told.get(THE_FILE)),))
         files = sorted(
             (child.relative_to(path).as_posix(), child)
             for child in path.rglob("*")
@@ -131,7 +141,11 @@ class Store:
         for name, child in files:
             if child.is_symlink() or not child.is_file():
                 raise StoreError(f"{name} in the output is not a regular file", code="PHI403")
-        return Tree(tuple(self._put_file(child, name) for name, child in files))
+        return Tree(tuple(self._put_file(child, name, told.get(name)) for name, child in files))
+
+    def told(self, path: Path, digest: Digest) -> Told:
+        """A digest for `put`, of a file as it is now."""
+        return Told(digest, self.index.signature(path))
 
     def has(self, tree: Tree) -> bool:
         """Whether every file of the tree is here and is what its name says."""
@@ -162,10 +176,12 @@ class Store:
         except OSError:
             return False
 
-    def _put_file(self, path: Path, name: str) -> Entry:
+    def _put_file(self, path: Path, name: str, told: Told | None) -> Entry:
         stat = path.stat()
         executable = bool(stat.st_mode & 0o100)
-        entry = Entry(name, hash_file(path), stat.st_size, executable)
+        is_known = told is not None and told.signature == self.index.signature(path)
+        digest = told.digest if told is not None and is_known else hash_file(path)
+        entry = Entry(name, digest, stat.st_size, executable)
         place = self.object_path(entry)
         if self._is_sound(entry):
             path.unlink()

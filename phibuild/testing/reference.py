@@ -48,7 +48,9 @@ def recipes_page() -> str:
                     f"| `{name}` | {_takes(rules)} | `{defaults[name]!r}` |"
                     f" {rules.doc.replace('|', '/')} |"
                 )
-            lines += [f"| `{name}` | a file or artifact | | |" for name in offer.extras]
+            lines += [
+                f"| `{name}` | a file or artifact | | |" for name in getattr(offer, "extras", ())
+            ]
     return "\n".join(lines) + "\n"
 
 

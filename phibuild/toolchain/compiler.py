@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 from phibuild.model.errors import ToolchainError
@@ -19,6 +20,13 @@ class Compiler(NamedTuple):
     identity: str
 
 
+class CrossCompiler(NamedTuple):
+    """Compilers for another machine, and the C library that goes into its static programs."""
+
+    compiler: Compiler
+    libc: Path
+
+
 @cache
 def find_compiler() -> Compiler:
     """Those named by CC and CXX, else the system's; ToolchainError PHI601 if there is none."""
@@ -31,6 +39,25 @@ def find_compiler() -> Compiler:
             " or set CC and CXX",
             code="PHI601",
         )
+    return _told(cc, cxx)
+
+
+@cache
+def find_cross_compiler(triplet: str) -> CrossCompiler:
+    """GNU's for a machine such as aarch64-linux-gnu; ToolchainError PHI601 if it is not there."""
+    cc, cxx = _first(f"{triplet}-gcc"), _first(f"{triplet}-g++")
+    # Without a folder if there is none.
+    libc = Path(capture([cxx, "-print-file-name=libc.a"]).strip()) if cxx else Path()
+    if cc is None or cxx is None or not libc.is_absolute():
+        raise ToolchainError(
+            f"{triplet}-gcc, {triplet}-g++ or their static C library is not installed",
+            hint=f"install them (Debian: apt install g++-{triplet.replace('_', '-')})",
+            code="PHI601",
+        )
+    return CrossCompiler(_told(cc, cxx), libc.resolve())
+
+
+def _told(cc: str, cxx: str) -> Compiler:
     # One process and not two: each null build asks.
     told = capture([cxx, "-v"]).splitlines()
     wanted = ("Target: ", "gcc version ", "clang version ")

@@ -85,13 +85,6 @@ class Interpreters:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def remove(self, toolchain: PythonToolchain) -> bool:
-        """Delete the environment; whether there was one."""
-        folder = self.path_of(toolchain)
-        existed = folder.exists()
-        shutil.rmtree(folder, ignore_errors=True)
-        return existed
-
 
 def facts_of_lock(toolchain: PythonToolchain) -> Facts:
     """The identity of a locked toolchain; reads a small file and imports nothing of it."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 class WorkerError(Exception):
@@ -104,6 +104,11 @@ class Job:
         """Once this job has succeeded, `key` names this range of its output (of `file` in it, if it
         is a folder). A key has to hold all that the bytes depend on, `identity` included."""
         _send({"remember": [self.number, key, file, offset, size, sha256]})
+
+    def written(self, sha256: str, *, file: str = ".") -> None:
+        """A file of the output is complete, and these are the hexadecimal digits of its bytes'
+        digest: the store need not read it again. Without this it does."""
+        _send({"written": [self.number, file, sha256]})
 
 
 def run(main: Callable[[Job], None]) -> None:

@@ -21,7 +21,8 @@ from phibuild_firmware.actions import (
 )
 from phibuild_firmware.budget import holds, room
 from phibuild_firmware.describe import describe
-from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
+from phibuild_firmware.descriptions import PACKAGERS as DESCRIPTIONS
+from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
 
 
 def _delta() -> Any:
@@ -46,7 +47,7 @@ def phibuild_toolchains() -> tuple[PythonToolchain, ...]:
 @hookimpl
 def phibuild_packagers() -> tuple[Packager, ...]:
     """The builders `env.FirmwareImage`, `env.EmbeddedModel`, `env.DeviceSources` and
-    `env.MCUbootImage`."""
+    `env.MCUbootImage`, and those of descriptions for other systems."""
     return (
         Packager(
             name="firmware-image",
@@ -65,7 +66,7 @@ def phibuild_packagers() -> tuple[Packager, ...]:
             name="embedded-model",
             builder="EmbeddedModel",
             format="embedded model",
-            recipe=ImageRecipe,
+            recipe=EmbeddedRecipe,
             check=check,
             plan=plan_embedded,
             label=label,
@@ -96,4 +97,5 @@ def phibuild_packagers() -> tuple[Packager, ...]:
             room=mcuboot_packager.room,
             holds=mcuboot_packager.holds,
         ),
+        *DESCRIPTIONS,
     )

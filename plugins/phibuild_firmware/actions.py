@@ -15,12 +15,15 @@ from phibuild.api import (
     frozen_recipe,
 )
 from phibuild_firmware.budget import ram_room
-from phibuild_firmware.recipe import DeviceRecipe, ImageRecipe
+from phibuild_firmware.programs import FILE_SYSTEMS, compiler_programs
+from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
 
 _HERE = Path(__file__).parent
 IMAGE = "model.img"
-_SOURCES = ("phi_model.h", "phi_model.c", "phi_model_data.h")
+_DEVICE = ("phi_model.h", "phi_model.c", "phi_delta.h", "phi_delta.c")
+_SOURCES = (*_DEVICE, "phi_model_data.h")
 _EMBEDDING = ("phi_model_data.S", "phi_model_data.ld")
+_OBJECTS = ("phi_model.o", "phi_model_data.o")
 _FORMATS = {"GGUF": "GGUF", "ONNX": "ONNX", "OpenVINO IR": "OVIR", "MLX": "MLX "}
 _PACKAGES = ("model image", "embedded model", "device sources", "MCUboot image")
 _NOT_MODELS = ("answer", "imatrix", *_PACKAGES)
@@ -58,6 +61,7 @@ def plan_image(
         "recipe": f"{about.format} {about.label}".strip()[:128],
         "tokenizer": digests.get("tokenizer", "").removeprefix("sha256:"),
         "chat_template": digests.get("chat_template", "").removeprefix("sha256:"),
+        "container": recipe.container,
         "alignment": recipe.alignment,
         "erase_size": recipe.erase_size or 1,
         "slot_size": recipe.slot_size,
@@ -66,21 +70,33 @@ def plan_image(
     action = Action(
         name="firmware.image",
         worker=_HERE / "worker_image.py",
-        worker_files=(_HERE / "descriptor.py",),
+        worker_files=(_HERE / "descriptor.py", _HERE / "file_systems.py"),
         toolchain="host",
         recipe=frozen_recipe(fields),
         inputs=(("artifact", artifact),),
+        programs=tuple(one for name, one in FILE_SYSTEMS.items() if name == recipe.container),
     )
     return with_key(action, "signing_key", extras)
 
 
 def plan_embedded(
-    recipe: ImageRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
+    recipe: EmbeddedRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
 ) -> Assembly:
-    """A folder with the image, the sources that check it, and those that embed it."""
+    """A folder with the image, the sources that check it and that embed it, and their objects."""
     image = plan_image(recipe, artifact, about, extras)
     sources = _sources(image, embeds=True, budget=recipe.slot_size)
-    return Assembly("firmware.embedded", ((IMAGE, image), ("sources", sources)))
+    inputs = ((IMAGE, image), ("sources", sources))
+    if recipe.compiler is None:
+        return Assembly("firmware.embedded", inputs)
+    objects = Action(
+        name="firmware.objects",
+        worker=_HERE / "worker_objects.py",
+        toolchain="host",
+        recipe=frozen_recipe({"compiler": recipe.compiler, "flags": recipe.compiler_flags}),
+        inputs=(("image", image), ("sources", sources)),
+        programs=compiler_programs(recipe.compiler),
+    )
+    return Assembly("firmware.embedded", (*inputs, ("objects", objects)))
 
 
 def plan_device(
@@ -103,9 +119,9 @@ def with_key(action: Action, name: str, extras: Extras) -> Action:
     )
 
 
-def embedded_nodes(recipe: ImageRecipe) -> tuple[str, ...]:
+def embedded_nodes(recipe: EmbeddedRecipe) -> tuple[str, ...]:
     """The files of an embedded model that a firmware compiles or links."""
-    return (*_SOURCES, *_EMBEDDING)
+    return (*_SOURCES, *_EMBEDDING, *(_OBJECTS if recipe.compiler else ()))
 
 
 def sources_nodes(recipe: DeviceRecipe) -> tuple[str, ...]:
@@ -128,7 +144,7 @@ def _sources(image: Action | FileInput, *, embeds: bool, budget: int | None) -> 
     return Action(
         name="firmware.sources",
         worker=_HERE / "worker_sources.py",
-        worker_files=(_HERE / "descriptor.py", device / "phi_model.h", device / "phi_model.c"),
+        worker_files=(_HERE / "descriptor.py", *(device / name for name in _DEVICE)),
         toolchain="host",
         recipe=frozen_recipe({"embeds": embeds, "budget": budget}),
         inputs=(("image", image),),

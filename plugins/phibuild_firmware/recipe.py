@@ -37,6 +37,12 @@ class ImageRecipe:
     alignment: int = recipe_field(
         4096, "where the payload begins: a power of two, at least 512", kind="size"
     )
+    container: str | None = recipe_field(
+        None,
+        "what the payload is packed in; by itself a file stays a file, and a folder becomes a tar",
+        kind="str",
+        choices=("tar", "squashfs", "erofs"),
+    )
     model_id: str | None = recipe_field(
         None, "name of the model in the descriptor, at most 64 bytes; its folder's name", kind="str"
     )
@@ -63,6 +69,36 @@ class ImageRecipe:
                     raise wrong(field, "ram_budget needs context=... and ram_overhead=...")
         if len((self.model_id or "").encode()) > 64:
             raise wrong("model_id", "at most 64 bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedRecipe(ImageRecipe):
+    """How an artifact becomes a part of a firmware."""
+
+    compiler: str | None = recipe_field(
+        None,
+        "a cross compiler by its name on the PATH, such as arm-none-eabi-gcc: adds objects",
+        kind="str",
+    )
+    compiler_flags: tuple[str, ...] = recipe_field(
+        (), "flags of the firmware, such as -mcpu=cortex-m3, with compiler", kind="strs"
+    )
+
+    def __post_init__(self) -> None:
+        """RecipeError PHI202 for what no compiler is called."""
+        ImageRecipe.__post_init__(self)
+        if self.compiler is not None and ("/" in self.compiler or not self.compiler):
+            raise RecipeError(
+                f"compiler={self.compiler!r} is not the name of a program",
+                hint="write the name alone, and put its folder into PATH",
+                code="PHI202",
+            )
+        if self.compiler_flags and self.compiler is None:
+            raise RecipeError(
+                "compiler_flags are for a compiler",
+                hint='add compiler="arm-none-eabi-gcc", or another one',
+                code="PHI202",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,14 @@ import phiworker
 
 if TYPE_CHECKING:
     from phibuild_firmware.descriptor import SIGNED, Descriptor, Signature, with_signature
+    from phibuild_firmware.file_systems import file_system
 else:
     from descriptor import SIGNED, Descriptor, Signature, with_signature
+    from file_systems import file_system
 
 _CHUNK = 1 << 20
-_FILE, _TAR = 0, 3
+_CONTAINERS = {None: 0, "erofs": 1, "squashfs": 2, "tar": 3}
+_SKIPPED = frozenset({".git", "build", "__pycache__"})  # what phibuild's digest of a folder skips
 
 
 def main(job: phiworker.Job) -> None:
@@ -26,15 +29,19 @@ def main(job: phiworker.Job) -> None:
     with job.output.open("wb") as image:
         image.write(bytes(offset))
         payload = Payload(image)
-        if artifact.is_dir():
-            pack(artifact, payload)
+        container = recipe["container"] or ("tar" if artifact.is_dir() else None)
+        files = files_of(artifact, recipe["format"])
+        if container == "tar":
+            pack(files, payload)
+        elif container is not None:
+            copy(job, file_system(job, files, container), payload)
         else:
             copy(job, artifact, payload)
         image.write(bytes(-(offset + payload.size) % erase_size))
         size = image.tell()
         page = Descriptor(
             format=recipe["format"],
-            container=_TAR if artifact.is_dir() else _FILE,
+            container=_CONTAINERS[container],
             payload_offset=offset,
             payload_size=payload.size,
             payload_sha256=payload.digest.digest(),
@@ -46,10 +53,10 @@ def main(job: phiworker.Job) -> None:
         ).to_bytes()
         image.seek(0)
         image.write(page if signed is None else signed(page))
-    ram_room = recipe["ram_room"]
-    if ram_room is not None and payload.size > ram_room:
+    ram_room, model_size = recipe["ram_room"], sum(path.stat().st_size for _, path in files)
+    if ram_room is not None and model_size > ram_room:
         raise phiworker.WorkerError(
-            f"the model has {payload.size:,} bytes, {payload.size - ram_room:,} more than its"
+            f"the model has {model_size:,} bytes, {model_size - ram_room:,} more than its"
             " ram_budget leaves",
             hint="choose a lower precision, a shorter context, or more memory",
             code="PHI701",
@@ -84,13 +91,20 @@ def copy(job: phiworker.Job, path: Path, payload: Payload) -> None:
                 job.progress(payload.size / whole, "copy and digest")
 
 
-def pack(folder: Path, payload: Any) -> None:
-    """A tar of files in order of their paths, without times, owners and folders of their own."""
-    paths = sorted(
-        (path.relative_to(folder).as_posix(), path)
-        for path in folder.rglob("*")
-        if not path.is_dir()
+def files_of(artifact: Path, form: str) -> list[tuple[str, Path]]:
+    """The files by their names in a container, in order. A file's own name is in no key, and so it
+    is called model.gguf, or model.bin."""
+    if not artifact.is_dir():
+        return [("model.gguf" if form == "GGUF" else "model.bin", artifact)]
+    return sorted(
+        (path.relative_to(artifact).as_posix(), path)
+        for path in artifact.rglob("*")
+        if not path.is_dir() and not _SKIPPED.intersection(path.relative_to(artifact).parts)
     )
+
+
+def pack(paths: list[tuple[str, Path]], payload: Any) -> None:
+    """A tar of these files, without times, owners and folders of their own."""
     with tarfile.open(fileobj=payload, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
         for name, path in paths:
             entry = tarfile.TarInfo(name)

@@ -49,7 +49,7 @@ def main(job: phiworker.Job) -> None:
                 code="PHI702",
             ) from None
     job.output.mkdir()
-    for name in ("phi_model.h", "phi_model.c"):
+    for name in ("phi_model.h", "phi_model.c", "phi_delta.h", "phi_delta.c"):
         shutil.copyfile(_DEVICE / name, job.output / name)
     size = image.stat().st_size
     values = values_of(descriptor, page, size)

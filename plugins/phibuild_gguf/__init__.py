@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from phibuild.api import Backend, Evaluator, NativeToolchain, PythonToolchain, hookimpl
+from phibuild.api import Backend, Evaluator, NativeToolchain, PythonToolchain, Runtime, hookimpl
 from phibuild_gguf.actions import (
     alternatives,
     bits_per_weight,
     generate,
     label,
     label_imatrix,
+    most_bytes,
     plan,
     plan_imatrix,
     predict,
 )
 from phibuild_gguf.check import check, check_imatrix
 from phibuild_gguf.describe import describe, describe_imatrix
-from phibuild_gguf.llama_cpp import build
-from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
+from phibuild_gguf.llama_cpp import build, build_for_device, label_device
+from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe, LlamaCppRecipe
 
 
 @hookimpl
@@ -38,6 +39,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             extras=("imatrix",),
             predict=predict,
             bits_per_weight=bits_per_weight,
+            most_bytes=most_bytes,
             alternatives=alternatives,
         ),
         Backend(
@@ -51,6 +53,21 @@ def phibuild_backends() -> tuple[Backend, ...]:
             label=label_imatrix,
             describe=describe_imatrix,
             extras=("text",),
+        ),
+    )
+
+
+@hookimpl
+def phibuild_runtimes() -> tuple[Runtime, ...]:
+    """The builder `env.LlamaCpp`."""
+    return (
+        Runtime(
+            name="llama.cpp",
+            builder="LlamaCpp",
+            format="llama.cpp",
+            recipe=LlamaCppRecipe,
+            plan=build_for_device,
+            label=label_device,
         ),
     )
 

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from phibuild.api import Action, FileInput, ModelFacts, frozen_recipe
-from phibuild_gguf.check import target_type
+from phibuild.api import Action, FileInput, ModelFacts, Part, frozen_recipe
+from phibuild_gguf.check import AGAINST_TARGET, target_type
 from phibuild_gguf.file_types import DEFAULT_TYPES, FLOATS
 from phibuild_gguf.ggml_types import BY_NAME
 from phibuild_gguf.metadata import metadata_action
@@ -31,6 +31,7 @@ _OF_PLANNING = (
     "planned_files.py",
     "programs.py",
 )
+_OF_CHOOSING = (*_OF_PLANNING, "candidates.py")
 
 
 def plan(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
@@ -40,7 +41,6 @@ def plan(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput])
 
 def predict(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
     """What tells the size of the artifact by the names, types and shapes of the tensors."""
-    tensors = [[one.name, one.type, list(one.shape)] for one in model.tensors]
     write = _write(recipe, model, extras)
     return Action(
         name="gguf.predict",
@@ -48,7 +48,7 @@ def predict(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInpu
         worker_files=tuple(_HERE / name for name in _OF_PLANNING),
         toolchain=write.toolchain,
         tools=write.tools,
-        recipe=(*write.recipe, *frozen_recipe({"tensors": tensors})),
+        recipe=(*write.recipe, *frozen_recipe({"tensors": _shapes(model)})),
         slices=("architecture",),
         inputs=write.inputs,
     )
@@ -60,15 +60,23 @@ def bits_per_weight(recipe: GgufRecipe) -> float:
     return kind.block_bytes * 8 / kind.block_size
 
 
-def alternatives(recipe: GgufRecipe) -> Iterable[GgufRecipe]:
-    """The same with each other file type that needs no imatrix, most bits first."""
+def most_bytes(recipe: GgufRecipe) -> int | None:
+    """What `target_bytes` says."""
+    return recipe.target_bytes
+
+
+def alternatives(recipe: GgufRecipe, limit: int) -> Iterable[GgufRecipe]:
+    """The same with types chosen to fit the limit, and with each other file type that needs no
+    imatrix, most bits first."""
+    if not any(getattr(recipe, name) is not None for name in AGAINST_TARGET[2:]):
+        yield dataclasses.replace(recipe, quant=None, precision=None, target_bytes=limit)
     needs_imatrix = ("IQ1", "IQ2_XXS", "IQ2_XS", "Q2_K_S")
     others = [
-        dataclasses.replace(recipe, quant=name, precision=None)
+        dataclasses.replace(recipe, quant=name, precision=None, target_bytes=None)
         for name in DEFAULT_TYPES
         if name != recipe.file_type and name not in FLOATS and not name.startswith(needs_imatrix)
     ]
-    return sorted(others, key=bits_per_weight, reverse=True)
+    yield from sorted(others, key=bits_per_weight, reverse=True)
 
 
 def plan_imatrix(
@@ -114,8 +122,8 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
 
 
 def label(recipe: GgufRecipe) -> str:
-    """What the summary shows: the file type."""
-    return recipe.file_type
+    """What the summary shows: the file type, or the limit."""
+    return recipe.file_type or f"target_bytes={recipe.target_bytes}"
 
 
 def label_imatrix(recipe: ImatrixRecipe) -> str:
@@ -140,7 +148,10 @@ def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput
         "exclude_weights": list(recipe.exclude_weights or ()),
         "split_max_size": recipe.split_max_size,
     }
-    imatrix = (("imatrix", extras["imatrix"]),) if "imatrix" in extras else ()
+    allocation: tuple[tuple[str, Part], ...] = ()
+    if recipe.target_bytes is not None:
+        chosen = _allocation(recipe, model, extras)
+        allocation = (("allocation", Part(chosen, "overrides.json")),)
     return Action(
         name="gguf.write",
         worker=_HERE / "worker_write.py",
@@ -149,9 +160,55 @@ def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),
-        inputs=(("metadata", metadata_action(recipe, model)), *imatrix),
+        inputs=(("metadata", metadata_action(recipe, model)), *_imatrix(extras), *allocation),
         batched=True,
     )
+
+
+def _allocation(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
+    """What chooses the types for `target_bytes`. Whether any choice fits is told before anything is
+    measured, and another limit measures nothing again."""
+    fields = {
+        "outtype": recipe.outtype or "auto",
+        "include_weights": list(recipe.include_weights or ()),
+        "exclude_weights": list(recipe.exclude_weights or ()),
+    }
+    choices = Action(
+        name="gguf.choices",
+        worker=_HERE / "worker_choices.py",
+        worker_files=tuple(_HERE / name for name in _OF_CHOOSING),
+        toolchain="host",
+        recipe=frozen_recipe(
+            {**fields, "target_bytes": recipe.target_bytes, "tensors": _shapes(model)}
+        ),
+        slices=("architecture",),
+        inputs=(("metadata", metadata_action(recipe, model)), *_imatrix(extras)),
+    )
+    sensitivity = Action(
+        name="gguf.sensitivity",
+        worker=_HERE / "worker_sensitivity.py",
+        worker_files=tuple(_HERE / name for name in (*_OF_CHOOSING, "quantizing.py")),
+        toolchain="host",
+        tools=_LLAMA_CPP,
+        recipe=frozen_recipe(fields),
+        slices=("weights", "architecture"),
+        inputs=_imatrix(extras),
+    )
+    return Action(
+        name="gguf.allocation",
+        worker=_HERE / "worker_allocation.py",
+        worker_files=tuple(_HERE / name for name in (*_OF_CHOOSING, "allocation.py")),
+        toolchain="host",
+        inputs=(("choices", choices), ("sensitivity", sensitivity)),
+    )
+
+
+def _imatrix(extras: Mapping[str, FileInput]) -> tuple[tuple[str, FileInput], ...]:
+    return (("imatrix", extras["imatrix"]),) if "imatrix" in extras else ()
+
+
+def _shapes(model: ModelFacts) -> list[list[object]]:
+    return [[one.name, one.type, list(one.shape)] for one in model.tensors]
 
 
 def _type_name(field: str, name: str | None) -> str | None:

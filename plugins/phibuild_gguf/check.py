@@ -22,12 +22,28 @@ _OF_QUANTIZING = (
     "exclude_weights",
     "outtype",
 )
+AGAINST_TARGET = (
+    "precision",
+    "quant",
+    "overrides",
+    "pure",
+    "output_tensor_type",
+    "token_embedding_type",
+    "leave_output_tensor",
+    "split_max_size",
+)
+"""What `target_bytes` cannot be given with: it decides the type of each tensor, in one file."""
+_IMATRIX = 'write imatrix=env.Imatrix("model.imatrix.gguf", model, text="calibration.txt")'
 _UNWANTED = re.compile(r"[\s=A-Z]")
 
 
 def check(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> None:
     """RecipeError for what llama-quantize cannot build, or would build as something else."""
     _exactly_one(recipe)
+    if recipe.target_bytes is not None:
+        _decides_all_types(recipe, extras)
+        check_architecture(model, "GGUF")
+        return
     if recipe.file_type in FLOATS:
         _nothing_to_quantize(recipe, extras)
     _imatrix_is_needed_and_used(recipe, extras)
@@ -104,13 +120,23 @@ def _either_or(builder: str) -> RecipeError:
     )
 
 
+def _decides_all_types(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
+    for name in AGAINST_TARGET:
+        if getattr(recipe, name) is not None:
+            raise _impossible(
+                f"target_bytes and {name} contradict each other",
+                "keep one: target_bytes chooses the type of each tensor, in one file",
+            )
+    _weights_are_selected_of_an_imatrix(recipe, extras)
+
+
 def _exactly_one(recipe: GgufRecipe) -> None:
     if recipe.precision is not None and recipe.quant is not None:
         raise _either_or("GGUF")
-    if not recipe.file_type:
+    if not recipe.file_type and recipe.target_bytes is None:
         raise _impossible(
-            "neither precision nor quant is given",
-            'write precision="int4", or a file type such as quant="Q4_K_M"',
+            "neither precision nor quant nor target_bytes is given",
+            'write precision="int4", a file type such as quant="Q4_K_M", or target_bytes="2 GB"',
         )
 
 
@@ -128,18 +154,24 @@ def _imatrix_is_needed_and_used(recipe: GgufRecipe, extras: Mapping[str, FileInp
     name, pure = recipe.file_type, bool(recipe.pure)
     chosen = {target_type("overrides", kind).name for _, kind in recipe.overrides or ()}
     if "imatrix" not in extras:
-        hint = 'write imatrix=env.Imatrix("model.imatrix.gguf", model, text="calibration.txt")'
         if name in NEED_IMATRIX and not (pure and name in MIXED_ONLY):
-            raise _impossible(f"{name} needs an imatrix: without one it is garbage", hint)
+            raise _impossible(f"{name} needs an imatrix: without one it is garbage", _IMATRIX)
         if starved := sorted(chosen & TYPES_THAT_NEED_IMATRIX):
-            raise _impossible(f"overrides: {starved[0]} needs an imatrix", hint)
-        for field in ("include_weights", "exclude_weights"):
-            if getattr(recipe, field) is not None:
-                raise _impossible(f"{field} has no effect without an imatrix", hint)
+            raise _impossible(f"overrides: {starved[0]} needs an imatrix", _IMATRIX)
     elif not ({DEFAULT_TYPES[name], *chosen} - IGNORE_IMATRIX):
         raise _impossible(
             f"{name} does not look at an imatrix", "leave imatrix away, or take another quant"
         )
+    _weights_are_selected_of_an_imatrix(recipe, extras)
+
+
+def _weights_are_selected_of_an_imatrix(
+    recipe: GgufRecipe, extras: Mapping[str, FileInput]
+) -> None:
+    if "imatrix" not in extras:
+        for field in ("include_weights", "exclude_weights"):
+            if getattr(recipe, field) is not None:
+                raise _impossible(f"{field} has no effect without an imatrix", _IMATRIX)
     if recipe.include_weights is not None and recipe.exclude_weights is not None:
         raise _impossible(
             "include_weights and exclude_weights are both given", "llama-quantize takes one of them"

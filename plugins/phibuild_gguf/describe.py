@@ -17,6 +17,10 @@ def describe(path: Path) -> Description:
     """The tensors and the metadata, with what is long cut short. PHI303 for a damaged file."""
     files = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
     headers = [checked_header(file) for file in files]
+    if not headers:
+        raise PhiError(
+            f"{path} holds no GGUF files", hint="name the folder of the splits", code="PHI303"
+        )
     return Description(
         format="GGUF",
         tensors=tuple(
@@ -25,9 +29,10 @@ def describe(path: Path) -> Description:
                 info.type.name,
                 info.shape,
                 info.size,
-                header.data + info.offset if path.is_file() else None,
+                header.data + info.offset,
+                file.name if path.is_dir() else "",
             )
-            for header in headers
+            for file, header in zip(files, headers, strict=True)
             for info in header.tensors
         ),
         metadata=tuple((entry.key, _shown(entry.value)) for entry in headers[0].entries),

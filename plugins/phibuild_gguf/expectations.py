@@ -19,7 +19,7 @@ else:
     from ggml_types import BY_NAME, NEED_IMATRIX, GgmlType
     from gguf_header import Header
 
-EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
+EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 
 
 class Shaped(Protocol):
@@ -53,9 +53,9 @@ def demands(recipe: Mapping[str, Any], tensors: Sequence[Shaped]) -> dict[str, G
     unused |= {name for name in ("output_tensor_type", "token_embedding_type") if recipe[name]}
     demanded = {}
     for tensor in tensors:
-        if not is_quantized(tensor) or (tensor.name == _OUTPUT and recipe["leave_output_tensor"]):
+        if not is_quantized(tensor) or (tensor.name == OUTPUT and recipe["leave_output_tensor"]):
             continue
-        source, wanted = _demand(recipe, tensor.name, is_tied=_OUTPUT not in names)
+        source, wanted = _demand(recipe, tensor.name, is_tied=OUTPUT not in names)
         if wanted is None:
             continue
         kind = BY_NAME[wanted.lower()]
@@ -96,7 +96,7 @@ def check_starved(file_type: str, chosen: Mapping[str, GgmlType], known: Collect
     no entry for it (tensor_requires_imatrix in src/llama-quant.cpp)."""
     for name, kind in chosen.items():
         needs = kind.name in NEED_IMATRIX or (kind.name == "q2_K" and file_type == "Q2_K_S")
-        if needs and name not in (*known, EMBEDDING, _OUTPUT):
+        if needs and name not in (*known, EMBEDDING, OUTPUT):
             raise WorkerError(
                 f"{name} becomes {kind.name}, which needs an imatrix, and has none",
                 hint="give its name an override with another type, or take it out of"
@@ -126,7 +126,7 @@ def check_imatrix(recipe: Mapping[str, Any], tensors: Iterable[Shaped], imatrix:
         tensor.name
         for tensor in tensors
         if is_quantized(tensor)
-        and tensor.name not in (*known, EMBEDDING, _OUTPUT)
+        and tensor.name not in (*known, EMBEDDING, OUTPUT)
         and not any(part in tensor.name for part in excluded)
         and (not included or any(part in tensor.name for part in included))
     ]
@@ -143,7 +143,7 @@ def _demand(recipe: Mapping[str, Any], name: str, *, is_tied: bool) -> tuple[str
     """The field and the type that decide, in llama-quantize's order of precedence."""
     if name == EMBEDDING and recipe["token_embedding_type"]:
         return "token_embedding_type", recipe["token_embedding_type"]
-    if name == _OUTPUT and recipe["output_tensor_type"]:
+    if name == OUTPUT and recipe["output_tensor_type"]:
         return "output_tensor_type", recipe["output_tensor_type"]
     for pattern, kind in recipe["overrides"]:
         if re.search(pattern, name):

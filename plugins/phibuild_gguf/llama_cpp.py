@@ -1,7 +1,9 @@
-"""The native toolchain llama.cpp: its programs and its converter, built from pinned source.
+"""llama.cpp, built from pinned source: as the native toolchain with its programs and its converter,
+and for a device as the programs that run models there.
 
 The environment variable PHIBUILD_LLAMA_CPP names a checkout to build instead, which is another
-identity: its bytes are facts. PHIBUILD_LLAMA_CPP_FLAGS adds options for CMake; they are facts too.
+identity: its bytes are facts. PHIBUILD_LLAMA_CPP_FLAGS adds options for CMake to the toolchain's;
+they are facts too.
 """
 
 from __future__ import annotations
@@ -9,9 +11,21 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from phibuild.api import Action, FileInput, ToolchainError, find_compiler, frozen_recipe
+from phibuild.api import (
+    Action,
+    Assembly,
+    Compiler,
+    FileInput,
+    Part,
+    ToolchainError,
+    find_compiler,
+    find_cross_compiler,
+    frozen_recipe,
+)
+from phibuild_gguf.recipe import LlamaCppRecipe
 
 _HERE = Path(__file__).parent
 _CHECKOUT = "PHIBUILD_LLAMA_CPP"
@@ -19,14 +33,46 @@ _FLAGS = "PHIBUILD_LLAMA_CPP_FLAGS"
 
 
 def build() -> Action:
-    """The action that compiles it. PHI601 without a compiler."""
+    """The action that compiles it for this machine. PHI601 without a compiler."""
+    flags = shlex.split(os.environ.get(_FLAGS, ""))
+    return _compile("toolchain.llama.cpp", find_compiler(), flags)
+
+
+def build_for_device(recipe: LlamaCppRecipe) -> Assembly:
+    """A folder with programs of it for another machine, and its licence. PHI601 without the
+    compiler."""
+    compiler, libc = find_cross_compiler(recipe.triplet)
+    # The user's first, where an explanation shows them; of two that differ CMake takes the last.
+    flags = (
+        *recipe.flags,
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        f"-DCMAKE_SYSTEM_PROCESSOR={recipe.triplet.partition('-')[0]}",
+        "-DCMAKE_EXE_LINKER_FLAGS=-static",
+    )
+    compiled = _compile("gguf.compile_llama_cpp", compiler, flags, ("libc", FileInput(str(libc))))
+    programs = sorted(set(recipe.programs))
+    return Assembly(
+        "gguf.llama_cpp",
+        (
+            ("LICENSE", Part(compiled, "LICENSE")),
+            *((name, Part(compiled, f"bin/{name}")) for name in programs),
+        ),
+    )
+
+
+def label_device(recipe: LlamaCppRecipe) -> str:
+    """What the summary shows: the machine."""
+    return recipe.triplet
+
+
+def _compile(
+    name: str, compiler: Compiler, flags: Sequence[str], *inputs: tuple[str, FileInput]
+) -> Action:
     folder = build_folder()
     worker, readme = folder / "build.py", folder / "README.md"
-    compiler = find_compiler()
     checkout = os.environ.get(_CHECKOUT)
-    flags = shlex.split(os.environ.get(_FLAGS, ""))
     return Action(
-        name="toolchain.llama.cpp",
+        name=name,
         worker=worker,
         worker_files=tuple(
             path
@@ -45,6 +91,7 @@ def build() -> Action:
         inputs=(
             ("native", FileInput(str(_HERE / "native"))),
             *((("checkout", FileInput(str(Path(checkout).resolve()))),) if checkout else ()),
+            *inputs,
         ),
         network=checkout is None,
     )

@@ -5,11 +5,12 @@ Standard library only; a part of the workers that write them and that tell their
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from phiworker import Job, StoredTensor
+from phiworker import Job, StoredTensor, WorkerError
 
 if TYPE_CHECKING or __package__:
     from phibuild_gguf.checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
@@ -54,21 +55,33 @@ class Contents(NamedTuple):
 def planned(job: Job, tensors: Iterable[StoredTensor]) -> Contents:
     """The contents that the recipe asks for of a model with these tensors, of which name, dtype and
     shape are looked at here. WorkerError for what cannot be made."""
-    config = json.loads((job.inputs["model"] / "config.json").read_text("utf-8"))
-    wanted = wanted_tensors(config, tensors, outtype=job.recipe["outtype"], scratch=job.scratch)
-    values = read_values(job.inputs["metadata"], read_header(job.inputs["metadata"]))
+    job = _allocated(job)
+    wanted = wanted_of(job, tensors)
+    values = converter_values(job)
     importances = None
     if job.recipe["file_type"] is None:
         types = [one.stored for one in wanted]
         values = converted_values(values, wanted)
     else:
         wanted = in_order_of_layers(wanted)
-        importances = _importances(job, wanted)
+        importances = importances_of(job, wanted)
         types = _types(job, wanted, values, importances)
         values = quantized_values(values, job.recipe["file_type"], importances)
     described = [(one.name, one.shape, kind) for one, kind in zip(wanted, types, strict=True)]
     files = laid_out(values, described, limit=job.recipe["split_max_size"])
+    _check_size(job, sum(file.size for file in files))
     return Contents(wanted, files, importances)
+
+
+def wanted_of(job: Job, tensors: Iterable[StoredTensor]) -> list[Wanted]:
+    """The tensors of the file in the converter's order."""
+    config = json.loads((job.inputs["model"] / "config.json").read_text("utf-8"))
+    return wanted_tensors(config, tensors, outtype=job.recipe["outtype"], scratch=job.scratch)
+
+
+def converter_values(job: Job) -> Values:
+    """The metadata as the converter leaves it."""
+    return read_values(job.inputs["metadata"], read_header(job.inputs["metadata"]))
 
 
 def converted_values(values: Values, wanted: Sequence[Wanted]) -> Values:
@@ -94,13 +107,32 @@ def quantized_values(values: Values, file_type: str, importances: Importances | 
     return result | (importances.values(_IMATRIX) if importances else {})
 
 
-def _importances(job: Job, wanted: Sequence[Wanted]) -> Importances | None:
+def importances_of(job: Job, wanted: Sequence[Wanted]) -> Importances | None:
+    """What the imatrix says, if there is one; WorkerError PHI203 for one of another model."""
     if "imatrix" not in job.inputs:
         return None
     path = job.scratch / _IMATRIX
     header = copy_neutral(job.inputs["imatrix"], path)
     check_imatrix(job.recipe, wanted, header)
     return Importances(path, header, job.recipe)
+
+
+def _allocated(job: Job) -> Job:
+    """With the overrides that were chosen for `target_bytes`, as if the recipe had them."""
+    if "allocation" not in job.inputs:
+        return job
+    chosen = json.loads(job.inputs["allocation"].read_text("utf-8"))
+    return dataclasses.replace(job, recipe=job.recipe | chosen)
+
+
+def _check_size(job: Job, size: int) -> None:
+    """WorkerError PHI701 if the file is not as large as the choice of its types reckoned with."""
+    if size != job.recipe.get("bytes", size):
+        raise WorkerError(
+            f"the file would have {size:,} bytes where {job.recipe['bytes']:,} were reckoned with",
+            hint="this is a fault in phibuild: please report it",
+            code="PHI701",
+        )
 
 
 def _types(

@@ -1,6 +1,6 @@
-"""Asks phi-quantize (native/) to make tensors of files, all in one run.
+"""Asks phi-quantize (native/) to make or to measure tensors, all in one run.
 
-Standard library only; a part of the writing worker.
+Standard library only; a part of the workers that write and that measure.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _REQUEST = "request.txt"
 
 
 class Order(NamedTuple):
-    """A tensor in one form, and all places for it: files and offsets in them. `imatrix` is the file
-    that `importance` lies in."""
+    """A tensor in one form, and all places for it: files and offsets in them. Without a place it is
+    measured. `imatrix` is the file that `importance` lies in."""
 
     wanted: Wanted
     type: GgmlType
@@ -38,9 +38,18 @@ class Order(NamedTuple):
     places: tuple[tuple[Path, int], ...]
 
 
-def quantize(job: Job, orders: Sequence[Order], *, on_done: Callable[[Order], None]) -> None:
-    """Fill all places; `on_done` is told each order once its bytes are there. A tensor that is
-    wanted in several forms is read and converted once.
+def quantize(
+    job: Job,
+    orders: Sequence[Order],
+    *,
+    on_done: Callable[[Order], None],
+    on_distance: Callable[[Order, float, float], None] = lambda *_: None,
+    step_of: Callable[[Wanted], int] = lambda _: 1,
+) -> None:
+    """Fill all places; `on_done` is told each order once its bytes are there, and `on_distance`
+    before that, for an order without a place, the sums of squares of its errors and of its values
+    (native/rows.h). A tensor that is wanted in several forms is read and converted once; of its
+    parts every `step_of`th.
 
     WorkerError PHI203 for weights that do not fit into F16, PHI401 for such as are no numbers.
     """
@@ -54,7 +63,7 @@ def quantize(job: Job, orders: Sequence[Order], *, on_done: Callable[[Order], No
     numbers = {path: number for number, path in enumerate(outputs)} | {
         path: number for number, path in enumerate(files)
     }
-    lines = [line for group in groups for line in _lines(group, numbers)]
+    lines = [line for group in groups for line in _lines(group, numbers, step_of(group[0].wanted))]
     (job.scratch / _REQUEST).write_text("".join(f"{line}\n" for line in lines), "utf-8")
     refused: list[tuple[str, str]] = []
 
@@ -62,6 +71,10 @@ def quantize(job: Job, orders: Sequence[Order], *, on_done: Callable[[Order], No
         group = groups[int(line[2])]
         if line[1] == "failed":
             refused.append((group[0].wanted.name, line[3]))
+            return
+        if line[1] == "distance":
+            target, error, values = line[3].split()
+            on_distance(group[int(target)], float(error), float(values))
             return
         for order in group:
             on_done(order)
@@ -72,7 +85,7 @@ def quantize(job: Job, orders: Sequence[Order], *, on_done: Callable[[Order], No
             job,
             "phi-quantize",
             [str(one) for one in arguments],
-            counter=r"(done|failed) (\d+) ?(\S*)\n",
+            counter=r"(done|failed|distance) (\d+) ?(.*)\n",
             on_count=on_line,
         )
     except Failure:
@@ -81,13 +94,13 @@ def quantize(job: Job, orders: Sequence[Order], *, on_done: Callable[[Order], No
         raise
 
 
-def _lines(group: Sequence[Order], numbers: Mapping[Path, int]) -> Iterator[str]:
+def _lines(group: Sequence[Order], numbers: Mapping[Path, int], step: int) -> Iterator[str]:
     """The request for one tensor (native/request.h); outputs and files are numbered apart."""
     wanted = group[0].wanted
     sources = wanted.sources
     columns = wanted.shape[0]
     rows = prod(wanted.shape[1:]) // len(sources)
-    yield f"tensor {wanted.stored.number} {columns} {rows} {len(sources)} {len(group)}"
+    yield f"tensor {wanted.stored.number} {columns} {rows} {step} {len(sources)} {len(group)}"
     for one in sources:
         yield f"span {numbers[one.path]} {SOURCE_TYPES[one.dtype].number} {one.offset}"
     for order in group:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from phibuild.api import PRECISIONS, recipe_field
+from phibuild.api import PRECISIONS, RecipeError, recipe_field
 from phibuild_gguf.file_types import ALIASES, FILE_TYPES, OF_PRECISION
 from phibuild_gguf.pre_tokenizers import PRE_TOKENIZERS
 
@@ -18,7 +19,8 @@ OUTTYPE = "type of the unquantized model that is quantized; auto: 16 bits, as th
 
 @dataclass(frozen=True, slots=True)
 class GgufRecipe:
-    """What to make of a checkpoint; exactly one of `precision` and `quant` is given."""
+    """What to make of a checkpoint; exactly one of `precision`, `quant` and `target_bytes` is
+    given."""
 
     outdated: ClassVar[Mapping[str, str]] = {
         "ftype": "quant",
@@ -34,6 +36,12 @@ class GgufRecipe:
     )
     quant: str | None = recipe_field(
         None, "file type of llama-quantize", kind="str", choices=FILE_TYPES
+    )
+    target_bytes: int | None = recipe_field(
+        None,
+        "the most bytes that the file may have: each tensor gets the type with which least is lost",
+        kind="size",
+        minimum=1,
     )
     overrides: tuple[tuple[str, str], ...] | None = recipe_field(
         None,
@@ -113,3 +121,40 @@ class ImatrixRecipe:
         """The file type of the model that is run; empty for the unquantized one."""
         name = OF_PRECISION.get(self.precision or "") or self.quant or ""
         return ALIASES.get(name, name)
+
+
+DEVICE_PROGRAMS = ("llama-completion", "llama-imatrix", "llama-quantize")
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaCppRecipe:
+    """The programs of llama.cpp for a device that runs Linux."""
+
+    outdated: ClassVar[Mapping[str, str]] = {"compiler": "triplet", "target": "triplet"}
+
+    triplet: str = recipe_field(
+        "aarch64-linux-gnu",
+        "the device as its GNU compilers are named: TRIPLET-gcc and TRIPLET-g++",
+        kind="str",
+    )
+    programs: tuple[str, ...] = recipe_field(
+        ("llama-completion",), "what to put into the folder", kind="strs", choices=DEVICE_PROGRAMS
+    )
+    flags: tuple[str, ...] = recipe_field(
+        (), "further options for CMake, such as -DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod", kind="strs"
+    )
+
+    def __post_init__(self) -> None:
+        """RecipeError PHI202 for a machine that does not run Linux, or nothing to put there."""
+        if not re.fullmatch(r"[a-z0-9_]+(-[a-z0-9_]+)?-linux-[a-z0-9_]+", self.triplet):
+            raise RecipeError(
+                f"LlamaCpp: triplet={self.triplet!r} names no machine with Linux",
+                hint="write one such as aarch64-linux-gnu or riscv64-linux-gnu",
+                code="PHI202",
+            )
+        if not self.programs:
+            raise RecipeError(
+                "LlamaCpp: programs is empty",
+                hint=f"possible are {', '.join(DEVICE_PROGRAMS)}",
+                code="PHI202",
+            )

@@ -52,6 +52,7 @@ def _weights(recipe: MlxRecipe) -> Action:
     return Action(
         name="mlx.weights",
         worker=_HERE / "worker_weights.py",
+        worker_files=(_HERE / "streamed.py",),
         toolchain="mlx",
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),

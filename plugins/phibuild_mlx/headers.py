@@ -45,7 +45,10 @@ def read_tensors(path: Path) -> tuple[Tensor, ...]:
     for begin, tensor in places.values():
         if begin + tensor.size > room - size:
             raise _lie(path, f"it ends before tensor {tensor.name!r} does")
-    return tuple(tensor for _, tensor in sorted(places.values(), key=lambda place: place[0]))
+    return tuple(
+        tensor._replace(offset=8 + size + begin, file=path.name)
+        for begin, tensor in sorted(places.values(), key=lambda place: place[0])
+    )
 
 
 def _tensor(name: str, fields: Mapping[str, Any]) -> tuple[int, Tensor]:

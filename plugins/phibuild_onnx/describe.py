@@ -78,16 +78,17 @@ def _tensor(message: memoryview, folder: Path) -> Tensor:
         elif number == _EXTERNAL and isinstance(value, memoryview):
             entry = {n: bytes(v).decode() for n, v in fields(value) if isinstance(v, memoryview)}
             external[entry[_KEY]] = entry.get(_VALUE, "")
-    if external:
-        size = _external_size(external, folder, name)
-    return Tensor(name, _TYPES.get(kind, f"type {kind}"), tuple(shape), size)
+    found = Tensor(name, _TYPES.get(kind, f"type {kind}"), tuple(shape), size)
+    return _external(found, external, folder) if external else found
 
 
-def _external_size(external: dict[str, str], folder: Path, name: str) -> int:
+def _external(tensor: Tensor, external: dict[str, str], folder: Path) -> Tensor:
+    """The tensor with the place of its bytes in the file beside the model."""
+    name = tensor.name
     place = folder / external["location"]
     if Path(external["location"]).name != external["location"]:
         raise ValueError(f"the data of {name!r} leads out of the folder")
     begin, size = int(external.get("offset", "0")), int(external.get("length", "0"))
     if begin < 0 or size < 0 or begin + size > place.stat().st_size:
         raise ValueError(f"the data of {name!r} ends beyond {place.name}")
-    return size
+    return tensor._replace(size=size, offset=begin, file=place.name)

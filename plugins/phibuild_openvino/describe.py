@@ -29,7 +29,10 @@ def describe(path: Path) -> Description:
     for constant in constants:
         if _is_weight(constant):
             pieces.setdefault((constant.offset, constant.size), constant)
-    tensors = tuple(Tensor(one.name, one.type, one.shape, one.size) for one in pieces.values())
+    tensors = tuple(
+        Tensor(one.name, one.type, one.shape, one.size, one.offset, "openvino_model.bin")
+        for one in pieces.values()
+    )
     return Description(FORMAT, tensors, tuple(note for note in notes if note[0] != _LEFT_OUT))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.conftest import BUILD, Project
@@ -70,6 +71,26 @@ def test_plugins_lists_offers(copying: Project) -> None:
     assert "toolchain  llama.cpp" in text
 
 
+def test_plugins_tells_other_builds_what_builders_there_are(copying: Project) -> None:
+    offers = json.loads(copying.phibuild("plugins", "--json").text)
+    assert offers["builders"]["GGUF"] == {"paths": ["imatrix"], "nodes": []}
+    assert "phi_model_data.S" in offers["builders"]["EmbeddedModel"]["nodes"]
+    assert all(Path(place).stat().st_mtime_ns == seen for place, seen in offers["places"].items())
+
+
+def test_other_builds_are_given_a_folder_and_a_script(copying: Project) -> None:
+    site = Path(copying.phibuild("scons-site").text.strip())
+    assert (site / "site_tools" / "phibuild.py").is_file()
+    assert "DefaultEnvironment().Tool(" in copying.phibuild("platformio-script").text
+
+
+def test_build_reads_another_file_if_told_so(copying: Project) -> None:
+    (copying.folder / "other").mkdir()
+    (copying.folder / "SConstruct").rename(copying.folder / "other" / "build.py")
+    ran = copying.phibuild("build", "-f", "other/build.py", "dist/copy")
+    assert ran.names("built") == ["dist/copy"], ran.text
+
+
 def test_doctor_names_what_is_missing_and_the_cure(copying: Project) -> None:
     text = copying.phibuild("doctor").text
     assert "todo  toolchain mlx: not installed yet" in text
@@ -117,3 +138,8 @@ def test_init_writes_an_sconstruct_that_reads(project: Project) -> None:
     again = project.phibuild("init", "models/Tiny")
     assert again.status == 1
     assert "--force replaces it" in again.text
+
+
+def test_cmake_dir_is_where_the_package_of_cmake_lies(project: Project) -> None:
+    folder = Path(project.phibuild("cmake-dir").text.strip())
+    assert (folder / "PhibuildConfig.cmake").is_file()

@@ -17,6 +17,17 @@ def test_make_and_apply(project: Project) -> None:
     assert (project.folder / "made.bin").read_bytes() == new.read_bytes()
 
 
+def test_folders_and_windows(project: Project) -> None:
+    project.write("old/a/one.txt", "one " * 5000)
+    project.write("new/b/one.txt", "one " * 5000)
+    ran = project.phibuild("delta", "make", "old", "new", "-o", "update", "--window", "4")
+    assert ran.status == 0, ran.text
+    ran = project.phibuild("delta", "apply", "old", "update", "-o", "made")
+    assert ran.text == "made: 20,000 bytes, as they should be\n"
+    assert [path.name for path in (project.folder / "made").iterdir()] == ["b"]
+    assert project.phibuild("delta", "apply", "old", "update", "-o", "made").status == 0
+
+
 def test_what_is_no_delta_is_one_clear_error(project: Project) -> None:
     project.write("old.bin", "old")
     ran = project.phibuild("delta", "apply", "old.bin", "SConstruct", "-o", "made.bin")
@@ -26,4 +37,4 @@ def test_what_is_no_delta_is_one_clear_error(project: Project) -> None:
     assert ran.status == 2
     assert "[PHI703] the delta is damaged: it does not begin with PHIDELTA" in ran.text
     ran = project.phibuild("delta", "make", ".", "other", "-o", "delta")
-    assert "[PHI703] . is not a file" in ran.text
+    assert "[PHI703] . and other are not both files or both folders" in ran.text

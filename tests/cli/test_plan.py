@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -48,6 +49,26 @@ def test_costs_are_those_of_the_last_run_of_the_recipe(copying: Project) -> None
     assert target["actions"][0]["makes"] is None, "another recipe may make more or less"
 
 
+def test_a_checkpoint_that_was_recalled_is_read_again_for_a_plan(project: Project) -> None:
+    """It is read when Python ends, which starts no more threads then."""
+    project.write(
+        "make.py",
+        "import phiworker\n"
+        "from phibuild.testing.checkpoints import FAMILIES, write_checkpoint\n"
+        "phiworker.run(lambda job: write_checkpoint(job.output, FAMILIES['phi-3'], layers=1))\n",
+    )
+    project.sconstruct(
+        'tiny = env.Artifact("dist/tiny", worker="make.py")\n'
+        'env.MLX("dist/mlx", env.PhiModel(tiny), precision="int4")\n'
+    )
+    for _ in range(2):
+        assert project.scons("dist/tiny").status == 0
+        ran = project.phibuild("plan")
+        assert ran.status == 0, ran.text
+        assert "work        dist/mlx" in ran.text
+        shutil.rmtree(project.folder / "dist")
+
+
 def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project) -> None:
     project.write(
         "worker.py",
@@ -69,6 +90,25 @@ def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project
         assert project.scons().status == 0
     assert seconds[0] is None
     assert seconds[1] == seconds[2] >= 0.2
+
+
+def test_a_digest_that_a_worker_tells_is_the_files_own(project: Project) -> None:
+    """One that is no digest, or of a file that is not there, is passed over."""
+    project.write(
+        "worker.py",
+        "import hashlib, phiworker\n"
+        "def main(job):\n"
+        "    job.output.mkdir()\n"
+        "    (job.output / 'a').write_bytes(b'text')\n"
+        "    job.written(hashlib.sha256(b'text').hexdigest(), file='a')\n"
+        "    job.written(hashlib.sha256(b'text').hexdigest(), file='b')\n"
+        "    job.written('no digest', file='a')\n"
+        "phiworker.run(main)\n",
+    )
+    project.sconstruct('env.Artifact("dist/a", worker="worker.py")\n')
+    assert project.scons().status == 0
+    manifest = (project.folder / "dist" / "a.phi.json").read_text()
+    assert hashlib.sha256(b"text").hexdigest() in manifest
 
 
 def test_what_is_made_of_a_target_waits_for_it(copying: Project) -> None:

@@ -1,13 +1,14 @@
-"""Artifacts as dependencies in builds by Make, Ninja and CMake: nothing twice, nothing stale."""
+"""Artifacts as dependencies in builds by Make and Ninja: nothing twice, nothing stale."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import BUILD, HEADER, WORKER, Project
 from tests.firmware.tools import needed_tool
 
@@ -18,8 +19,7 @@ firmware.bin: model/dist/copy
 \techo linked >> log
 model/dist/copy: model.stamp ;
 model.stamp:
-\t{PHIBUILD} build -s -C model dist/copy --depfile model.d
-\tsed -i 's,^model/dist/copy:,model.stamp:,' model.d
+\t{PHIBUILD} build -s -C model dist/copy --depfile model.d --depfile-target $@
 \techo asked >> log
 \ttouch $@
 -include model.d
@@ -34,28 +34,6 @@ rule link
   command = cat $in/copy.txt > $out && echo linked >> log
 build model/dist/copy: phibuild
 build firmware.bin: link model/dist/copy
-"""
-CMAKE = f"""\
-cmake_minimum_required(VERSION 3.25)
-project(firmware NONE)
-set(model ${{CMAKE_SOURCE_DIR}}/model)
-add_custom_command(
-  OUTPUT model.stamp
-  BYPRODUCTS ${{model}}/dist/copy.phi.json
-  COMMAND ${{CMAKE_COMMAND}} -E env -- {PHIBUILD.replace(" ", ";")}
-    build -s -C ${{model}} dist/copy --depfile model.d
-  COMMAND sed -i "1s,^[^:]*:,model.stamp:," model.d
-  COMMAND sh -c "echo asked >> ${{CMAKE_SOURCE_DIR}}/log"
-  COMMAND ${{CMAKE_COMMAND}} -E touch model.stamp
-  DEPFILE ${{CMAKE_BINARY_DIR}}/model.d
-  COMMAND_EXPAND_LISTS VERBATIM)
-add_custom_target(model DEPENDS model.stamp)
-add_custom_command(
-  OUTPUT firmware.bin
-  COMMAND sh -c "cat ${{model}}/dist/copy/copy.txt > firmware.bin"
-  COMMAND sh -c "echo linked >> ${{CMAKE_SOURCE_DIR}}/log"
-  DEPENDS model ${{model}}/dist/copy.phi.json VERBATIM)
-add_custom_target(firmware ALL DEPENDS firmware.bin)
 """
 
 
@@ -78,30 +56,17 @@ class Guest:
         return log.read_text().split()
 
 
-@pytest.fixture(params=["make", "ninja", "cmake-make", "cmake-ninja"])
+@pytest.fixture(params=["make", "ninja"])
 def guest(request: pytest.FixtureRequest, project: Project) -> Guest:
-    tool = request.param
-    programs = Path(sys.executable).parent  # cmake and ninja are packages that phibuild needs
-    if tool == "make":
+    if request.param == "make":
         project.write("Makefile", MAKEFILE)
         return Guest(project, needed_tool("make"), "-s", "firmware.bin")
-    if tool == "ninja":
-        project.write("build.ninja", NINJA)
-        return Guest(project, str(programs / "ninja"), "firmware.bin")
-    one = Guest(project, str(programs / "cmake"), "--build", "out")
-    project.write("CMakeLists.txt", CMAKE)
-    generator, program = ("Ninja", str(programs / "ninja"))
-    if tool == "cmake-make":
-        generator, program = "Unix Makefiles", needed_tool("make")
-    configure = ["-S", ".", "-B", "out", "-G", generator, f"-DCMAKE_MAKE_PROGRAM={program}"]
-    ran = project.run(str(programs / "cmake"), *configure)
-    assert ran.status == 0, ran.text
-    return one
+    project.write("build.ninja", NINJA)
+    return Guest(project, str(Path(sys.executable).parent / "ninja"), "firmware.bin")
 
 
 def made(guest: Guest) -> str:
-    path = guest.folder / "firmware.bin"
-    return (path if path.exists() else guest.folder / "out" / "firmware.bin").read_text()
+    return (guest.folder / "firmware.bin").read_text()
 
 
 def test_a_changed_source_builds_once_and_then_nothing(guest: Guest) -> None:
@@ -134,15 +99,80 @@ def test_a_failure_stops_the_build_and_leaves_no_depfile(copying: Project) -> No
     assert not (copying.folder / "copy.d").exists()
 
 
-def test_names_with_signs_are_what_make_reads(project: Project) -> None:
-    make = needed_tool("make")
-    project.write("twice.py", WORKER)
-    project.write("a b#c$d.txt", "hello ")
-    project.sconstruct(BUILD.replace("in.txt", "a b#c$$d.txt"))
-    ran = project.phibuild("build", "--depfile", "copy.d")
+SCONSCRIPT = """\
+import times
+Import("env")
+env.Artifact("#dist/copy", worker="#twice.py", inputs={"text": "#texts"}, times=times.TIMES)
+"""
+
+
+def test_all_that_decides_is_noticed(guest: Guest) -> None:
+    """SConscripts, the project's modules, workers, and files that are added to a folder."""
+    project = guest.project
+    worker = WORKER.replace(
+        'job.inputs["text"].read_text()',
+        '"".join(one.read_text() for one in sorted(job.inputs["text"].iterdir()))',
+    )
+    project.write("model/twice.py", worker)
+    project.write("model/texts/a.txt", "a")
+    project.write("model/SConstruct", HEADER + 'SConscript("sub/SConscript", exports="env")\n')
+    project.write("model/sub/SConscript", "import sys\nsys.path.insert(0, 'sub')\n" + SCONSCRIPT)
+    project.write("model/sub/times.py", "TIMES = 2\n")
+    guest.build()
+    assert made(guest) == "aa"
+    project.write("model/sub/times.py", "TIMES = 1 + 2\n")
+    assert guest.build() == ["asked", "linked"]
+    assert made(guest) == "aaa"
+    project.write("model/texts/b.txt", "b")
+    assert guest.build() == ["asked", "linked"]
+    assert made(guest) == "ababab"
+    project.write("model/twice.py", worker + "# changed\n")
+    assert guest.build() == ["asked"]
+    script = project.folder / "model" / "sub" / "SConscript"
+    script.write_text(script.read_text().replace("times.TIMES", "1"))
+    assert guest.build() == ["asked", "linked"]
+    assert made(guest) == "ab"
+    assert guest.build() == []
+
+
+@pytest.mark.toolchain
+def test_a_checkpoints_folder_is_listed_and_what_pins_its_toolchain(
+    make_project: Callable[[str], Project],
+) -> None:
+    project = make_project("listed")
+    write_checkpoint(project.folder / "tiny", FAMILIES["phi-3"], layers=1, seed=3)
+    project.sconstruct('env.GGUF("dist/tiny.gguf", env.PhiModel("tiny"), quant="Q4_0")\n')
+    ran = project.phibuild("build", "--depfile", "tiny.d", "--depfile-target", "tiny stamp")
     assert ran.status == 0, ran.text
-    project.write("Makefile", "dist/copy:\n\techo stale\ninclude copy.d\n")
-    assert "up to date" in project.run(make, "dist/copy").text
-    later = (project.folder / "dist" / "copy").stat().st_mtime + 10
-    subprocess.run(["touch", "-d", f"@{later}", project.folder / "a b#c$d.txt"], check=True)
-    assert "stale" in project.run(make, "dist/copy").text
+    text = (project.folder / "tiny.d").read_text()
+    assert text.startswith("tiny\\ stamp: \\\n")
+    listed = {line.removesuffix(" \\").strip() for line in text.splitlines()[1:]}
+    tiny = project.folder / "tiny"
+    assert {
+        str(tiny),
+        f"{tiny}/config.json",
+        f"{tiny}/model.safetensors",
+        f"{tiny}/README.md",
+    } <= listed
+    assert any(line.endswith("phibuild_gguf/worker_write.py") for line in listed)
+    assert any(line.endswith("phibuild_gguf/toolchain.lock") for line in listed)
+    assert any(line.endswith("llama.cpp/source.lock") for line in listed)
+
+
+def test_a_name_for_the_depfile_needs_a_depfile(copying: Project) -> None:
+    ran = copying.phibuild("build", "--depfile-target", "stamp")
+    assert ran.status == 2
+    assert "a name in the file that --depfile writes" in " ".join(ran.text.split())
+
+
+@pytest.mark.parametrize("name", ["a b#c$d.txt", "a:b.txt", "a\\ b.txt"])
+def test_names_with_signs_are_what_make_and_ninja_read(guest: Guest, name: str) -> None:
+    guest.project.write(f"model/{name}", "signs ")
+    quoted = BUILD.replace('"in.txt"', repr(name.replace("$", "$$")))
+    guest.project.write("model/SConstruct", HEADER + quoted)
+    guest.build()
+    assert made(guest) == "signs signs "
+    assert guest.build() == []
+    guest.project.write(f"model/{name}", "others ")
+    assert guest.build() == ["asked", "linked"]
+    assert guest.build() == []

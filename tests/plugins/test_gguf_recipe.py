@@ -30,6 +30,7 @@ from phibuild.api import (
     ToolchainError,
     find_compiler,
     parse_recipe,
+    steps_of,
 )
 from phibuild.testing.contract import BackendContract
 from phibuild.testing.tokenizer_files import tokenizer_json
@@ -56,6 +57,8 @@ class TestGgufBackend(BackendContract):
         {"quant": "Q4_K_M", "pure": True},
         {"quant": "Q4_K_M", "leave_output_tensor": True},
         {"quant": "Q4_K_M", "output_tensor_type": "q8_0", "token_embedding_type": "q4_0"},
+        {"target_bytes": "2.2 GB"},
+        {"target_bytes": 2_200_000_000, "outtype": "f32", "model_name": "Phi-3 of ours"},
     ]
     bad_fields: ClassVar = [
         {},
@@ -65,6 +68,8 @@ class TestGgufBackend(BackendContract):
         {"quant": "IQ2_XS"},
         {"precision": "fp16", "overrides": {"ffn_down": "q8_0"}},
         {"quant": "Q4_K_M", "overrides": {"ffn_down": "q9_0"}},
+        {"target_bytes": "2 parsecs"},
+        {"target_bytes": "2 GB", "include_weights": ["ffn"]},
     ]
 
 
@@ -190,6 +195,39 @@ def test_a_float_file_is_written_without_a_quantizer(name: str) -> None:
     assert action.name == "gguf.write"
     assert fields_of(action)["file_type"] is None
     assert fields_of(action)["outtype"] == FLOATS[name]
+
+
+AGAINST_TARGET = {
+    "precision": "int4",
+    "quant": "Q4_K_M",
+    "overrides": {"ffn_down": "q8_0"},
+    "pure": True,
+    "output_tensor_type": "q8_0",
+    "token_embedding_type": "q8_0",
+    "leave_output_tensor": True,
+    "split_max_size": "1 GB",
+}
+
+
+@pytest.mark.parametrize("field", AGAINST_TARGET)
+def test_what_contradicts_a_target_is_refused_by_name(field: str) -> None:
+    error = refusal(target_bytes="2 GB", **{field: AGAINST_TARGET[field]})
+    assert error.code == "PHI203"
+    assert f"target_bytes and {field}" in error.message
+
+
+def test_types_for_a_target_are_chosen_before_anything_is_written() -> None:
+    action = plan(recipe(target_bytes="2.2 GB"), UNKNOWN_MODEL, IMATRIX)
+    assert label(recipe(target_bytes="2.2 GB")) == "target_bytes=2200000000"
+    needed = [step.name for step in steps_of(action)]
+    assert needed.index("gguf.choices") < needed.index("gguf.sensitivity")
+    # Another limit measures nothing again, and writes only if it chooses otherwise.
+    other = plan(recipe(target_bytes="2 GB"), UNKNOWN_MODEL, IMATRIX)
+    assert other.recipe == action.recipe
+    measured = {
+        step for one in (action, other) for step in steps_of(one) if step.name == "gguf.sensitivity"
+    }
+    assert len(measured) == 1
 
 
 def test_files_of_one_model_share_its_metadata() -> None:

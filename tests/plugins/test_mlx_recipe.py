@@ -273,10 +273,11 @@ SCALES = {"dtype": "BF16", "shape": [2, 1], "data_offsets": [64, 68]}
 def test_an_artifact_is_described_by_its_headers_and_its_config(tmp_path: Path) -> None:
     path = write_artifact(tmp_path, {"a.scales": SCALES, "a.weight": PACKED}, bytes(68))
     found = describe(path)
+    begin = (path / "model.safetensors").stat().st_size - 68
     assert found.format == "MLX"
     assert found.tensors == (
-        Tensor("a.weight", "U32", (2, 8), 64),
-        Tensor("a.scales", "BF16", (2, 1), 4),
+        Tensor("a.weight", "U32", (2, 8), 64, begin, "model.safetensors"),
+        Tensor("a.scales", "BF16", (2, 1), 4, begin + 64, "model.safetensors"),
     )
     assert ("quantization", "affine, 4 bits, group size 64") in found.metadata
     assert ("quantization: affine, 6 bits, group size 64", "1 matrices") in found.metadata

@@ -281,7 +281,7 @@ def an_artifact(folder: Path, *, location: bytes = b"model.onnx.data", length: i
 
 def test_an_artifact_is_described_from_its_headers(tmp_path: Path) -> None:
     described = describe(an_artifact(tmp_path))
-    assert described.tensors == (Tensor("w", "float32", (2,), 8),)
+    assert described.tensors == (Tensor("w", "float32", (2,), 8, 0, "model.onnx.data"),)
     assert ("model.type", "phi3") in described.metadata
     assert ("producer", "made") in described.metadata
 

@@ -423,8 +423,8 @@ def test_an_artifact_is_described_by_its_constants_and_notes(tmp_path: Path) -> 
     found = describe(write_ir(tmp_path))
     assert found.format == "OpenVINO IR"
     assert found.tensors == (
-        Tensor("w", "u4", (2, 8), 8),
-        Tensor("w/scale", "f16", (2, 1), 4),
+        Tensor("w", "u4", (2, 8), 8, 0, "openvino_model.bin"),
+        Tensor("w/scale", "f16", (2, 1), 4, 8, "openvino_model.bin"),
     )
     assert found.metadata == (
         ("Runtime_version", "2026.4"),

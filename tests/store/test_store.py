@@ -38,6 +38,17 @@ def test_a_file_comes_back_as_it_was(store: Store, tmp_path: Path) -> None:
     assert tree.digest == Digest.of(b"hello")
 
 
+def test_a_file_whose_digest_was_told_is_read_only_if_it_changed_since(store: Store) -> None:
+    path = store.root / "made"
+    path.write_text("hello")
+    told = {".": store.told(path, Digest.of(b"what the worker says"))}
+    assert store.put(path, told).entries[0].digest == Digest.of(b"what the worker says")
+    path.write_text("hello")
+    told = {".": store.told(path, Digest.of(b"what the worker says"))}
+    path.write_text("hello again")
+    assert store.put(path, told).entries[0].digest == Digest.of(b"hello again")
+
+
 def test_a_folder_comes_back_with_its_executables(store: Store, tmp_path: Path) -> None:
     tree = a_folder(store)
     store.materialise(tree, tmp_path / "out")

@@ -10,11 +10,13 @@ from pathlib import Path
 import click
 
 from phibuild_firmware.delta.apply import apply_delta
-from phibuild_firmware.delta.make import make_delta
+from phibuild_firmware.delta.make import WINDOW, make_delta
+from phibuild_firmware.delta.records import LARGEST_WINDOW, SMALLEST_WINDOW
+from phibuild_firmware.delta.spaces import files_of
 
-_FILE = click.Path(exists=True, path_type=Path)
+_EXISTING = click.Path(exists=True, path_type=Path)
 _OUTPUT = click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write."
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="What to write."
 )
 
 
@@ -24,26 +26,37 @@ def command() -> None:
 
 
 @command.command("make")
-@click.argument("old", type=_FILE)
-@click.argument("new", type=_FILE)
+@click.argument("old", type=_EXISTING)
+@click.argument("new", type=_EXISTING)
 @_OUTPUT
-def make(old: Path, new: Path, output: Path) -> None:
-    """Write what makes NEW of OLD."""
+@click.option(
+    "--window",
+    type=click.IntRange(SMALLEST_WINDOW >> 10, LARGEST_WINDOW >> 10),
+    default=WINDOW >> 10,
+    show_default=True,
+    help="KiB of the new bytes that one record makes; a device needs three times as much memory.",
+)
+def make(old: Path, new: Path, output: Path, window: int) -> None:
+    """Write what makes NEW of OLD, both files or both folders."""
     with _bar("compare") as progress:
-        make_delta(old, new, output, progress)
-    size, whole = output.stat().st_size, max(new.stat().st_size, 1)
+        make_delta(old, new, output, progress, window=window << 10)
+    size, whole = output.stat().st_size, max(_size(new), 1)
     click.echo(f"{output}: {size:,} bytes, {size / whole:.2%} of {new.name}")
 
 
 @command.command("apply")
-@click.argument("old", type=_FILE)
-@click.argument("delta", type=_FILE)
+@click.argument("old", type=_EXISTING)
+@click.argument("delta", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_OUTPUT
 def apply(old: Path, delta: Path, output: Path) -> None:
-    """Make the new file of OLD and DELTA; goes on where an earlier run was cut off."""
+    """Make the new artifact of OLD and DELTA; goes on where an earlier run was cut off."""
     with _bar("apply") as progress:
         apply_delta(old, delta, output, progress)
-    click.echo(f"{output}: {output.stat().st_size:,} bytes, as they should be")
+    click.echo(f"{output}: {_size(output):,} bytes, as they should be")
+
+
+def _size(artifact: Path) -> int:
+    return sum(one.size for one in files_of(artifact))
 
 
 @contextmanager

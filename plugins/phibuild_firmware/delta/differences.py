@@ -1,46 +1,120 @@
 """Differences of two windows, sorted by the fields of quantization blocks: where all weights moved
-a little, scales differ in low bits and quants hardly, and each compresses among its like."""
+a little, scales differ in low bits and quants hardly, and each compresses among its like.
+
+Where few bytes differ, their distances and values are kept apart: zstd spends a bit on every byte
+that is no match, and two bytes and more on a match, which is twice of what such a list takes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from phibuild_firmware.delta.records import Field
 
-def subtract(new: bytes, old: bytes, widths: Sequence[int]) -> bytes:
-    """New minus old modulo 256, field after field; both of one length."""
-    np = _numpy()
-    moved = np.frombuffer(new, np.uint8) - np.frombuffer(old, np.uint8)
-    stride = sum(widths)
-    whole = len(moved) // stride * stride
-    blocks = moved[:whole].reshape(-1, stride)
-    parts, at = [], 0
-    for width in widths:
-        parts.append(blocks[:, at : at + width].tobytes())
-        at += width
-    return b"".join([*parts, moved[whole:].tobytes()])
+_SPARSE_BELOW = 0.25
 
 
-def add(differences: bytes, old: bytes, widths: Sequence[int]) -> bytes:
-    """What `subtract` was given as new; the lengths are equal."""
-    np = _numpy()
-    sorted_ = np.frombuffer(differences, np.uint8)
-    stride = sum(widths)
-    count = len(sorted_) // stride
-    moved = np.empty(len(sorted_), np.uint8)
-    blocks = moved[: count * stride].reshape(-1, stride)
-    at = column = 0
-    for width in widths:
-        part = sorted_[at : at + count * width]
-        blocks[:, column : column + width] = part.reshape(count, width)
-        at += count * width
-        column += width
-    moved[count * stride :] = sorted_[at:]
-    moved += np.frombuffer(old, np.uint8)
-    return bytes(moved.tobytes())
+def subtract(
+    new: bytes, old: bytes, fields: Sequence[Field]
+) -> tuple[list[bytes], tuple[Field, ...]]:
+    """New minus old, field after field, in parts of like bytes, and which fields are sparse now.
+    Both are of one length, of whole blocks."""
+    import numpy as np
+
+    parts: list[bytes] = []
+    chosen = []
+    for field, of_new, of_old in _columns(fields, *(_blocks(one, fields) for one in (new, old))):
+        if field.is_number:
+            one, other = (_numbers(of, field.width) for of in (of_new, of_old))
+            moved = one - other
+            sign = moved >> (8 * field.width - 1)
+            folded = (moved << 1) ^ (0 - sign)  # small numbers of either sign have few bits
+            parts += [one.tobytes() for one in folded.view(np.uint8).reshape(-1, field.width).T]
+        else:
+            plane = (of_new - of_old).ravel()
+            places = np.flatnonzero(plane)
+            is_sparse = len(places) < _SPARSE_BELOW * len(plane)
+            field = field._replace(is_sparse=is_sparse)
+            parts += _sparse(plane, places) if is_sparse else [plane.tobytes()]
+        chosen.append(field)
+    return parts, tuple(chosen)
 
 
-def _numpy() -> Any:
-    import numpy
+def add(differences: bytes, old: bytes, fields: Sequence[Field]) -> bytes:
+    """What `subtract` was given as new; ValueError for differences that do not fit."""
+    import numpy as np
 
-    return numpy
+    content = np.frombuffer(differences, np.uint8)
+    new = np.frombuffer(old, np.uint8).copy()
+    blocks = _blocks(new, fields)
+    at = 0
+    for field, column in _columns(fields, blocks):
+        size = column.size
+        if field.is_sparse:
+            plane, used = _dense(content[at:], size)
+        else:
+            plane, used = content[at : at + size], size
+            if len(plane) != size:
+                raise ValueError("differences are missing")
+        at += used
+        if field.is_number:
+            folded = _numbers(plane.reshape(field.width, -1).T, field.width)
+            moved = (folded >> 1) ^ (0 - (folded & 1))
+            numbers = _numbers(column, field.width) + moved
+            column[:] = numbers.view(np.uint8).reshape(-1, field.width)
+        else:
+            column += plane.reshape(column.shape)
+    if at != len(content):
+        raise ValueError("there are more differences than bytes")
+    return bytes(new.tobytes())
+
+
+def _blocks(content: Any, fields: Sequence[Field]) -> Any:
+    import numpy as np
+
+    stride = sum(one.width for one in fields)
+    return np.frombuffer(content, np.uint8).reshape(-1, stride)
+
+
+def _columns(fields: Sequence[Field], *blocks: Any) -> Iterator[tuple[Any, ...]]:
+    at = 0
+    for field in fields:
+        yield (field, *(one[:, at : at + field.width] for one in blocks))
+        at += field.width
+
+
+def _numbers(column: Any, width: int) -> Any:
+    import numpy as np
+
+    return np.ascontiguousarray(column).reshape(-1).view(f"<u{width}")
+
+
+def _sparse(plane: Any, places: Any) -> list[bytes]:
+    """A count, for each entry how many bytes to pass, for each the byte that follows. A distance of
+    more than 255 takes entries of 255 and a zero."""
+    import numpy as np
+
+    gaps = np.diff(places, prepend=-1) - 1
+    entry = np.cumsum((gaps >> 8) + 1) - 1
+    count = int(entry[-1]) + 1 if len(entry) else 0
+    passed: Any = np.full(count, 255, np.uint8)
+    values: Any = np.zeros(count, np.uint8)
+    passed[entry], values[entry] = gaps & 255, plane[places]
+    return [struct.pack("<I", count) + passed.tobytes(), values.tobytes()]
+
+
+def _dense(content: Any, size: int) -> tuple[Any, int]:
+    """The plane of that many bytes, and how many were read."""
+    import numpy as np
+
+    count = int.from_bytes(content[:4].tobytes(), "little")
+    if len(content) < 4 + 2 * count:
+        raise ValueError("a list of differences is cut off")
+    places = np.cumsum(content[4 : 4 + count].astype(np.int64) + 1) - 1
+    if count and places[-1] >= size:
+        raise ValueError("a difference is beyond its window")
+    plane: Any = np.zeros(size, np.uint8)
+    plane[places] = content[4 + count : 4 + 2 * count]
+    return plane, 4 + 2 * count

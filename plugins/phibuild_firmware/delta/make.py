@@ -1,4 +1,4 @@
-"""Makes a delta: each window of the new file by the way that takes the fewest bytes."""
+"""Makes a delta: each window of the new bytes by the way that takes the fewest bytes."""
 
 from __future__ import annotations
 
@@ -6,87 +6,117 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from phibuild.api import PackagingError
+from phibuild_firmware.delta.cores import in_order
 from phibuild_firmware.delta.differences import subtract
-from phibuild_firmware.delta.frames import compressed
+from phibuild_firmware.delta.frames import compressed, compressed_parts
 from phibuild_firmware.delta.records import (
     COPY,
     DIFFERENCES,
-    HEADER_SIZE,
-    WHOLE,
+    FILE,
+    LARGEST_WINDOW,
+    RAW,
+    SMALLEST_WINDOW,
+    TREE,
     WITH_OLD,
+    ZSTD,
+    Field,
     Header,
     Record,
+    write_files,
 )
 from phibuild_firmware.delta.regions import Region, regions, windows
+from phibuild_firmware.delta.spaces import Space, files_of
+
+WINDOW = 1 << 20
+_GOOD_ENOUGH = 0.3
+"""Differences that take no more of a window are not compared with other ways, which are slow."""
 
 
 def make_delta(
-    old: Path, new: Path, delta: Path, progress: Callable[[float], None] = lambda _: None
+    old: Path,
+    new: Path,
+    delta: Path,
+    progress: Callable[[float], None] = lambda _: None,
+    *,
+    window: int = WINDOW,
 ) -> None:
-    """Write the delta that makes `new` of `old`, both files; PackagingError PHI703 for folders."""
-    for path in (old, new):
-        if not path.is_file():
-            raise PackagingError(
-                f"{path} is not a file",
-                hint="deltas are of files: of a folder make one of each file, or of its image",
-                code="PHI703",
-            )
-    size = new.stat().st_size
-    digest = hashlib.sha256()
+    """Write the delta that makes `new` of `old`, both files or both folders.
+
+    Memory: about 24 times `window` for each of at most eight cores. PackagingError PHI703 for what
+    no delta can be made of.
+    """
+    if old.is_dir() != new.is_dir():
+        raise PackagingError(
+            f"{old} and {new} are not both files or both folders",
+            hint="a delta is of two artifacts of one format",
+            code="PHI703",
+        )
+    if not SMALLEST_WINDOW <= window <= LARGEST_WINDOW:
+        raise PackagingError(
+            f"a window of {window:,} bytes cannot be",
+            hint=f"it has {SMALLEST_WINDOW:,} to {LARGEST_WINDOW:,} bytes",
+            code="PHI703",
+        )
+    is_tree = new.is_dir()
+    old_files, new_files = files_of(old), files_of(new)
     beside = delta.with_name(f".{delta.name}.{os.getpid()}")
     try:
-        with old.open("rb") as before, new.open("rb") as after, beside.open("wb") as out:
-            out.write(bytes(HEADER_SIZE))
-            count = 0
-            for region in regions(old, new):
-                for window in windows(region):
-                    content = after.read(window.size)
-                    digest.update(content)
-                    out.write(_smallest(content, window, before).to_bytes())
-                    count += 1
-                    progress((window.offset + window.size) / max(size, 1))
-            out.seek(0)
+        with Space(old, old_files) as before, Space(new, new_files) as after:
+            entries = write_files(old_files) + write_files(new_files) if is_tree else b""
             header = Header(
-                count, old.stat().st_size, size, sha256_of(old).digest(), digest.digest()
+                kind=TREE if is_tree else FILE,
+                window=window,
+                records=0,
+                old_size=before.size,
+                new_size=after.size,
+                old_sha256=before.sha256(),
+                new_sha256=after.sha256(),
+                old_files=len(old_files) if is_tree else 0,
+                new_files=len(new_files) if is_tree else 0,
+                files_size=len(entries),
             )
-            out.write(header.to_bytes())
+            cut = (
+                one
+                for region in regions(old, before, new, after)
+                for one in windows(region, window, old_files)
+            )
+            with beside.open("wb") as out:
+                out.write(header.to_bytes() + entries)
+                count = made = 0
+                for record in in_order(lambda one: _smallest(one, before, after, window), cut):
+                    out.write(record.to_bytes())
+                    count += 1
+                    made += record.size
+                    progress(made / after.size)
+                out.seek(0)
+                out.write(header._replace(records=count).to_bytes())
         beside.replace(delta)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def sha256_of(path: Path) -> Any:
-    """The digest of a file's bytes."""
-    with path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256")
-
-
-def _smallest(content: bytes, window: Region, before: BinaryIO) -> Record:
-    before.seek(window.old_offset)
-    old = before.read(window.size)
+def _smallest(region: Region, before: Space, after: Space, window: int) -> Record:
+    content = after.read(region.offset, region.size)
+    old_offset = region.old_offset or 0
+    old = b"" if region.old_offset is None else before.read(old_offset, region.old_size)
     sha256 = hashlib.sha256(content).digest()
 
-    def record(kind: int, packed: bytes, widths: tuple[int, ...] = ()) -> Record:
-        has_old = kind != WHOLE
-        return Record(
-            kind,
-            window.size,
-            window.old_offset if has_old else 0,
-            len(old) if has_old else 0,
-            sha256,
-            widths,
-            packed,
-        )
+    def record(kind: int, packed: bytes, fields: tuple[Field, ...] = ()) -> Record:
+        where = (0, 0) if kind in (RAW, ZSTD) else (old_offset, len(old))
+        return Record(kind, region.size, *where, sha256, fields, packed)
 
     if content == old:
         return record(COPY, b"")
-    ways = [record(WHOLE, compressed(content))]
+    ways = [record(RAW, content)]
+    if len(old) == len(content):
+        parts, fields = subtract(content, old, region.fields)
+        if sum(map(len, parts)) <= window:
+            ways.append(record(DIFFERENCES, compressed_parts(parts), fields))
+            if len(ways[-1].packed) <= _GOOD_ENOUGH * region.size:
+                return ways[-1]
+    ways.append(record(ZSTD, compressed(content)))
     if old:
         ways.append(record(WITH_OLD, compressed(content, old)))
-    if len(old) == len(content):
-        differences = subtract(content, old, window.widths)
-        ways.append(record(DIFFERENCES, compressed(differences), window.widths))
     return min(ways, key=lambda one: len(one.packed))

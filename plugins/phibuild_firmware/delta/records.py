@@ -1,54 +1,78 @@
-"""The format of a delta (DELTA.md): its header and records as values, read without trust."""
+"""The format of a delta (DELTA.md): its header, files and records as values, read without trust."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from phibuild.api import PackagingError
+from phibuild_firmware.delta.spaces import File, bad_path
 
-WINDOW = 4 << 20
-COPY, WHOLE, DIFFERENCES, WITH_OLD = range(4)
+SMALLEST_WINDOW, LARGEST_WINDOW = 4 << 10, 16 << 20
+COPY, RAW, ZSTD, DIFFERENCES, WITH_OLD = range(5)
+FILE, TREE = 0, 1
 _MAGIC = b"PHIDELTA"
 _VERSION = 1
-_HEADER = struct.Struct("<8sIIQQ32s32s")
+_HEADER = struct.Struct("<8sIIIIQQ32s32sIII12x")
 HEADER_SIZE = _HEADER.size
+_ENTRY = struct.Struct("<BxHQ")
 _RECORD = struct.Struct("<BBHIQII32s")
-_MOST_PACKED = WINDOW + (64 << 10)
-_MOST_FIELDS = 64
+_MOST_FILES = 1 << 16
+_MOST_FIELDS = 16
+_MOST_WIDTH = 4096
+_NUMBER, _SPARSE = 1 << 14, 1 << 15
 
 
 class Header(NamedTuple):
-    """What a delta is of; digests are 32 bytes."""
+    """What a delta is of; digests are 32 bytes, of all bytes of all files in order."""
 
+    kind: int
+    window: int
     records: int
     old_size: int
     new_size: int
     old_sha256: bytes
     new_sha256: bytes
+    old_files: int = 0
+    new_files: int = 0
+    files_size: int = 0
 
     def to_bytes(self) -> bytes:
-        """The 96 bytes."""
+        """The 128 bytes."""
         return _HEADER.pack(_MAGIC, _VERSION, *self)
 
 
+class Field(NamedTuple):
+    """Bytes of each block that are alike: a little-endian number of 2 or 4 bytes, or single bytes.
+    `is_sparse` is of one window: whether the differences are places and values."""
+
+    width: int
+    is_number: bool = False
+    is_sparse: bool = False
+
+    @property
+    def code(self) -> int:
+        """The field in a record."""
+        return self.width | self.is_number * _NUMBER | self.is_sparse * _SPARSE
+
+
 class Record(NamedTuple):
-    """How one window of the new file is made."""
+    """How one window of the new bytes is made."""
 
     kind: int
     size: int
     old_offset: int
     old_size: int
     sha256: bytes
-    widths: tuple[int, ...]
+    fields: tuple[Field, ...]
     packed: bytes
 
     def to_bytes(self) -> bytes:
-        """The record with its frame."""
+        """The record with what is packed in it."""
         head = _RECORD.pack(
             self.kind,
-            len(self.widths),
+            len(self.fields),
             0,
             self.size,
             self.old_offset,
@@ -56,47 +80,123 @@ class Record(NamedTuple):
             len(self.packed),
             self.sha256,
         )
-        return head + struct.pack(f"<{len(self.widths)}H", *self.widths) + self.packed
+        codes = (one.code for one in self.fields)
+        return head + struct.pack(f"<{len(self.fields)}H", *codes) + self.packed
 
 
 def read_header(file: BinaryIO) -> Header:
     """The header at the beginning; PackagingError PHI703 if there is none."""
-    magic, version, *rest = _HEADER.unpack(_exactly(file, HEADER_SIZE))
+    content = _exactly(file, HEADER_SIZE)
+    magic, version, *rest = _HEADER.unpack(content)
     if magic != _MAGIC:
         raise damaged("it does not begin with PHIDELTA")
     if version != _VERSION:
         raise damaged(f"it is of version {version}; {_VERSION} is known")
-    return Header(*rest)
+    header = Header(*rest)
+    of_files = header[-3:]
+    if (
+        header.kind not in (FILE, TREE)
+        or (header.kind == FILE and any(of_files))
+        or not SMALLEST_WINDOW <= header.window <= LARGEST_WINDOW
+        or max(header.old_files, header.new_files) > _MOST_FILES
+        or any(content[-12:])
+    ):
+        raise damaged("its header contradicts itself")
+    return header
+
+
+def write_files(files: Sequence[File]) -> bytes:
+    """The entries of a tree's files."""
+    entries = []
+    for one in files:
+        path = one.path.encode()
+        entries.append(_ENTRY.pack(one.is_executable, len(path), one.size) + path)
+    return b"".join(entries)
+
+
+def read_files(file: BinaryIO, header: Header) -> tuple[tuple[File, ...], tuple[File, ...]]:
+    """The files of both trees, the old one first; PackagingError PHI703 for a path that leads out
+    of the tree, for files that are not in order or not of the size that the header says."""
+    if header.kind == FILE:
+        return (File("", header.old_size),), (File("", header.new_size),)
+    old, old_bytes = _files(file, header.old_files, header.old_size)
+    new, new_bytes = _files(file, header.new_files, header.new_size)
+    if old_bytes + new_bytes != header.files_size:
+        raise damaged("its list of files has another length than its header says")
+    return old, new
+
+
+def _files(file: BinaryIO, count: int, size: int) -> tuple[tuple[File, ...], int]:
+    files: list[File] = []
+    start = read = 0
+    for _ in range(count):
+        executable, length, file_size = _ENTRY.unpack(_exactly(file, _ENTRY.size))
+        read += _ENTRY.size + length
+        path = _exactly(file, length).decode("utf-8", errors="replace")
+        why = bad_path(path)
+        if why or executable > 1:
+            raise damaged(f"the path {path!r} {why or 'has an unknown flag'}")
+        before = files[-1].path if files else ""
+        if path <= before or (before and path.startswith(f"{before}/")):
+            raise damaged(f"the path {path!r} is out of order")
+        files.append(File(path, file_size, bool(executable), start))
+        start += file_size
+    if start != size:
+        raise damaged("its files are not of the size that its header says")
+    folders = {path for one in files for path in _folders(one.path)}
+    for one in files:
+        if one.path in folders:
+            raise damaged(f"the path {one.path!r} is a file and a folder")
+    return tuple(files), read
+
+
+def _folders(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def read_records(file: BinaryIO, header: Header) -> Iterator[Record]:
     """The records, each checked against the header; PackagingError PHI703 for one that lies."""
     made = 0
     for _ in range(header.records):
-        kind, fields, reserved, size, offset, old_size, packed_size, sha256 = _RECORD.unpack(
+        kind, count, reserved, size, offset, old_size, packed_size, sha256 = _RECORD.unpack(
             _exactly(file, _RECORD.size)
         )
         made += size
         if (
             kind > WITH_OLD
             or reserved
-            or not 0 < size <= WINDOW
+            or not 0 < size <= header.window
             or made > header.new_size
-            or packed_size > _MOST_PACKED
+            or packed_size > header.window
             or (kind == COPY and packed_size)
-            or (kind != WHOLE and offset + old_size > header.old_size)
+            or (kind == RAW and packed_size != size)
+            or offset + old_size > header.old_size
             or (kind in (COPY, DIFFERENCES) and old_size != size)
-            or old_size > WINDOW
-            or fields > _MOST_FIELDS
-            or (fields > 0) != (kind == DIFFERENCES)
+            or (kind in (RAW, ZSTD) and (offset or old_size))
+            or old_size > header.window
+            or count > _MOST_FIELDS
+            or (count > 0) != (kind == DIFFERENCES)
         ):
             raise damaged("one of its records contradicts itself")
-        widths = struct.unpack(f"<{fields}H", _exactly(file, 2 * fields))
-        if 0 in widths:
-            raise damaged("one of its records has an empty field")
-        yield Record(kind, size, offset, old_size, sha256, widths, _exactly(file, packed_size))
+        fields = tuple(
+            _field(code) for code in struct.unpack(f"<{count}H", _exactly(file, 2 * count))
+        )
+        if fields and size % sum(one.width for one in fields):
+            raise damaged("one of its records does not hold whole blocks")
+        yield Record(kind, size, offset, old_size, sha256, fields, _exactly(file, packed_size))
     if made != header.new_size or file.read(1):
-        raise damaged("its records do not make the file that it promises")
+        raise damaged("its records do not make what it promises")
+
+
+def _field(code: int) -> Field:
+    one = Field(code & (_NUMBER - 1), bool(code & _NUMBER), bool(code & _SPARSE))
+    if not 0 < one.width <= _MOST_WIDTH or (
+        one.is_number and (one.is_sparse or one.width not in (2, 4))
+    ):
+        raise damaged("one of its records has a field that cannot be")
+    return one
 
 
 def damaged(why: str) -> PackagingError:

@@ -1,97 +1,116 @@
-"""What of a new file corresponds to what of an old one: tensors by their names, the rest by where
-it lies. A region is one or the other, cut into windows later."""
+"""What of the new bytes corresponds to what of the old ones: tensors by their names, files by their
+paths or, where they were renamed, by their bytes, the rest by where it lies."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from phibuild.api import Tensor, describe_file
-from phibuild_firmware.delta.records import WINDOW
-from phibuild_firmware.descriptor import SIZE, BadImage, parse
+from phibuild_firmware.delta.records import Field
+from phibuild_firmware.delta.spaces import File, Space, place
+from phibuild_firmware.delta.tensors import Content, Placed, content_of
 
-_HALF = (1, 1)
-_FIELDS: dict[str, tuple[int, ...]] = {
-    # Fields of ggml's blocks as ggml-common.h declares them; each half float as its two bytes.
-    "f32": (1,) * 4,
-    "f16": _HALF,
-    "bf16": _HALF,
-    "q4_0": (*_HALF, 16),
-    "q4_1": (*_HALF, *_HALF, 16),
-    "q5_0": (*_HALF, 4, 16),
-    "q5_1": (*_HALF, *_HALF, 4, 16),
-    "q8_0": (*_HALF, 32),
-    "q2_k": (16, 64, *_HALF, *_HALF),
-    "q3_k": (32, 64, 12, *_HALF),
-    "q4_k": (*_HALF, *_HALF, 12, 128),
-    "q5_k": (*_HALF, *_HALF, 12, 32, 128),
-    "q6_k": (128, 64, 16, *_HALF),
-    "iq4_nl": (*_HALF, 16),
-    "iq4_xs": (*_HALF, 2, 4, 128),
+_HALF, _SINGLE = Field(2, is_number=True), Field(4, is_number=True)
+_PLAIN = (Field(1),)
+_FIELDS: dict[str, tuple[Field, ...]] = {
+    **dict.fromkeys(("f32", "float32"), (_SINGLE,)),
+    **dict.fromkeys(("f16", "float16", "bf16", "bfloat16"), (_HALF,)),
+    # Fields of ggml's blocks as ggml-common.h declares them.
+    "q4_0": (_HALF, Field(16)),
+    "q4_1": (_HALF, _HALF, Field(16)),
+    "q5_0": (_HALF, Field(4), Field(16)),
+    "q5_1": (_HALF, _HALF, Field(4), Field(16)),
+    "q8_0": (_HALF, Field(32)),
+    "q2_k": (Field(16), Field(64), _HALF, _HALF),
+    "q3_k": (Field(32), Field(64), Field(12), _HALF),
+    "q4_k": (_HALF, _HALF, Field(12), Field(128)),
+    "q5_k": (_HALF, _HALF, Field(12), Field(32), Field(128)),
+    "q6_k": (Field(128), Field(64), Field(16), _HALF),
+    "iq4_nl": (_HALF, Field(16)),
+    "iq4_xs": (_HALF, Field(2), Field(4), Field(128)),
 }
-_PLAIN = (1,)
-_HEADER_ROOM = 64 << 20
-"""Bytes of an image's payload that surely hold a GGUF file's header."""
 
 
 class Region(NamedTuple):
-    """Bytes of the new file, and where those of the old file begin that they may be like."""
+    """Bytes of the new space, and those of the old one that they may be like; an `old_offset` of
+    None where nothing is."""
 
     offset: int
     size: int
-    old_offset: int
-    widths: tuple[int, ...]
+    old_offset: int | None
+    old_size: int
+    fields: tuple[Field, ...]
 
 
-def regions(old: Path, new: Path) -> Iterator[Region]:
-    """The regions of the new file in order, without a gap."""
-    before = {(one.name, one.type, one.size): one for one in _tensors(old)}
-    position = old_position = 0
-    for tensor in sorted(_tensors(new), key=lambda one: one.offset or 0):
-        assert tensor.offset is not None
-        if tensor.offset < position:
-            continue  # it shares the bytes of another
-        if tensor.offset > position:
-            yield Region(position, tensor.offset - position, old_position, _PLAIN)
-        known = before.get((tensor.name, tensor.type, tensor.size))
-        old_position = known.offset if known and known.offset is not None else old_position
-        widths = _FIELDS.get(tensor.type.lower(), _PLAIN)
-        yield Region(tensor.offset, tensor.size, old_position, widths)
-        position = tensor.offset + tensor.size
-        old_position += tensor.size
-    if position < new.stat().st_size:
-        yield Region(position, new.stat().st_size - position, old_position, _PLAIN)
+def regions(old: Path, before: Space, new: Path, after: Space) -> Iterator[Region]:
+    """The regions of the new space in order, without a gap, none of which crosses files."""
+    old_content, new_content = content_of(old, before.files), content_of(new, after.files)
+    known = {(one.name, one.type, one.size): one.offset for one in old_content.tensors}
+    twins = _twins(old_content, before, new_content, after)
+    # A file's beginning is a mark without a size; a tensor at the same place comes after it.
+    marks = [Placed("", "", one.start, 0) for one in new_content.files]
+    marks += sorted(new_content.tensors, key=lambda one: one.offset)
+    position = 0
+    old_position: int | None = 0
+    for mark in sorted(marks, key=lambda one: (one.offset, one.size > 0)):
+        if mark.offset < position:
+            continue  # a tensor that shares the bytes of another
+        if mark.offset > position:
+            size = mark.offset - position
+            yield Region(position, size, old_position, size, _PLAIN)
+        if mark.size == 0:
+            old_position = twins.get(mark.offset)
+        else:
+            found = known.get((mark.name, mark.type, mark.size))
+            fields = _FIELDS.get(mark.type.lower(), _PLAIN)
+            yield Region(mark.offset, mark.size, found, mark.size, fields)
+            old_position = old_position if found is None else found + mark.size
+        position = mark.offset + mark.size
+    if position < after.size:
+        size = after.size - position
+        yield Region(position, size, old_position, size, _PLAIN)
 
 
-def windows(region: Region) -> Iterator[Region]:
-    """The region in pieces of whole blocks."""
-    stride = sum(region.widths)
-    step = WINDOW // stride * stride
+def windows(region: Region, window: int, old_files: Sequence[File]) -> Iterator[Region]:
+    """The region in pieces of whole blocks, each with old bytes of one file."""
+    stride = sum(one.width for one in region.fields)
+    fields = region.fields if stride <= window and region.size % stride == 0 else _PLAIN
+    step = window // stride * stride if fields is region.fields else window
     for start in range(0, region.size, step):
         size = min(step, region.size - start)
-        yield Region(region.offset + start, size, region.old_offset + start, region.widths)
+        where = None if region.old_offset is None else region.old_offset + start
+        file = None if where is None else place(old_files, where)
+        if where is None or file is None:
+            yield Region(region.offset + start, size, None, 0, fields)
+        else:
+            yield Region(region.offset + start, size, where, min(size, file.end - where), fields)
 
 
-def _tensors(path: Path) -> list[Tensor]:
-    """The tensors that lie at a known place; none of a file that no backend knows."""
-    with path.open("rb") as file:
-        try:
-            image = parse(file.read(SIZE))
-        except BadImage:
-            found = describe_file(path)
-            return [one for one in found.tensors if one.offset is not None] if found else []
-        # Backends read files: one that is a hole behind its header serves.
-        with tempfile.TemporaryDirectory(prefix="phibuild-") as folder:
-            payload = Path(folder) / "payload"
-            file.seek(image.payload_offset)
-            payload.write_bytes(file.read(min(image.payload_size, _HEADER_ROOM)))
-            with payload.open("r+b") as hollow:
-                hollow.truncate(image.payload_size)
-            found = describe_file(payload)
-    return [
-        one._replace(offset=one.offset + image.payload_offset)
-        for one in (found.tensors if found else ())
-        if one.offset is not None
-    ]
+def _twins(
+    old_content: Content, before: Space, new_content: Content, after: Space
+) -> dict[int, int]:
+    """Where the old file begins that a new one, by where it begins, may be like."""
+    by_path = {one.path: one.start for one in old_content.files}
+    found, by_digest = {}, {}
+    left = [one for one in new_content.files if one.size and one.path not in by_path]
+    sizes = {one.size for one in left}
+    for one in old_content.files:
+        if one.size in sizes:
+            by_digest[_digest(one, before)] = one.start
+    for one in new_content.files:
+        if one.path in by_path:
+            found[one.start] = by_path[one.path]
+    for one in left:
+        start = by_digest.get(_digest(one, after)) if by_digest else None
+        if start is not None:
+            found[one.start] = start
+    return found
+
+
+def _digest(file: File, space: Space) -> bytes:
+    digest = hashlib.sha256()
+    for at in range(file.start, file.end, 1 << 20):
+        digest.update(space.read(at, min(1 << 20, file.end - at)))
+    return digest.digest()

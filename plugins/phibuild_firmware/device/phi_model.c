@@ -70,7 +70,7 @@ enum phi_model_status phi_model_parse(const uint8_t *bytes, size_t size,
     if (little32(bytes + 12) != PHI_MODEL_DESCRIPTOR_SIZE || alignment < 512 ||
         (alignment & (alignment - 1)) != 0 || offset < PHI_MODEL_DESCRIPTOR_SIZE ||
         (offset & (alignment - 1)) != 0 || length > UINT64_MAX - offset ||
-        little32(bytes + 20) > 3 || !is_text(bytes + 144, 64) || !is_text(bytes + 208, 128) ||
+        little32(bytes + 20) > 3 || !is_text(bytes + 16, 4) || !is_text(bytes + 144, 64) || !is_text(bytes + 208, 128) ||
         !is_zero(bytes + 140, 4) || !is_zero(bytes + 336, 32) || signature_kind > 1 ||
         !is_zero(bytes + 404, 4) || !is_zero(bytes + 504, 8) ||
         (signature_kind == 0 && !is_zero(bytes + 408, 96))) {
@@ -159,6 +159,10 @@ enum phi_model_status phi_model_check_signature(const struct phi_model *model,
     }
     if (size < PHI_MODEL_DESCRIPTOR_SIZE) {
         return PHI_MODEL_TOO_SHORT;
+    }
+    /* Signed are these bytes: they have to be those that the model was read from. */
+    if (memcmp(bytes + 368, model->descriptor_sha256, PHI_MODEL_DIGEST_SIZE) != 0) {
+        return PHI_MODEL_SIGNATURE;
     }
     return verify(context, model->key_id, model->signature, bytes, 400) == 1
                ? PHI_MODEL_OK

@@ -101,7 +101,8 @@ enum phi_model_status phi_model_check(const uint8_t *image, size_t size,
                                       const struct phi_model_expected *expected,
                                       const struct phi_sha256_ops *sha, struct phi_model *model);
 
-/* Checks the signature of the descriptor, whose bytes these are. */
+/* Checks the signature of the descriptor, whose bytes these are: those that `model` was read from,
+   which is compared. */
 enum phi_model_status phi_model_check_signature(const struct phi_model *model,
                                                 const uint8_t *bytes, size_t size,
                                                 phi_verify_signature verify, void *context);

@@ -5,7 +5,8 @@
 // REQUEST is described in request.h; it refers by index to the OUTPUTs, which exist and of which
 // there are OUTPUTS, and to the FILEs. Prints "done INDEX" for each tensor when all of it is
 // written, or "failed INDEX WORD" and ends with status 1; the words are not-finite and
-// too-large-for-f16.
+// too-large-for-f16. For targets without a place it prints "distance INDEX TARGET ERROR VALUES"
+// before that: see Distance in rows.h.
 #include "request.h"
 #include "rows.h"
 
@@ -39,10 +40,13 @@ std::vector<Part> parts_of(const std::vector<Tensor> & tensors) {
     std::vector<Part> parts;
     for (size_t index = 0; index < tensors.size(); ++index) {
         const Tensor & tensor = tensors[index];
-        const int64_t step = std::max<int64_t>(1, weights_at_once / tensor.columns);
+        const int64_t rows = std::max<int64_t>(1, weights_at_once / tensor.columns);
+        int64_t number = 0;
         for (size_t span = 0; span < tensor.spans.size(); ++span) {
-            for (int64_t first = 0; first < tensor.rows; first += step) {
-                parts.push_back({index, span, first, std::min(step, tensor.rows - first)});
+            for (int64_t first = 0; first < tensor.rows; first += rows) {
+                if (number++ % tensor.step == 0) {
+                    parts.push_back({index, span, first, std::min(rows, tensor.rows - first)});
+                }
             }
         }
     }
@@ -53,7 +57,7 @@ std::vector<Part> parts_of(const std::vector<Tensor> & tensors) {
 class Work {
 public:
     explicit Work(const std::vector<Tensor> & asked)
-        : tensors(asked), parts(parts_of(asked)), left(asked.size()) {
+        : tensors(asked), parts(parts_of(asked)), left(asked.size()), distances(parts.size()) {
         for (const Part & part : parts) {
             ++left[part.tensor];
         }
@@ -82,15 +86,37 @@ private:
             const Part & part = parts[index];
             try {
                 const Tensor & tensor = tensors[part.tensor];
-                make_rows(tensor, part.span, part.first, part.count, buffers);
+                distances[index].resize(tensor.targets.size());
+                make_rows(tensor, part.span, part.first, part.count, buffers, distances[index]);
             } catch (const BadWeights & error) {
                 fail("failed " + std::to_string(part.tensor) + " " + error.what());
             } catch (const std::exception & error) {
                 fail(std::string("error: ") + error.what());
             }
             if (--left[part.tensor] == 0 && !failed) {
+                tell_distances(part.tensor);
                 say("done " + std::to_string(part.tensor));
             }
+        }
+    }
+
+    // In the order of the parts and not of the threads, so that a sum is always the same.
+    void tell_distances(size_t tensor) {
+        for (size_t target = 0; target < tensors[tensor].targets.size(); ++target) {
+            if (!tensors[tensor].targets[target].places.empty()) {
+                continue;
+            }
+            Distance sum;
+            for (size_t index = 0; index < parts.size(); ++index) {
+                if (parts[index].tensor == tensor) {
+                    sum.error += distances[index][target].error;
+                    sum.values += distances[index][target].values;
+                }
+            }
+            char words[128];
+            std::snprintf(words, sizeof words, "distance %zu %zu %.17g %.17g", tensor, target,
+                          sum.error, sum.values);
+            say(words);
         }
     }
 
@@ -109,6 +135,7 @@ private:
     const std::vector<Tensor> & tensors;
     const std::vector<Part> parts;
     std::vector<std::atomic<int64_t>> left;
+    std::vector<std::vector<Distance>> distances;  // of each part, for each target
     std::atomic<size_t> next{0};
     std::atomic<bool> failed{false};
     std::mutex saying;
@@ -126,7 +153,7 @@ int opened(const char * path, int flags) {
 
 int main(int argc, char ** argv) {
     const int64_t count = argc < 4 ? -1 : std::atoll(argv[3]);
-    if (count < 1 || count > argc - 5) {
+    if (count < 0 || count > argc - 5) {
         std::fprintf(stderr, "usage: phi-quantize REQUEST THREADS OUTPUTS OUTPUT... FILE...\n");
         return 2;
     }

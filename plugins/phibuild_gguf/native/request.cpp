@@ -84,7 +84,7 @@ Target read_target(Reader & reader, const std::vector<int> & outputs,
     reader.expect("target");
     Target target{};
     target.type = reader.type();
-    const int64_t places = reader.count();
+    const int64_t places = reader.size();
     const bool has_imatrix = reader.number(0, 1) == 1;
     const int64_t block = ggml_blck_size(target.type);
     if (block == 0 || columns % block != 0) {
@@ -108,6 +108,7 @@ Tensor read_tensor(Reader & reader, const std::vector<int> & outputs,
     tensor.stored = reader.type();
     tensor.columns = reader.count();
     tensor.rows = reader.count();
+    tensor.step = reader.count();
     const int64_t spans = reader.count();
     const int64_t targets = reader.count();
     if (!is_float(tensor.stored)) {

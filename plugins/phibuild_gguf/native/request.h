@@ -20,7 +20,8 @@ struct Place {
     int64_t offset;
 };
 
-// One of the forms that a tensor is wanted in, and all places for it.
+// One of the forms that a tensor is wanted in, and all places for it. One without places is not kept:
+// it is measured how far it is from the values that it was made of.
 struct Target {
     ggml_type type;
     std::vector<float> importance;  // none, or one value for each column of each span
@@ -28,18 +29,20 @@ struct Target {
 };
 
 // Columns are the weights of a row; every span has `rows` of them. Values pass through `stored`, the
-// type that llama.cpp's converter would have written, on their way to the targets.
+// type that llama.cpp's converter would have written, on their way to the targets. Of the parts that
+// a tensor is cut into, every `step`th is made: 1 for whole tensors, more for samples.
 struct Tensor {
     ggml_type stored;
     int64_t columns;
     int64_t rows;
+    int64_t step;
     std::vector<Span> spans;
     std::vector<Target> targets;
 };
 
 // Reads a request: lines of blank-separated numbers, types by ggml's own.
 //
-//   tensor STORED COLUMNS ROWS SPANS TARGETS
+//   tensor STORED COLUMNS ROWS STEP SPANS TARGETS
 //   span FILE TYPE OFFSET                   (SPANS times)
 //   target TYPE PLACES IMATRIX              (TARGETS times, each with what follows)
 //   place OUTPUT OFFSET                     (PLACES times)

@@ -1,6 +1,7 @@
 #include "rows.h"
 
 #include <cmath>
+#include <cstring>
 
 namespace {
 
@@ -8,10 +9,10 @@ namespace {
 constexpr float too_large_for_f16 = 65520.0f;
 
 void to_floats(ggml_type type, const void * from, float * to, int64_t count) {
-    if (type == GGML_TYPE_F16) {
-        ggml_fp16_to_fp32_row(static_cast<const ggml_fp16_t *>(from), to, count);
+    if (type == GGML_TYPE_F32) {
+        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
     } else {
-        ggml_bf16_to_fp32_row(static_cast<const ggml_bf16_t *>(from), to, count);
+        ggml_get_type_traits(type)->to_float(from, to, count);
     }
 }
 
@@ -34,10 +35,24 @@ void check_range(const std::vector<float> & values, int64_t count) {
     }
 }
 
+// Adds in the order of the weights, so that a sum is the same on each machine.
+void add_distance(const float * values, const float * restored, int64_t rows, int64_t columns,
+                  const float * importance, Distance & distance) {
+    for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t column = 0; column < columns; ++column) {
+            const double value = values[row * columns + column];
+            const double error = value - static_cast<double>(restored[row * columns + column]);
+            const double factor = importance == nullptr ? 1.0 : importance[column];
+            distance.error += factor * error * error;
+            distance.values += factor * value * value;
+        }
+    }
+}
+
 }  // namespace
 
-void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count,
-               Buffers & buffers) {
+void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count, Buffers & buffers,
+               std::vector<Distance> & distances) {
     const Span & from = tensor.spans[span];
     const int64_t weights = count * tensor.columns;
     const size_t size = static_cast<size_t>(weights) * ggml_type_size(from.type);
@@ -62,19 +77,26 @@ void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count,
         to_floats(tensor.stored, buffers.stored.data(), values.data(), weights);
     }
     const int64_t row = static_cast<int64_t>(span) * tensor.rows + first;
-    for (const Target & target : tensor.targets) {
+    for (size_t index = 0; index < tensor.targets.size(); ++index) {
+        const Target & target = tensor.targets[index];
         const std::vector<uint8_t> * made = &buffers.stored;
+        const float * importance =
+            target.importance.empty()
+                ? nullptr
+                : target.importance.data() + span * static_cast<size_t>(tensor.columns);
         if (target.type != tensor.stored) {
-            const float * importance =
-                target.importance.empty()
-                    ? nullptr
-                    : target.importance.data() + span * static_cast<size_t>(tensor.columns);
             encode(target.type, values.data(), count, tensor.columns, importance, buffers.target);
             made = &buffers.target;
         }
         const auto row_size = static_cast<int64_t>(ggml_row_size(target.type, tensor.columns));
         for (const Place & place : target.places) {
             write_exactly(place.file, made->data(), made->size(), place.offset + row * row_size);
+        }
+        if (target.places.empty()) {
+            buffers.restored.resize(values.size());
+            to_floats(target.type, made->data(), buffers.restored.data(), weights);
+            add_distance(values.data(), buffers.restored.data(), count, tensor.columns, importance,
+                         distances[index]);
         }
     }
 }

@@ -16,8 +16,17 @@ struct Buffers {
     std::vector<float> values;
     std::vector<uint8_t> stored;
     std::vector<uint8_t> target;
+    std::vector<float> restored;
+};
+
+// How far a target's weights are from the values that they were made of, and how large these are:
+// sums of squares, each multiplied with the importance of its column if there is one.
+struct Distance {
+    double error = 0.0;
+    double values = 0.0;
 };
 
 // Makes `count` rows of a span, from `first` on. The bytes are the same however a tensor is cut.
-void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count,
-               Buffers & buffers);
+// Adds to `distances`, one for each target, for targets that have no place.
+void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count, Buffers & buffers,
+               std::vector<Distance> & distances);

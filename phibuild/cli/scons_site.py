@@ -1,0 +1,17 @@
+"""`phibuild scons-site`: the folder that brings the builders into an SCons build of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import phibuild
+
+SITE = Path(phibuild.__file__).parent / "guests" / "scons"
+
+
+@click.command("scons-site")
+def command() -> None:
+    """Print the folder for `scons --site-dir=$(phibuild scons-site)`."""
+    click.echo(SITE)

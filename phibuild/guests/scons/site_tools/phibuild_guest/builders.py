@@ -1,0 +1,247 @@
+"""What a builder does with a call: a node for this SCons, a line for phibuild's."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import SCons.Environment
+import SCons.Errors
+import SCons.Node
+import SCons.Node.Alias
+import SCons.Node.FS
+import SCons.Util
+from SCons.Script import BUILD_TARGETS, Action, GetOption
+
+from .command import ask_for_offers, build, find_command, is_current
+from .states import MANIFEST, read_json, state_of_artifact, state_of_folder, write
+
+FOLDER = ".phibuild"
+"""Beside the SConstruct: the generated one, and what is remembered from build to build."""
+_HEAD = """\
+# Written by the SCons tool `phibuild` for a build whose Python cannot import phibuild.
+from phibuild.scons import phibuild
+
+DefaultEnvironment(tools=[])
+SConsignFile("sconsign")
+env = Environment(tools=[phibuild])
+"""
+
+
+class Model(NamedTuple):
+    """What `PhiModel` returns: a folder, by its path or by the target that makes it."""
+
+    source: Any
+
+
+class Found(NamedTuple):
+    """A path that a user named, the nodes to wait for, and the state of a folder, which is none."""
+
+    path: Path
+    nodes: tuple[Any, ...]
+    state: list[Any]
+
+
+class Target(NamedTuple):
+    """`call` is what phibuild reads, `where` the line that it comes from; `nodes` are the manifest
+    and the files that other rules may name; `sources` come first."""
+
+    name: str
+    path: Path
+    call: str
+    where: str
+    nodes: tuple[Any, ...]
+    sources: tuple[Any, ...]
+
+
+class Guest:
+    """The calls of this SCons process, and the command that builds from them."""
+
+    def __init__(self) -> None:
+        self.fs = SCons.Node.FS.get_default_fs()
+        self.top = Path(self.fs.Top.get_abspath())
+        self.command = find_command()
+        self.known = read_json(self.top / FOLDER / "known.json")
+        if not is_current(self.known.get("offers"), self.command):
+            self.known["offers"] = ask_for_offers(self.command)
+        self.targets: dict[Path, Target] = {}
+        self.made: set[Path] = set()
+        self.lock = threading.Lock()
+        # Our own, so that nobody else's Decider decides about our nodes.
+        self.env = SCons.Environment.Environment(tools=[])
+        self.env.Decider("content")
+
+    @property
+    def builders(self) -> dict[str, Any]:
+        """By name, the fields that are paths and the files that other rules may name."""
+        return dict(self.known["offers"]["builders"])
+
+    def declare(
+        self, builder: str, env: Any, target: Any, source: Any = None, **fields: Any
+    ) -> Any:
+        """A call of a builder; returns the alias that has the artifact's path for its name."""
+        manifest = self.fs.File(env.subst(str(_single(target))) + MANIFEST)
+        path = Path(manifest.get_abspath()[: -len(MANIFEST)])
+        for name in ("model", "artifact"):
+            source = fields.pop(name, source)
+        paths = {name: fields.pop(name, None) for name in self.builders[builder]["paths"]}
+        named = {name: self.find(env, one) for name, one in paths.items() if one is not None}
+        inputs = {n: self.find(env, one) for n, one in (fields.pop("inputs", None) or {}).items()}
+        sources = [] if source is None else [self.find(env, source)]
+        arguments = [repr(str(one)) for one in (path, *(found.path for found in sources))]
+        arguments += [f"{name}={str(one.path)!r}" for name, one in named.items()]
+        if inputs:
+            fields["inputs"] = {name: str(one.path) for name, one in inputs.items()}
+        arguments += [f"{name}={_text(name, value)}" for name, value in fields.items()]
+        taken = [*sources, *named.values(), *inputs.values()]
+        files = self.builders[builder]["nodes"]
+        name = os.path.relpath(str(path), str(self.top))
+        one = Target(
+            name=str(path) if name.startswith("..") else name,
+            path=path,
+            call=f"env.{builder}({', '.join(arguments)})",
+            where=_user_line(),
+            nodes=(manifest, *(self.fs.File(f"{path}/{file}") for file in files)),
+            sources=tuple(node for found in taken for node in found.nodes),
+        )
+        self.targets[path] = one
+        self._add_nodes(one, [found.state for found in taken])
+        return self.env.Alias(one.name, manifest)
+
+    def _add_nodes(self, one: Target, states: list[Any]) -> None:
+        manifest, nodes = one.nodes[0], list(one.nodes)
+        decides = json.dumps([one.call, states, self.known["offers"]], sort_keys=True)
+        self.env.Command(
+            nodes,
+            list(one.sources),
+            Action(_make, _describe, varlist=["PHIBUILD_SIGNATURE"]),
+            PHIBUILD_TARGET=one.path,
+            PHIBUILD_SIGNATURE=hashlib.sha256(decides.encode()).hexdigest(),
+        )
+        self.env.Precious(nodes)  # SCons would delete the old manifest before
+        self.env.NoCache(nodes)
+        self.env.Clean(manifest, self.fs.Entry(str(one.path)))
+        self.env.Clean(manifest, self.fs.Dir(str(self.top / FOLDER)))
+        if self.known.get("made", {}).get(str(one.path)) != state_of_artifact(one.path):
+            self.env.AlwaysBuild(manifest)  # deleted or changed: SCons cannot see it
+        for position, typed in enumerate(BUILD_TARGETS):
+            if os.path.normpath(str(self.top / str(typed))) == str(one.path):
+                BUILD_TARGETS[position] = one.name
+
+    def find(self, env: Any, value: Any) -> Found:
+        """The path of a source: a string, a node, or what a builder or `PhiModel` returned."""
+        one = _single(value)
+        if isinstance(one, Model):
+            return self.find(env, one.source)
+        if isinstance(one, str):
+            one = self.fs.Entry(env.subst(one))
+        if isinstance(one, SCons.Node.FS.Base):
+            path, source = Path(one.get_abspath()), Path(one.srcnode().get_abspath())
+            path = source if source.exists() and not path.exists() else path
+        else:
+            path = self.top / str(one)  # an alias: its name is the artifact's path
+        if path in self.targets:
+            return Found(path, self.targets[path].nodes[:1], [])
+        if path.is_dir():
+            return Found(path, (), state_of_folder(path))
+        return Found(path, (self.fs.File(str(path)),), [])
+
+    def make(self, one: Target) -> None:
+        """Run `phibuild build` for this target and for all others of this build whose turn it could
+        be: so a model is read once for several, and no budget is looked at too late."""
+        with self.lock:
+            if one.path in self.made:
+                return
+            ready = [other for other in self._asked() if not self._waits(other)]
+            wanted = [one, *(other for other in ready if other.path not in self.made | {one.path})]
+            lines = [f"{other.call}  # {other.where}" for other in self.targets.values()]
+            write(self.top / FOLDER / "SConstruct", _HEAD + "\n".join(lines) + "\n")
+            flags = ["-f", f"{FOLDER}/SConstruct", "-j", str(GetOption("num_jobs"))]
+            flags += ["-s"] * bool(GetOption("silent")) + ["-k"] * bool(GetOption("keep_going"))
+            if build(self.command, self.top, [*flags, *(other.name for other in wanted)]) != 0:
+                reason = f"phibuild could not make {one.name}: see above"
+                raise SCons.Errors.BuildError(node=one.nodes[0], errstr=reason)
+            self.made.update(other.path for other in wanted)
+            states = {str(other.path): state_of_artifact(other.path) for other in wanted}
+            self.known["made"] = {**self.known.get("made", {}), **states}
+            write(self.top / FOLDER / "known.json", json.dumps(self.known))
+
+    def _asked(self) -> list[Target]:
+        """The targets that this build needs, as far as that is known before scanners have run."""
+        nodes = [self._node_of(typed) for typed in BUILD_TARGETS]
+        if not nodes or any(isinstance(node, SCons.Node.FS.Dir) for node in nodes):
+            return list(self.targets.values())
+        seen: set[Any] = set()
+        while nodes:
+            node = nodes.pop()
+            if node not in seen:
+                seen.add(node)
+                nodes += node.all_children(scan=0)
+        return [one for one in self.targets.values() if seen.intersection(one.nodes)]
+
+    def _node_of(self, typed: Any) -> Any:
+        if isinstance(typed, SCons.Node.Node):
+            return typed
+        return SCons.Node.Alias.default_ans.lookup(typed) or self.fs.Entry(typed).disambiguate()
+
+    def _waits(self, one: Target) -> bool:
+        """Whether rules of the other build make something of what the target is made from."""
+        for node in one.sources:
+            made_by_us = self.targets.get(Path(node.get_abspath()[: -len(MANIFEST)]))
+            if self._waits(made_by_us) if made_by_us else node.has_builder():
+                return True
+        return False
+
+
+@functools.lru_cache(None)
+def guest() -> Guest:
+    """The guest of this process."""
+    return Guest()
+
+
+def generate(env: Any) -> None:
+    """Add `PhiModel` and the builders that the plugins of phibuild offer."""
+    env.AddMethod(lambda env, source: Model(source), "PhiModel")
+    for builder in guest().builders:
+        env.AddMethod(functools.partial(guest().declare, builder), builder)
+
+
+def _make(target: Any, source: Any, env: Any) -> None:
+    guest().make(guest().targets[env["PHIBUILD_TARGET"]])
+
+
+def _describe(target: Any, source: Any, env: Any) -> str:
+    one = guest().targets[env["PHIBUILD_TARGET"]]
+    return f"make {one.name}" if GetOption("no_exec") else ""
+
+
+def _single(value: Any) -> Any:
+    while SCons.Util.is_List(value) and len(value) == 1:
+        value = value[0]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _text(name: str, value: Any) -> str:
+    """A field's value as Python text."""
+    try:
+        return repr(json.loads(json.dumps(value)))
+    except TypeError:
+        raise SCons.Errors.StopError(
+            f"[PHI202] {name}={value!r} cannot be handed to phibuild\n"
+            f"  hint: write numbers, texts, lists and dicts of them\n  at {_user_line()}."
+        ) from None
+
+
+def _user_line() -> str:
+    """The innermost line of the stack that is neither ours nor SCons'."""
+    ours = (str(Path(__file__).parent), str(Path(SCons.Errors.__file__).parent))
+    for frame in reversed(traceback.extract_stack()):
+        if not frame.filename.startswith(ours):
+            return f"{frame.filename}, line {frame.lineno}"
+    return "an unknown line"

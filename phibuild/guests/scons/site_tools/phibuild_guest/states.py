@@ -1,0 +1,54 @@
+"""What files are like, by stat: equal states, and nothing was written to in between."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+MANIFEST = ".phi.json"
+
+
+def state_of_artifact(path: Path) -> list[Any]:
+    """That of the files which its manifest names; empty where one is missing."""
+    files = read_json(Path(f"{path}{MANIFEST}")).get("files", [])
+    states = [_state(path / file["path"])[:2] for file in files]
+    return [] if [] in states else states  # without ctime, which the store's next link changes
+
+
+def state_of_folder(folder: Path) -> list[Any]:
+    """That of all files inside; one that is new or gone makes another."""
+    return [[str(path.relative_to(folder)), *_state(path)] for path in _walk(folder)]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; an empty one if there is none."""
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def write(path: Path, text: str) -> None:
+    """Write beside and rename over."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, "utf-8")
+    beside.replace(path)
+
+
+def _state(path: Path) -> list[int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(str(folder)):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(place, name)

@@ -1,0 +1,45 @@
+"""Programs of the machine that workers start: where they are, and the text that identifies them in
+keys."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from phibuild.model.action import Program
+from phibuild.model.errors import ToolchainError
+from phibuild.process import capture
+
+
+class FoundProgram(NamedTuple):
+    """A program of this machine, and what it tells of itself."""
+
+    path: Path
+    identity: str
+
+
+def path_of(program: Program) -> Path:
+    """Where it lies; ToolchainError PHI606 if it does not."""
+    path = shutil.which(program.name)
+    if path is None:
+        raise ToolchainError(f"there is no {program.name}", hint=program.hint, code="PHI606")
+    return Path(path)
+
+
+def ask(program: Program, path: Path) -> str:
+    """The lines that tell which one it is; ToolchainError PHI606 if it prints none. Some programs
+    print their version and fail, so their status does not count."""
+    try:
+        told = capture([path, *program.ask], may_fail=True)
+    except OSError as error:
+        told = str(error)
+    lines = [line.strip() for line in told.splitlines() if re.search(program.tells, line)]
+    if not lines:
+        raise ToolchainError(
+            f"{path} {' '.join(program.ask)} does not tell its version, but: {told.strip()[:200]}",
+            hint=program.hint,
+            code="PHI606",
+        )
+    return "; ".join(lines)

@@ -1,0 +1,64 @@
+"""The text of a description: made from the recipe before the image exists, with places where the
+worker puts what only the image's bytes tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from phibuild.api import Action, ArtifactFacts, FileInput, RecipeError, frozen_recipe
+
+SHA256, SIZE, ROUNDED = "@SHA256@", "@SIZE@", "@ROUNDED@"
+"""The image's digest in hex, its bytes, and these rounded up to whole blocks of flash (hex)."""
+
+_WORKER = Path(__file__).with_name("worker_description.py")
+
+
+def description(text: str, artifact: FileInput, *, limit: int | None = None) -> Action:
+    """The action that writes the text for this artifact; PHI701 if it is larger than `limit`."""
+    return Action(
+        name="firmware.description",
+        worker=_WORKER,
+        toolchain="host",
+        recipe=frozen_recipe({"text": text, "limit": limit}),
+        inputs=(("artifact", artifact),),
+    )
+
+
+def name_of(artifact: FileInput) -> str:
+    """The file name that other systems know the image by."""
+    return Path(artifact.path).name
+
+
+def said_of(artifact: FileInput, about: ArtifactFacts, *, license: str | None = None) -> str:
+    """The remark that each description begins with."""
+    known = license or about.model.license or "unknown: the model's card does not say"
+    return (
+        f"# Written by phibuild for {name_of(artifact)}: {SIZE} bytes, sha256 {SHA256}\n"
+        f"# Licence: {known}\n"
+    )
+
+
+def summary(artifact: FileInput, about: ArtifactFacts) -> str:
+    """A line for people, where they wrote none."""
+    return ", ".join(filter(None, (about.model_name, about.format))) or name_of(artifact)
+
+
+def required(recipe: Any, *fields: str) -> None:
+    """RecipeError PHI202 for a field without a value."""
+    for field in fields:
+        if getattr(recipe, field) is None:
+            raise wrong(recipe, field, "the description cannot do without it")
+
+
+def plain(recipe: Any, *fields: str) -> None:
+    """RecipeError PHI202 for texts with signs that would end a quoted text, or the line."""
+    for field in fields:
+        value = getattr(recipe, field) or ""
+        if not value.isprintable() or any(sign in value for sign in '"\\'):
+            raise wrong(recipe, field, "one line, without quotes and backslashes")
+
+
+def wrong(recipe: Any, field: str, hint: str) -> RecipeError:
+    """The error for a field's value."""
+    return RecipeError(f"{field}={getattr(recipe, field)!r} will not do", hint=hint, code="PHI202")

@@ -1,0 +1,29 @@
+"""The programs of the machine that make images and objects."""
+
+from __future__ import annotations
+
+from phibuild.api import Program
+
+FILE_SYSTEMS = {
+    "erofs": Program(
+        "mkfs.erofs", ("-V",), r"^mkfs\.erofs .*\d", "install it (Debian: apt install erofs-utils)"
+    ),
+    "squashfs": Program(
+        "mksquashfs",
+        ("-version",),
+        "^mksquashfs version",
+        "install it (Debian: apt install squashfs-tools)",
+    ),
+}
+
+
+def compiler_programs(name: str) -> tuple[Program, ...]:
+    """A compiler, and the assembler that it starts if it is gcc; clang has its own."""
+    hint = (
+        "install it (Debian: apt install gcc-arm-none-eabi, gcc-aarch64-linux-gnu,"
+        " gcc-riscv64-unknown-elf or clang), or put its folder into PATH"
+    )
+    compiler = Program(name, ("-v",), "^Target: |^gcc version |clang version ", hint)
+    if not name.endswith("gcc"):
+        return (compiler,)
+    return (compiler, Program(f"{name[:-3]}as", ("--version",), "assembler", hint))

@@ -1,0 +1,52 @@
+"""The types that `target_bytes` chooses from, for each tensor.
+
+Standard library only; a part of the workers that measure them and that tell their sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from phibuild_gguf.checkpoint_tensors import Wanted
+    from phibuild_gguf.expectations import is_quantized
+    from phibuild_gguf.ggml_types import BY_NAME, GgmlType
+else:
+    from checkpoint_tensors import Wanted
+    from expectations import is_quantized
+    from ggml_types import BY_NAME, GgmlType
+
+FILE_TYPE_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "q8_0": "Q8_0",
+        "q6_K": "Q6_K",
+        "q5_K": "Q5_K_M",
+        "q4_K": "Q4_K_M",
+        "q3_K": "Q3_K_M",
+        "q2_K": "Q2_K",
+        "q5_1": "Q5_1",
+        "q5_0": "Q5_0",
+        "q4_1": "Q4_1",
+        "iq4_nl": "IQ4_NL",
+    }
+)
+"""The candidates, and the file type that a file is said to have in which most weights have one of
+them. A k-quant needs rows of whole blocks of 256 weights; the last four are for other rows."""
+
+_K_QUANTS = ("q8_0", "q6_K", "q5_K", "q4_K", "q3_K", "q2_K")
+_SMALL_BLOCKS = ("q8_0", "q5_1", "q5_0", "q4_1", "iq4_nl")
+
+
+def candidates(tensors: Iterable[Wanted]) -> dict[Wanted, tuple[GgmlType, ...]]:
+    """For each tensor that llama-quantize quantizes the type that it is stored in, and those that
+    its rows can have. Rows of no whole blocks of 32 weights stay as they are stored."""
+    found = {}
+    for one in tensors:
+        if is_quantized(one):
+            columns = one.shape[0]
+            names = _K_QUANTS if BY_NAME["q6_k"].holds(columns) else _SMALL_BLOCKS
+            fitting = (BY_NAME[name.lower()] for name in names)
+            found[one] = (one.stored, *(kind for kind in fitting if kind.holds(columns)))
+    return found

@@ -1,0 +1,51 @@
+"""What an action read is what it was promised, whoever else uses the same files meanwhile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from phibuild.engine.workshop import Workshop
+from phibuild.registry import load_registry
+from phibuild.source import Checkpoint
+from phibuild.store import Store
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    return Workshop(Store(tmp_path / "store"), load_registry())
+
+
+@pytest.fixture
+def read(shop: Workshop, tmp_path: Path) -> Checkpoint:
+    write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=1, shards=1)
+    return shop.checkpoint(tmp_path / "tiny")
+
+
+def test_a_file_that_somebody_links_is_the_same(shop: Workshop, read: Checkpoint) -> None:
+    (read.folder / "other").hardlink_to(read.shards[0])
+    assert not shop.is_unchanged(read)
+    assert shop.was_unchanged(read)
+
+
+def test_bytes_that_change_under_a_kept_time_are_not(shop: Workshop, read: Checkpoint) -> None:
+    path = read.shards[0]
+    stat = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert not shop.was_unchanged(read)
+
+
+def test_a_file_that_is_written_again_is_not(shop: Workshop, read: Checkpoint) -> None:
+    path = read.shards[0]
+    path.write_bytes(path.read_bytes())
+    assert not shop.was_unchanged(read)
+    path.unlink()
+    assert not shop.was_unchanged(read)

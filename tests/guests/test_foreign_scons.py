@@ -1,0 +1,312 @@
+"""The builders in an SCons build of others, with and without phibuild in its Python: the same text,
+and in both forms nothing twice and nothing stale."""
+
+from __future__ import annotations
+
+import ast
+import os
+import random
+import shutil
+import stat
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from phibuild.cli.scons_site import SITE
+from phibuild.testing.checkpoint_edits import change_tensor
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
+from tests.conftest import WORKER, Project, Ran
+from tests.guests.foreign import NEWEST_SCONS, OLDEST_SCONS, environment_with, packages_of
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "foreign_scons"
+SCONSTRUCT = """\
+import os
+AddOption("--board", default="one")
+Decider({decider})
+env = Environment(tools=[], ENV={{"PATH": os.environ["PATH"]}})
+Export("env")
+copy = SConscript("model/SConscript", variant_dir="build/model", duplicate={duplicate})
+firmware = env.Command("build/firmware", copy, "cat $SOURCE/copy.txt > $TARGET && echo linked")
+Default(firmware)
+"""
+SCONSCRIPT = """\
+Import("env")
+env = env.Clone()
+env.Tool("phibuild")
+copy = env.Artifact("copy", worker="twice.py", inputs={"text": "in.txt"}, times=2)
+other = env.Artifact("other", worker="twice.py", inputs={"text": "in.txt"}, times=3)
+Return("copy")
+"""
+
+
+@dataclass(frozen=True)
+class Foreign(Project):
+    """A build of others in a folder; `started` is what it had of the phibuild command."""
+
+    python: Path = Path(sys.executable)
+
+    def with_toolchains(self) -> Foreign:
+        """The same with the store of the session, where llama.cpp is."""
+        settings = {n: text for n, text in self.environment.items() if n != "PHIBUILD_STORE"}
+        return replace(self, environment=settings)
+
+    def build(self, *arguments: str, **environment: str) -> Ran:
+        site = f"--site-dir={SITE}"
+        command = (str(self.python), "-P", "-m", "SCons", "-Q", site, *arguments)
+        return self.run(*command, **environment)
+
+    @property
+    def started(self) -> list[str]:
+        log = self.folder / "started"
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
+
+    @property
+    def firmware(self) -> str:
+        return (self.folder / "build" / "firmware").read_text()
+
+    def foreign_sconstruct(self, decider: str = '"content"', duplicate: int = 1) -> None:
+        self.write("SConstruct", SCONSTRUCT.format(decider=decider, duplicate=duplicate))
+
+
+FORMS = ("in-process", "subprocess")
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("environments")
+    names = {"oldest": OLDEST_SCONS, "newest": NEWEST_SCONS}
+    return {name: environment_with(folder / name, one) for name, one in names.items()}
+
+
+@pytest.fixture(params=[f"{form} {age}" for form in FORMS for age in ("oldest", "newest")])
+def foreign(
+    request: pytest.FixtureRequest, project: Project, environments: dict[str, Path], tmp_path: Path
+) -> Foreign:
+    form, age = request.param.split()
+    python = environments[age]
+    settings = dict(project.environment)
+    if form == "in-process":
+        settings["PYTHONPATH"] = str(packages_of(python))
+        python = Path(sys.executable)
+    else:
+        command = tmp_path / "bin" / "phibuild"
+        command.parent.mkdir()
+        log = project.folder / "started"
+        command.write_text(
+            f'#!/bin/sh\necho "$1" >> {log}\nexec {sys.executable} -P -m phibuild.cli "$@"\n'
+        )
+        command.chmod(0o755)
+        settings["PATH"] = f"{command.parent}:{os.environ['PATH']}"
+    one = Foreign(project.folder, settings, python)
+    one.foreign_sconstruct()
+    one.write("model/SConscript", SCONSCRIPT)
+    one.write("model/twice.py", WORKER)
+    one.write("model/in.txt", "hello ")
+    return one
+
+
+def is_up_to_date(ran: Ran) -> bool:
+    lines = ran.text.splitlines()
+    return ran.status == 0 and all(line.endswith("is up to date.") for line in lines)
+
+
+def test_only_what_is_needed_is_built_and_then_nothing(foreign: Foreign) -> None:
+    ran = foreign.build()
+    assert ran.names("built") == ["build/model/copy"], ran.text
+    assert foreign.firmware == "hello hello "
+    assert foreign.started in ([], ["plugins", "build"])
+    assert is_up_to_date(foreign.build())
+    assert foreign.started == []
+    assert foreign.build("build/model/other").names("built") == ["build/model/other"]
+
+
+def test_a_changed_source_builds_once_and_an_equal_one_links_nothing(foreign: Foreign) -> None:
+    foreign.build()
+    foreign.write("model/in.txt", "bye ")
+    ran = foreign.build()
+    assert ran.names("built") == ["build/model/copy"]
+    assert "linked" in ran.text
+    assert foreign.firmware == "bye bye "
+    assert is_up_to_date(foreign.build())
+    (foreign.folder / "model" / "in.txt").touch()
+    assert "linked" not in foreign.build().text
+    assert is_up_to_date(foreign.build())
+
+
+@pytest.mark.parametrize("duplicate", [0, 1])
+@pytest.mark.parametrize(
+    "decider",
+    [
+        '"MD5-timestamp"',
+        '"timestamp-newer"',
+        '"timestamp-match"',
+        "lambda dependency, target, info, repo_node=None: False",
+        "lambda dependency, target, info, repo_node=None: not os.path.exists(str(target))",
+    ],
+)
+def test_deciders_of_others_do_not_decide_about_models(
+    foreign: Foreign, decider: str, duplicate: int
+) -> None:
+    foreign.foreign_sconstruct(decider, duplicate)
+    foreign.build()
+    assert foreign.firmware == "hello hello "
+    source = foreign.folder / "model" / "in.txt"
+    seen = source.stat()
+    source.write_text("bye   ")
+    os.utime(source, ns=(seen.st_atime_ns, seen.st_mtime_ns - 10**9))  # older than what was made
+    assert foreign.build("build/model/copy").names("built") == ["build/model/copy"]
+    assert is_up_to_date(foreign.build("build/model/copy"))
+    made = foreign.folder / "build" / "model" / "copy" / "copy.txt"
+    assert made.read_text() == "bye   bye   "
+
+
+def test_what_was_deleted_or_written_to_comes_back(foreign: Foreign) -> None:
+    foreign.build()
+    made = foreign.folder / "build" / "model" / "copy" / "copy.txt"
+    made.unlink()
+    assert foreign.build().names("recalled") == ["build/model/copy"]
+    made.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    made.write_text("another text")
+    assert foreign.build().status == 0
+    assert made.read_text() == "hello hello "
+    assert is_up_to_date(foreign.build())
+
+
+def test_cleaning_leaves_nothing_and_what_was_made_is_recalled(foreign: Foreign) -> None:
+    foreign.build("build/firmware", "build/model/other")
+    foreign.build("-c", ".")
+    left = {path.name for path in foreign.folder.rglob("*") if path.is_file()}
+    sources = {"SConstruct", "SConscript", "in.txt", "twice.py", ".sconsign.dblite"}
+    assert left - {"started"} == sources
+    ran = foreign.build()
+    assert ran.names("recalled") == ["build/model/copy"]
+    assert ran.actions == []
+
+
+def test_a_dry_run_changes_nothing(foreign: Foreign) -> None:
+    ran = foreign.build("-n")
+    assert "make build/model/copy" in ran.text
+    assert not (foreign.folder / "build" / "model" / "copy").exists()
+    assert not (foreign.folder / ".phibuild").exists()
+    assert "build" not in foreign.started
+
+
+def test_an_option_changes_what_it_is_an_option_of(foreign: Foreign) -> None:
+    both = ("build/model/copy", "build/model/other")
+    assert sorted(foreign.build("-j4", *both).names("built")) == list(both)
+    assert foreign.started in ([], ["plugins", "build"])
+    foreign.write("model/SConscript", SCONSCRIPT.replace("times=3", "times=4"))
+    assert foreign.build(*both, "--board=two").names("built") == ["build/model/other"]
+    assert is_up_to_date(foreign.build(both[0], "--board=two"))
+
+
+def test_errors_come_with_code_and_hint_and_stop_the_build(foreign: Foreign) -> None:
+    foreign.write("model/in.txt", "fail")
+    ran = foreign.build()
+    assert ran.status == 2
+    assert "[PHI401] the text says fail\n  hint: write another" in ran.text
+    assert "Traceback" not in ran.text
+    assert not (foreign.folder / "build" / "firmware").exists()
+
+
+def test_a_wrong_field_stops_the_build_before_there_is_any_work(foreign: Foreign) -> None:
+    image = 'env.FirmwareImage("model.img", copy, slot_sise=5000)\n'
+    foreign.write("model/SConscript", SCONSCRIPT.replace("Return", image + "Return"))
+    ran = foreign.build("build/model/model.img")
+    assert ran.status == 2
+    assert "did you mean 'slot_size'" in ran.text
+    assert ran.actions == []
+
+
+def test_a_source_that_the_foreign_build_makes_comes_first(foreign: Foreign) -> None:
+    foreign.write(
+        "SConstruct",
+        SCONSTRUCT.format(decider='"content"', duplicate=0).replace(
+            "copy = ",
+            'env.Command("build/model/made.txt", "words", "cat $SOURCE > $TARGET")\ncopy = ',
+        )
+        + 'Default("build/model/other")\n',
+    )
+    foreign.write("words", "one ")
+    foreign.write("model/SConscript", SCONSCRIPT.replace("in.txt", "made.txt", 1))
+    assert foreign.build().status == 0
+    assert foreign.firmware == "one one "
+    foreign.write("words", "two ")
+    assert foreign.build().names("built") == ["build/model/copy"]
+    assert foreign.firmware == "two two "
+    assert is_up_to_date(foreign.build())
+
+
+def test_old_pythons_can_read_the_tool() -> None:
+    for path in SITE.rglob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 7))
+
+
+def test_without_a_command_it_says_what_to_do(
+    project: Project, environments: dict[str, Path]
+) -> None:
+    project.write("SConstruct", 'Environment(tools=["phibuild"])\n')
+    scons = [str(environments["newest"]), "-P", "-m", "SCons", "-Q", f"--site-dir={SITE}"]
+    ran = project.run(*scons, PATH="/usr/bin:/bin", PHIBUILD="")
+    assert ran.status == 2
+    assert "[PHI504] this Python" in ran.text
+    assert "hint: put it on PATH" in ran.text
+    ran = project.run(*scons, PHIBUILD="false")
+    assert "[PHI504] false does not work" in ran.text
+
+
+@pytest.mark.toolchain
+def test_the_example_puts_a_model_into_somebodys_firmware(
+    foreign: Foreign,
+) -> None:
+    ignored = shutil.ignore_patterns("build", ".scons*", ".phibuild")
+    shutil.copytree(EXAMPLE, foreign.folder, ignore=ignored, dirs_exist_ok=True)
+    example = foreign.with_toolchains()
+    script = example.folder / "packages" / "phi" / "SConscript"
+    seed = random.SystemRandom().randrange(2, 10**9)
+    script.write_text(script.read_text().replace("seed=1", f"seed={seed}"))
+
+    ran = example.build("-j2")
+    assert ran.status == 0, ran.text
+    assert ran.names("built") == ["build/phi/tiny", "build/phi/tiny.gguf", "build/phi/model"]
+    assert example.run("build/firmware").text == "PASS tiny\n"
+    assert is_up_to_date(example.build())
+
+    main = example.folder / "kernel" / "main.c"
+    main.write_text(main.read_text().replace("PASS", "GOOD"))
+    assert example.build().actions == []
+    assert example.run("build/firmware").text == "GOOD tiny\n"
+
+    script.write_text(script.read_text().replace("Q4_0", "Q8_0"))
+    ran = example.build()
+    assert ran.names("built") == ["build/phi/tiny.gguf", "build/phi/model"]
+    assert example.run("build/firmware").text == "GOOD tiny\n"
+
+    script.write_text(script.read_text().replace("3 MiB", "500 KB").replace("Q8_0", "Q6_K"))
+    ran = example.build()
+    assert ran.status == 2
+    assert "[PHI701] build/phi/tiny.gguf (Q6_K) will have" in ran.text
+    assert "hint: these would fit" in ran.text or "hint: none" in ran.text
+    assert set(ran.actions) <= {"gguf.predict"}
+
+
+@pytest.mark.toolchain
+def test_a_changed_shard_builds_once(foreign: Foreign) -> None:
+    one = foreign.with_toolchains()
+    seed = random.SystemRandom().randrange(2, 10**9)
+    write_checkpoint(one.folder / "phi", FAMILIES["phi-3"], layers=1, seed=seed)
+    one.write(
+        "SConstruct",
+        'env = Environment(tools=["phibuild"])\n'
+        'env.GGUF("tiny.gguf", env.PhiModel("phi"), quant="Q4_0")\n',
+    )
+    assert one.build().names("built") == ["tiny.gguf"]
+    assert is_up_to_date(one.build())
+    change_tensor(one.folder / "phi", "model.norm.weight")
+    ran = one.build()
+    assert ran.names("built") == ["tiny.gguf"], ran.text
+    assert is_up_to_date(one.build())
