@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from phibuild.cli.sconstruct import chosen, describe_project, folder_option
+from phibuild.engine.predict import Size
 from phibuild.model.sizes import show_seconds, show_size
 
 _ORDER = ("up to date", "recall", "work", "wait")
@@ -50,7 +51,7 @@ def _lines(one: Document) -> Iterator[str]:
         yield str(one["error"])
         return
     size = one["size"]
-    shown = "" if size is None else f"  {size['word']}{show_size(size['bytes'])}"
+    shown = "" if size is None else f"  {Size(**size).word}{show_size(size['bytes'])}"
     reason = f"  ({_shortened(one['reason'])})" if one["reason"] else ""
     yield f"{one['standing']:<11} {one['name']}{shown}{reason}"
     if one["standing"] == "work":

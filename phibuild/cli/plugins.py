@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import click
 
-from phibuild.offers import Backend, Packager
+from phibuild.model.errors import RecipeError
+from phibuild.offers import Backend, Packager, Runtime
 from phibuild.registry import Registry, load_registry
 
 
@@ -42,8 +44,14 @@ def _for_other_builds(registry: Registry) -> dict[str, Any]:
         "Artifact": {"paths": ["worker"], "nodes": []},
     }
     for offer in registry.builders:
-        nodes = offer.nodes(offer.recipe()) if isinstance(offer, Packager) else ()
-        paths = offer.extras if isinstance(offer, Backend) else ()
-        builders[offer.builder] = {"paths": list(paths), "nodes": list(nodes)}
+        paths = offer.extras if isinstance(offer, Backend | Packager) else ()
+        builders[offer.builder] = {"paths": list(paths), "nodes": list(_nodes(offer))}
     folders = [place for place in sys.path if Path(place).is_dir()]
     return {"builders": builders, "places": {one: Path(one).stat().st_mtime_ns for one in folders}}
+
+
+def _nodes(offer: Backend | Packager | Runtime) -> tuple[str, ...]:
+    if isinstance(offer, Packager):
+        with contextlib.suppress(RecipeError):  # it has no default recipe, and so none of that
+            return offer.nodes(offer.recipe())
+    return ()

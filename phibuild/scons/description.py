@@ -57,7 +57,7 @@ def _described(
     return document | {
         "standing": found.standing.value,
         "reason": found.reason,
-        "size": size._asdict() | {"word": size.word} if size else None,
+        "size": size._asdict() if size else None,
         "actions": [
             {
                 "number": steps.setdefault((declaration.model, one.action), len(steps)),

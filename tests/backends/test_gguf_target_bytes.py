@@ -85,6 +85,11 @@ def expected_loss(path: Path, of: Mapping[str, Mapping[str, float]]) -> float:
     return sum(of[name].get(kind, 0.0) for name, kind in types(path).items() if name in of)
 
 
+def weighing(ran: Ran) -> list[str]:
+    """The actions that see more than shapes, which an earlier run may have left sizes of."""
+    return [action for action in ran.actions if action != "gguf.choices"]
+
+
 @pytest.mark.parametrize("family", ["phi-3", "phi-4-mini", "phi-3.5-moe", "phi-2"])
 def test_a_file_fits_and_is_that_of_its_overrides(
     project_of_tiny: Project, tiny: Tiny, family: str
@@ -155,21 +160,17 @@ def test_another_limit_measures_nothing_and_one_that_changes_nothing_writes_noth
     tiny("phi-3")
     build(project, 'target_bytes="1.5 MB"')
     before, content = types(artifact(project)), artifact(project).read_bytes()
-    assert build(project, 'target_bytes="1.4 MB"').actions == [
-        "gguf.choices",
-        "gguf.allocation",
-        "gguf.write",
-    ]
+    assert weighing(build(project, 'target_bytes="1.4 MB"')) == ["gguf.allocation", "gguf.write"]
     assert types(artifact(project)) != before
     size = artifact(project).stat().st_size
     ran = build(project, f"target_bytes={size}")
-    assert ran.actions == ["gguf.choices", "gguf.allocation"]
+    assert weighing(ran) == ["gguf.allocation"]
     assert artifact(project).stat().st_size == size
     assert build(project, 'target_bytes="1.5 MB"').actions == []
     assert artifact(project).read_bytes() == content
     set_chat_template(project.folder / "tiny", "{{ 'another' }}")
     ran = build(project, 'target_bytes="1.5 MB"')
-    assert ran.actions == ["gguf.metadata", "gguf.choices", "gguf.write"]
+    assert weighing(ran) == ["gguf.metadata", "gguf.write"]
     assert types(artifact(project)) == before
 
 
