@@ -95,18 +95,24 @@ class Workshop:
             return False
 
     def was_unchanged(self, checkpoint: Checkpoint) -> bool:
-        """The same after work. A file that the store has by another link gets a new ctime when any
-        build links it: then its size, mtime and inode are compared, and its bytes read again."""
+        """The same after work. Files that others have by another link may have a new ctime, and
+        those that lie in the store a new mtime too, when any build puts them in place: then it is
+        looked whether they are the same files, or the store's, and their bytes are read again."""
         if self.is_unchanged(checkpoint):
             return True
         with contextlib.suppress(OSError, PhiError):
-            index = self.store.index
-            if all(
-                seen.startswith(f"{index.signature(path, 'seal')}:")
-                for path, seen in checkpoint.files
-            ):
+            if self._is_artifact(checkpoint.folder) or self._are_same_files(checkpoint):
                 return self.checkpoint(checkpoint.folder).slices == checkpoint.slices
         return False
+
+    def _is_artifact(self, path: Path) -> bool:
+        manifest = self.manifest_of(path)
+        return manifest is not None and self.is_in_place(manifest.tree, path)
+
+    def _are_same_files(self, checkpoint: Checkpoint) -> bool:
+        """Whether size, mtime and inode are those that were seen."""
+        seal = self.store.index.signature
+        return all(seen.startswith(f"{seal(path, 'seal')}:") for path, seen in checkpoint.files)
 
     def python_toolchain(self, name: str) -> PythonToolchain:
         """The Python toolchain of this name; PluginError PHI503 if there is none."""

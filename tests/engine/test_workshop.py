@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from phibuild.engine.workshop import Workshop
+from phibuild.model.digest import Digest
+from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.registry import load_registry
 from phibuild.source import Checkpoint
 from phibuild.store import Store
@@ -27,6 +29,23 @@ def read(shop: Workshop, tmp_path: Path) -> Checkpoint:
 
 def test_a_file_that_somebody_links_is_the_same(shop: Workshop, read: Checkpoint) -> None:
     (read.folder / "other").hardlink_to(read.shards[0])
+    assert not shop.is_unchanged(read)
+    assert shop.was_unchanged(read)
+
+
+def test_a_checkpoint_that_another_build_puts_in_its_place_too_is_the_same(
+    shop: Workshop, tmp_path: Path
+) -> None:
+    """The store's files are linked, and what is put in place is newer than what was there."""
+    write_checkpoint(tmp_path / "new", FAMILIES["phi-3"], layers=1, shards=1)
+    tree = shop.store.put(tmp_path / "new")
+    ours = tmp_path / "ours" / "tiny"
+    shop.store.materialise(tree, ours)
+    manifest = Manifest("tiny", "artifact", Digest.of(b"a key"), 0, tree)
+    Path(f"{ours}{SUFFIX}").write_text(manifest.to_text())
+    read = shop.checkpoint(ours)
+    os.utime(ours / "model.safetensors", ns=(0, 10**9))  # another build's link is the same file
+    shop.store.materialise(tree, tmp_path / "theirs" / "tiny")
     assert not shop.is_unchanged(read)
     assert shop.was_unchanged(read)
 

@@ -70,7 +70,8 @@ enum phi_model_status phi_model_parse(const uint8_t *bytes, size_t size,
     if (little32(bytes + 12) != PHI_MODEL_DESCRIPTOR_SIZE || alignment < 512 ||
         (alignment & (alignment - 1)) != 0 || offset < PHI_MODEL_DESCRIPTOR_SIZE ||
         (offset & (alignment - 1)) != 0 || length > UINT64_MAX - offset ||
-        little32(bytes + 20) > 3 || !is_text(bytes + 16, 4) || !is_text(bytes + 144, 64) || !is_text(bytes + 208, 128) ||
+        little32(bytes + 20) > 3 || !is_text(bytes + 16, 4) || !is_text(bytes + 144, 64) ||
+        !is_text(bytes + 208, 128) ||
         !is_zero(bytes + 140, 4) || !is_zero(bytes + 336, 32) || signature_kind > 1 ||
         !is_zero(bytes + 404, 4) || !is_zero(bytes + 504, 8) ||
         (signature_kind == 0 && !is_zero(bytes + 408, 96))) {
