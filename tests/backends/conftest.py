@@ -19,6 +19,7 @@ from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import Project
 
 Tiny = Callable[..., Path]
+SETTINGS = "generation_config.json"
 
 
 @pytest.fixture
@@ -29,22 +30,29 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def tiny(project_of_tiny: Project, seed: int) -> Tiny:
-    """Write a tiny checkpoint of a family into the project."""
+    """Write a tiny checkpoint of a family into the project. Its tokenizer is that of its family,
+    which is read once for all tests, or one of its own, for tests that count all actions."""
 
-    def write(family: str, name: str = "tiny", **changes: object) -> Path:
+    def write(
+        family: str, name: str = "tiny", own_tokenizer: bool = False, **changes: object
+    ) -> Path:
         options: dict[str, object] = {"seed": seed, "layers": 2, **changes}
         folder = project_of_tiny.folder / name
         write_checkpoint(folder, FAMILIES[family], **options)  # type: ignore[arg-type]
-        return with_mark(folder, seed)
+        return with_mark(folder, seed) if own_tokenizer else marked(folder, SETTINGS, seed)
 
     return write
 
 
 def with_mark(folder: Path, seed: int) -> Path:
     """Set the small files of a checkpoint apart as well: a seed changes nothing but its weights."""
-    for name in ("generation_config.json", "tokenizer_config.json"):
-        path = folder / name
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"of_test": seed}, indent=2))
+    return marked(marked(folder, SETTINGS, seed), "tokenizer_config.json", seed)
+
+
+def marked(folder: Path, name: str, seed: int) -> Path:
+    """The folder, one of whose JSON files has a field that no other test's has."""
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"of_test": seed}, indent=2))
     return folder
 
 

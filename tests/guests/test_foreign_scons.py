@@ -72,7 +72,8 @@ class Foreign(Project):
         self.write("SConstruct", SCONSTRUCT.format(decider=decider, duplicate=duplicate))
 
 
-FORMS = ("in-process", "subprocess")
+FORMS = [f"{form} {age}" for form in ("in-process", "subprocess") for age in ("oldest", "newest")]
+OPPOSITE = [FORMS[1], FORMS[2]]  # each form, and each age, once
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +83,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: environment_with(folder / name, one) for name, one in names.items()}
 
 
-@pytest.fixture(params=[f"{form} {age}" for form in FORMS for age in ("oldest", "newest")])
+@pytest.fixture(params=OPPOSITE)
 def foreign(
     request: pytest.FixtureRequest, project: Project, environments: dict[str, Path], tmp_path: Path
 ) -> Foreign:
@@ -114,6 +115,7 @@ def is_up_to_date(ran: Ran) -> bool:
     return ran.status == 0 and all(line.endswith("is up to date.") for line in lines)
 
 
+@pytest.mark.parametrize("foreign", FORMS, indirect=True)
 def test_only_what_is_needed_is_built_and_then_nothing(foreign: Foreign) -> None:
     ran = foreign.build()
     assert ran.names("built") == ["build/model/copy"], ran.text
@@ -137,15 +139,16 @@ def test_a_changed_source_builds_once_and_an_equal_one_links_nothing(foreign: Fo
     assert is_up_to_date(foreign.build())
 
 
-@pytest.mark.parametrize("duplicate", [0, 1])
 @pytest.mark.parametrize(
-    "decider",
+    ("decider", "duplicate"),
     [
-        '"MD5-timestamp"',
-        '"timestamp-newer"',
-        '"timestamp-match"',
-        "lambda dependency, target, info, repo_node=None: False",
-        "lambda dependency, target, info, repo_node=None: not os.path.exists(str(target))",
+        ('"MD5-timestamp"', 1),
+        ('"timestamp-newer"', 0),
+        ('"timestamp-newer"', 1),
+        ('"timestamp-match"', 0),
+        ("lambda dependency, target, info, repo_node=None: False", 0),
+        ("lambda dependency, target, info, repo_node=None: False", 1),
+        ("lambda dependency, target, info, repo_node=None: not os.path.exists(str(target))", 0),
     ],
 )
 def test_deciders_of_others_do_not_decide_about_models(
@@ -260,6 +263,7 @@ def test_without_a_command_it_says_what_to_do(
 
 
 @pytest.mark.toolchain
+@pytest.mark.parametrize("foreign", FORMS, indirect=True)
 def test_the_example_puts_a_model_into_somebodys_firmware(
     foreign: Foreign,
 ) -> None:
