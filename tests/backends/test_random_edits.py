@@ -224,7 +224,7 @@ def first_of(fields: dict[str, list[str]]) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-@examples(usual=3)
+@examples(usual=2)
 @given(made=st.lists(edits(GGUF_AND_MLX_FIELDS), min_size=2, max_size=5))
 def test_gguf_and_mlx_are_those_of_a_clean_build(place: Path, made: list[tuple[str, Edit]]) -> None:
     check(place, GGUF_AND_MLX, first_of(GGUF_AND_MLX_FIELDS), made)
