@@ -26,7 +26,8 @@ _EMBEDDING = ("phi_model_data.S", "phi_model_data.ld")
 _OBJECTS = ("phi_model.o", "phi_model_data.o")
 _FORMATS = {"GGUF": "GGUF", "ONNX": "ONNX", "OpenVINO IR": "OVIR", "MLX": "MLX "}
 _PACKAGES = ("model image", "embedded model", "device sources", "MCUboot image")
-_NOT_MODELS = ("answer", "imatrix", *_PACKAGES)
+_DESCRIPTIONS = ("Zephyr", "Yocto", "ESP-IDF", "genimage")
+_NOT_MODELS = ("answer", "imatrix", *_PACKAGES, *_DESCRIPTIONS)
 
 
 def check(recipe: ImageRecipe, about: ArtifactFacts, extras: Extras) -> None:

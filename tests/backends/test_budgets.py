@@ -62,27 +62,35 @@ def test_nothing_else_is_quantized_meanwhile(project_of_tiny: Project, tiny: Tin
         assert "gguf.write" not in ran.actions
 
 
+@pytest.mark.parametrize(
+    ("package", "inside"),
+    [
+        (
+            'env.MCUbootImage("build/it", image, signing_key="model.pem", version="1.0.0",'
+            " slot_size=1_500_000, erase_size=4096)",
+            1_500_000 - 4096 - 144 - 4096,  # header, TLVs, the trailer's block
+        ),
+        ('env.GenimageSlots("build/it", image, slot_size="1 MiB")', 1 << 20),
+        ('env.EspPartitions("build/it", image, size="1 MiB")', 1 << 20),
+    ],
+)
 def test_the_room_of_a_package_in_a_package_is_known_before_too(
-    project_of_tiny: Project, tiny: Tiny
+    project_of_tiny: Project, tiny: Tiny, package: str, inside: int
 ) -> None:
     project = project_of_tiny
     tiny("phi-3")
     put_keys(project, 1)
     project.sconstruct(
-        HEAD
-        + 'image = env.FirmwareImage("build/model.img", q, erase_size=4096)\n'
-        + 'env.MCUbootImage("build/m.bin", image, signing_key="model.pem", version="1.0.0",'
-        + " slot_size=1_500_000, erase_size=4096)\n"
+        f'{HEAD}image = env.FirmwareImage("build/model.img", q, erase_size=4096)\n{package}\n'
     )
     ran = project.scons()
     assert ran.status == 2
     assert "gguf.write" not in ran.actions
     told = re.search(
-        r"will have (?:about )?([\d,]+) bytes, ([\d,]+) more than build/m.bin", ran.text
+        r"will have (?:about )?([\d,]+) bytes, ([\d,]+) more than build/it has", ran.text
     )
     assert told is not None, ran.text
     size, excess = (int(text.replace(",", "")) for text in told.groups())
-    inside = 1_500_000 - 4096 - 144 - 4096  # header, TLVs, the trailer's block
     assert size - excess == inside - inside % 4096 - 4096
     assert "and model image around it" in ran.text
 

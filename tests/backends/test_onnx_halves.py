@@ -10,7 +10,7 @@ from tests.conftest import Project
 
 pytestmark = pytest.mark.toolchain
 
-FAMILIES = ("phi-2", "phi-3.5", "phi-4-mini")
+FAMILIES = ("phi-2", "phi-4-mini")
 LARGEST_DIFFERENCE = """
 import sys
 import numpy

@@ -17,6 +17,22 @@ def test_make_and_apply(project: Project) -> None:
     assert (project.folder / "made.bin").read_bytes() == new.read_bytes()
 
 
+def test_names_that_are_not_given(project: Project) -> None:
+    project.write("old.bin", "a model " * 1000)
+    new = project.write("out/new.bin", "a model " * 900)
+    ran = project.phibuild("delta", "make", "old.bin", "out/new.bin")
+    assert ran.text.startswith("out/new.bin.phidelta: ")
+    ran = project.phibuild("delta", "apply", "old.bin", "out/new.bin.phidelta")
+    assert ran.status == 2
+    assert "[PHI703] out/new.bin is there already" in ran.text
+    new.rename(project.folder / "kept")
+    assert project.phibuild("delta", "apply", "old.bin", "out/new.bin.phidelta").status == 0
+    assert new.read_bytes() == (project.folder / "kept").read_bytes()
+    project.write("update", "x" * 200)
+    ran = project.phibuild("delta", "apply", "old.bin", "update")
+    assert "[PHI703] update does not tell what it makes" in ran.text
+
+
 def test_folders_and_windows(project: Project) -> None:
     project.write("old/a/one.txt", "one " * 5000)
     project.write("new/b/one.txt", "one " * 5000)

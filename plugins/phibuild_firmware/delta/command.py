@@ -6,18 +6,25 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+from phibuild.api import PackagingError
 from phibuild_firmware.delta.apply import apply_delta
 from phibuild_firmware.delta.make import WINDOW, make_delta
 from phibuild_firmware.delta.records import LARGEST_WINDOW, SMALLEST_WINDOW
 from phibuild_firmware.delta.spaces import files_of
 
+_CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 _EXISTING = click.Path(exists=True, path_type=Path)
-_OUTPUT = click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="What to write."
-)
+_SUFFIX = ".phidelta"
+
+
+def _output(otherwise: str) -> Callable[[_CommandT], _CommandT]:
+    return click.option(
+        *("-o", "--output"), type=click.Path(path_type=Path), help=f"What to write; {otherwise}."
+    )
 
 
 @click.group("delta")
@@ -28,7 +35,7 @@ def command() -> None:
 @command.command("make")
 @click.argument("old", type=_EXISTING)
 @click.argument("new", type=_EXISTING)
-@_OUTPUT
+@_output(f"NEW{_SUFFIX} unless it is given")
 @click.option(
     "--window",
     type=click.IntRange(SMALLEST_WINDOW >> 10, LARGEST_WINDOW >> 10),
@@ -36,8 +43,9 @@ def command() -> None:
     show_default=True,
     help="KiB of the new bytes that one record makes; a device needs three times as much memory.",
 )
-def make(old: Path, new: Path, output: Path, window: int) -> None:
+def make(old: Path, new: Path, output: Path | None, window: int) -> None:
     """Write what makes NEW of OLD, both files or both folders."""
+    output = output or Path(f"{new}{_SUFFIX}")
     with _bar("compare") as progress:
         make_delta(old, new, output, progress, window=window << 10)
     size, whole = output.stat().st_size, max(_size(new), 1)
@@ -47,12 +55,22 @@ def make(old: Path, new: Path, output: Path, window: int) -> None:
 @command.command("apply")
 @click.argument("old", type=_EXISTING)
 @click.argument("delta", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_OUTPUT
-def apply(old: Path, delta: Path, output: Path) -> None:
+@_output(f"DELTA without {_SUFFIX} unless it is given")
+def apply(old: Path, delta: Path, output: Path | None) -> None:
     """Make the new artifact of OLD and DELTA; goes on where an earlier run was cut off."""
+    output = output or _made_by(delta)
     with _bar("apply") as progress:
         apply_delta(old, delta, output, progress)
     click.echo(f"{output}: {_size(output):,} bytes, as they should be")
+
+
+def _made_by(delta: Path) -> Path:
+    """The name of what a delta makes, by its own; nothing is replaced that nobody named."""
+    output = delta.with_suffix("")
+    if delta.suffix == _SUFFIX and not output.exists():
+        return output
+    why = "is there already" if delta.suffix == _SUFFIX else "does not tell what it makes"
+    raise PackagingError(f"{output} {why}", hint="name what to write: -o NEW", code="PHI703")
 
 
 def _size(artifact: Path) -> int:

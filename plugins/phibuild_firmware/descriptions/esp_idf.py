@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
-from phibuild_firmware.descriptions.text import ROUNDED, description, required, said_of, wrong
+from phibuild_firmware.descriptions.text import (
+    ROUNDED,
+    description,
+    required,
+    room_in,
+    said_of,
+    wrong,
+)
 
 _BLOCK = 0x1000
 
@@ -82,4 +89,5 @@ ESP_PARTITIONS = Packager(
     check=_check,
     plan=_plan,
     label=lambda recipe: "A/B partitions" if recipe.slots == 2 else "partition",
+    room=lambda recipe, about: room_in(recipe, "size"),
 )

@@ -13,6 +13,7 @@ from phibuild_firmware.descriptions.text import (
     name_of,
     plain,
     required,
+    room_in,
     said_of,
     wrong,
 )
@@ -93,4 +94,5 @@ GENIMAGE_SLOTS = Packager(
     check=_check,
     plan=_plan,
     label=lambda recipe: f"{len(recipe.slots)} slots",
+    room=lambda recipe, about: room_in(recipe, "slot_size"),
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from phibuild.api import Action, ArtifactFacts, FileInput, RecipeError, frozen_recipe
+from phibuild.api import Action, ArtifactFacts, FileInput, RecipeError, Room, frozen_recipe
 
 SHA256, SIZE, ROUNDED = "@SHA256@", "@SIZE@", "@ROUNDED@"
 """The image's digest in hex, its bytes, and these rounded up to whole blocks of flash (hex)."""
@@ -23,6 +23,12 @@ def description(text: str, artifact: FileInput, *, limit: int | None = None) -> 
         recipe=frozen_recipe({"text": text, "limit": limit}),
         inputs=(("artifact", artifact),),
     )
+
+
+def room_in(recipe: Any, field: str) -> Room | None:
+    """What the slot of this size leaves for the image: all of it."""
+    size = getattr(recipe, field)
+    return None if size is None else Room(size, f"{field} of {size:,} bytes")
 
 
 def name_of(artifact: FileInput) -> str:
