@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import pytest
 from phibuild.api import Command, Evaluator, PythonToolchain, hookimpl
 from phibuild.model.errors import PluginError
 from phibuild.registry import Registry, load_registry, sort_offers
+from tests.conftest import Project
 
 A_TOOLCHAIN = PythonToolchain("mine", Path("toolchain.lock"))
 
@@ -91,3 +93,66 @@ def test_a_plugin_that_fails_to_import_is_skipped_and_named() -> None:
 def test_a_missing_offer_lists_what_there_is() -> None:
     with pytest.raises(PluginError, match="no plugin offers the evaluator 'PDF'"):
         sorted_offers().evaluator("PDF")
+
+
+# What is remembered from build to build
+
+LOADED = """
+import sys
+from pathlib import Path
+from phibuild.registry import load_registry
+registry = load_registry(Path("plugins.json"))
+print(*sorted(name for name in registry.runtimes), flush=True)
+if len(sys.argv) > 1:
+    print(registry.runtimes[sys.argv[1]].label(None))
+print(*sorted(name for name in sys.modules if name in ("phibuild_mlx", "phibuild_gguf", "mine")))
+"""
+MINE = """
+from phibuild.api import Runtime, hookimpl
+
+@hookimpl
+def phibuild_runtimes():
+    return [Runtime("mine", "{builder}", "mine", object, plan=None, label=lambda _: "a label")]
+"""
+
+
+@pytest.fixture
+def loading(project: Project) -> Callable[..., list[str]]:
+    """What a new process with a plugin of the user's own prints."""
+    project.write("mine.py", MINE.format(builder="Mine"))
+    project.write("mine-1.dist-info/METADATA", "Name: mine\nVersion: 1\n")
+    project.write("mine-1.dist-info/entry_points.txt", "[phibuild]\nmine = mine\n")
+
+    def run(*arguments: str) -> list[str]:
+        command = (sys.executable, "-P", "-c", LOADED, *arguments)
+        return project.run(*command, PYTHONPATH=str(project.folder)).text.splitlines()
+
+    return run
+
+
+def test_only_the_plugins_that_are_asked_for_are_loaded(loading: Callable[..., list[str]]) -> None:
+    assert loading() == ["LlamaCpp Mine", "mine phibuild_gguf phibuild_mlx"]
+    assert loading() == ["LlamaCpp Mine", ""]
+    assert loading("Mine") == ["LlamaCpp Mine", "a label", "mine"]
+
+
+def test_a_plugin_that_was_edited_is_looked_at_again(
+    project: Project, loading: Callable[..., list[str]]
+) -> None:
+    loading()
+    project.write("mine.py", MINE.format(builder="Other"))
+    assert loading()[0] == "LlamaCpp Other"
+    project.write("mine.py", "import nothing_of_the_sort")
+    assert loading()[0] == "LlamaCpp"
+    project.write("mine.py", MINE.format(builder="Mine"))
+    assert loading()[0] == "LlamaCpp Mine"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"places": 1}'])
+def test_a_memory_that_is_damaged_is_written_anew(
+    project: Project, loading: Callable[..., list[str]], text: str
+) -> None:
+    loading()
+    project.write("plugins.json", text)
+    assert loading()[0] == "LlamaCpp Mine"
+    assert loading() == ["LlamaCpp Mine", ""]

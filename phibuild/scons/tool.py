@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -27,9 +28,24 @@ def phibuild(env: Environment, **_: Any) -> None:
         env.AddMethod(declare_model, "PhiModel")
         env.AddMethod(declare_generation, "Generate")
         env.AddMethod(declare_artifact, "Artifact")
-        for backend in registry.backends.values():
-            env.AddMethod(partial(declare_conversion, backend), backend.builder)
-        for packager in registry.packagers.values():
-            env.AddMethod(partial(declare_packaging, packager), packager.builder)
-        for runtime in registry.runtimes.values():
-            env.AddMethod(partial(declare_runtime, runtime), runtime.builder)
+        for offers, declare in (
+            (registry.backends, declare_conversion),
+            (registry.packagers, declare_packaging),
+            (registry.runtimes, declare_runtime),
+        ):
+            for builder in offers:
+                env.AddMethod(partial(_declare_by, declare, offers, builder), builder)
+
+
+def _declare_by(
+    declare: Callable[..., Any],
+    offers: Mapping[str, Any],
+    builder: str,
+    /,
+    *given: Any,
+    **named: Any,
+) -> Any:
+    """Call a builder, whose plugin may be loaded for it."""
+    with read_phase():
+        offer = offers[builder]
+    return declare(offer, *given, **named)
