@@ -211,7 +211,9 @@ class Workshop:
             if found != {entry.path for entry in tree.entries}:
                 return False
         return all(
-            self.store.lies_at(entry, target if entry.path == THE_FILE else target / entry.path)
+            self.store.lies_at(
+                entry, str(target) if entry.path == THE_FILE else f"{target}/{entry.path}"
+            )
             for entry in tree.entries
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ def _declare(
     own.Command(
         files,
         [*(model.nodes if model else ()), *sources],
-        Action(make_target, describe_target, varlist=["PHIBUILD_SIGNATURE"]),
+        _action(),
         PHIBUILD_DECLARATION=declaration,
         PHIBUILD_SIGNATURE="" if one.only_cleans else _signature(declaration, model),
     )
@@ -279,6 +280,12 @@ def describe_target(target: Any, source: Any, env: Any) -> str:
     if not GetOption("no_exec"):
         return ""
     return f"make {declaration.name} ({declaration.format} {declaration.label})"
+
+
+@cache
+def _action() -> Any:
+    """SCons digests the functions' code for each action that is made of them."""
+    return Action(make_target, describe_target, varlist=["PHIBUILD_SIGNATURE"])
 
 
 def _signature(declaration: Declaration, model: Model | None) -> str:

@@ -207,6 +207,8 @@ def _shards(folder: Path) -> tuple[Path, ...]:
 
 def _refuse_escape(path: Path, folder: Path) -> None:
     """Links may stay in the folder, or lead to `blobs` of the hub cache that the folder is in."""
+    if path.parent == folder and not path.is_symlink():
+        return
     real = path.resolve()
     home = folder.resolve()
     if not real.is_relative_to(home) and not real.is_relative_to(home.parent.parent / "blobs"):

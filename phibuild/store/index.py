@@ -79,7 +79,7 @@ class Index:
         except FileNotFoundError:
             return None
 
-    def is_sealed(self, path: Path, value: str, *, found_at: Path) -> bool:
+    def is_sealed(self, path: str, value: str, *, found_at: str) -> bool:
         """Whether `found_at` is the sealed file `path` itself, by another link, and unchanged."""
         row = self._one("SELECT signature, value FROM files WHERE path=? AND kind='seal'", path)
         return row is not None and row[1] == value and row[0] == _signature(found_at, "seal")
@@ -174,7 +174,7 @@ def _settle(path: Path) -> None:
         time.sleep((_SETTLED_NS - age) / 1e9)
 
 
-def _signature(path: Path, kind: Kind) -> str:
+def _signature(path: Path | str, kind: Kind) -> str:
     stat = os.stat(path)  # noqa: PTH116 - the hot path of a null build
     seal = f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
     return seal if kind == "seal" else f"{seal}:{stat.st_ctime_ns}"

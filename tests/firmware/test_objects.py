@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import Project
 from tests.firmware.tools import needed_tool
 
+pytestmark = pytest.mark.toolchain
+
 PAYLOAD = random.Random(3).randbytes(50_000)
 RISCV = ("-march=rv64imac_zicsr", "-mabi=lp64", "-mcmodel=medany")
 TARGETS = {

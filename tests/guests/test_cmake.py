@@ -14,6 +14,8 @@ from phibuild import __version__
 from tests.conftest import HEADER, Project, Ran
 from tests.firmware.tools import needed_tool
 
+pytestmark = pytest.mark.toolchain
+
 PROGRAMS = Path(sys.executable).parent  # cmake and ninja are packages that phibuild needs
 GENERATORS = ("Ninja", "Unix Makefiles")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cmake_firmware"
@@ -285,7 +287,6 @@ def test_it_has_the_version_of_phibuild(project: Project) -> None:
     assert ran.status == 0, ran.text
 
 
-@pytest.mark.toolchain
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_the_example_is_built_and_accepts_its_model(tmp_path: Path, generator: str) -> None:
     needed_tool("cc")

@@ -12,6 +12,8 @@ from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import BUILD, HEADER, WORKER, Project
 from tests.firmware.tools import needed_tool
 
+pytestmark = pytest.mark.toolchain
+
 PHIBUILD = f"{sys.executable} -P -m phibuild.cli"
 MAKEFILE = f"""\
 firmware.bin: model/dist/copy
@@ -135,7 +137,6 @@ def test_all_that_decides_is_noticed(guest: Guest) -> None:
     assert guest.build() == []
 
 
-@pytest.mark.toolchain
 def test_a_checkpoints_folder_is_listed_and_what_pins_its_toolchain(
     make_project: Callable[[str], Project],
 ) -> None:

@@ -20,6 +20,8 @@ from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import WORKER, Project, Ran
 from tests.guests.foreign import NEWEST_SCONS, OLDEST_SCONS, environment_with, packages_of
 
+pytestmark = pytest.mark.toolchain
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "foreign_scons"
 SCONSTRUCT = """\
 import os
@@ -260,7 +262,6 @@ def test_without_a_command_it_says_what_to_do(
     assert "[PHI504] false does not work" in ran.text
 
 
-@pytest.mark.toolchain
 @pytest.mark.parametrize("foreign", FORMS, indirect=True)
 def test_the_example_puts_a_model_into_somebodys_firmware(
     foreign: Foreign,
@@ -296,7 +297,6 @@ def test_the_example_puts_a_model_into_somebodys_firmware(
     assert set(ran.actions) <= {"gguf.predict"}
 
 
-@pytest.mark.toolchain
 def test_a_changed_shard_builds_once(foreign: Foreign) -> None:
     one = foreign.with_toolchains()
     seed = random.SystemRandom().randrange(2, 10**9)

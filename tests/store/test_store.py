@@ -95,11 +95,11 @@ def test_an_object_that_was_changed_in_place_is_not_handed_out(
 def test_a_changed_artifact_is_noticed(store: Store, tmp_path: Path) -> None:
     tree = a_file(store)
     store.materialise(tree, tmp_path / "x")
-    assert store.lies_at(tree.entries[0], tmp_path / "x")
+    assert store.lies_at(tree.entries[0], str(tmp_path / "x"))
     (tmp_path / "x").unlink()
-    assert not store.lies_at(tree.entries[0], tmp_path / "x")
+    assert not store.lies_at(tree.entries[0], str(tmp_path / "x"))
     (tmp_path / "x").write_text("hullo")
-    assert not store.lies_at(tree.entries[0], tmp_path / "x")
+    assert not store.lies_at(tree.entries[0], str(tmp_path / "x"))
 
 
 def test_losing_the_index_loses_nothing(store: Store, tmp_path: Path) -> None:
