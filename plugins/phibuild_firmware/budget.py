@@ -7,7 +7,8 @@ key and a value of each layer for each token of the context:
 
 as in any transformer with grouped queries (llama.cpp's `llama_kv_cache` allocates n_embd_k_gqa +
 n_embd_v_gqa numbers a cell and layer). A sliding window may need less: this is the upper bound.
-The overhead differs with runtime, version and batch size, so that it is measured and not guessed.
+The overhead differs with runtime, version and batch size, so that the user states it; README.md has
+formulas of what it was for each runtime, and how that was measured.
 """
 
 from __future__ import annotations

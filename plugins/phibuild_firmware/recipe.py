@@ -66,7 +66,11 @@ class ImageRecipe:
         if self.ram_budget is not None:
             for field in ("context", "ram_overhead"):
                 if getattr(self, field) is None:
-                    raise wrong(field, "ram_budget needs context=... and ram_overhead=...")
+                    raise wrong(
+                        field,
+                        "ram_budget needs context=... and ram_overhead=...; the README of the"
+                        " firmware plugin has what runtimes take",
+                    )
         if len((self.model_id or "").encode()) > 64:
             raise wrong("model_id", "at most 64 bytes")
 

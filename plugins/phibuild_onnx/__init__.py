@@ -8,7 +8,7 @@ from phibuild.api import Backend, Evaluator, PythonToolchain, hookimpl
 from phibuild_onnx.actions import bits_per_weight, generate, label, plan
 from phibuild_onnx.check import check
 from phibuild_onnx.describe import describe
-from phibuild_onnx.recipe import OnnxRecipe
+from phibuild_onnx.recipe import SCALES, OnnxRecipe
 
 
 @hookimpl
@@ -26,6 +26,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             label=label,
             bits_per_weight=bits_per_weight,
             describe=describe,
+            extras=(SCALES,),
         ),
     )
 

@@ -23,7 +23,7 @@ _HERE = Path(__file__).parent
 def plan(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Assembly:
     """The builder's graph beside the files that tell the runtime of tokens and sampling. Ids and
     templates change those files alone: the builder sees neither."""
-    weights = _weights(recipe)
+    weights = _weights(recipe, extras)
     sidecar = Action(
         name="onnx.sidecar",
         worker=_HERE / "worker_sidecar.py",
@@ -35,7 +35,7 @@ def plan(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput])
     return Assembly("onnx", (("model", Part(weights, "model")), ("sidecar", sidecar)))
 
 
-def _weights(recipe: OnnxRecipe) -> Action:
+def _weights(recipe: OnnxRecipe, extras: Mapping[str, FileInput]) -> Action:
     """The build, with the builder's defaults spelt out."""
     fields = {
         name: value
@@ -56,6 +56,7 @@ def _weights(recipe: OnnxRecipe) -> Action:
         toolchain="onnx",
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),
+        inputs=tuple(extras.items()),
     )
 
 

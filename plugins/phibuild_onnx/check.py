@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from phibuild.api import FileInput, ModelFacts, RecipeError
 from phibuild_onnx.architectures import check_architecture
-from phibuild_onnx.recipe import PAGED_ONLY, PROVIDER_ONLY, QUANTIZATION, OnnxRecipe
+from phibuild_onnx.recipe import PAGED_ONLY, PROVIDER_ONLY, QUANTIZATION, SCALES, OnnxRecipe
 
 _SELECTORS = ("last_matmul", "mixed_layers")
 _WIDTHS = ("int4", "int8")
@@ -32,6 +32,7 @@ def check(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
     _check_precision(recipe)
     _check_fields(recipe)
     _check_mixed(recipe)
+    _check_cache(recipe, SCALES in extras)
     for problem, way_out in _contradictions(recipe):
         raise _refused(problem, way_out)
     if model.model_type:
@@ -90,6 +91,30 @@ def _check_mixed(recipe: OnnxRecipe) -> None:
                 f"matmul_mixed_precision gives {selector} the type that it has",
                 "leave it out, or take the other one of int4 and int8",
             )
+
+
+def _check_cache(recipe: OnnxRecipe, has_scales: bool) -> None:
+    scheme, provider = recipe.kv_cache_quant_scheme or "", recipe.execution_provider
+    is_dynamic = scheme.endswith("per_token")
+    if not scheme and has_scales:
+        raise _refused(f"{SCALES} is for a kv_cache_quant_scheme", "add one, or leave it out")
+    if not scheme:
+        return
+    if provider not in ("cpu", "cuda"):
+        raise _refused(f"kv_cache_quant_scheme is not for {provider}", "take cpu or cuda")
+    if provider == "cpu" and scheme.startswith("fp8"):
+        raise _refused("there is no kernel for an fp8 cache on a cpu", "take int8 or int4")
+    if is_dynamic and not recipe.use_paged_attention:
+        raise _refused(f"{scheme} needs paged attention", "use_paged_attention=True, on cuda")
+    if is_dynamic and has_scales:
+        raise _refused(f"{scheme} finds its scales itself", f"leave {SCALES} out")
+    if not is_dynamic and not has_scales:
+        raise _refused(
+            f"{scheme} needs scales that were measured",
+            f'{SCALES}="kv_scales.json", which onnxruntime_genai\'s kv_cache_calibration writes',
+        )
+    if recipe.kv_cache_rotation is not None and scheme.endswith("per_channel"):
+        raise _refused("kv_cache_rotation mixes the channels", "take a per_tensor scheme")
 
 
 def _contradictions(recipe: OnnxRecipe) -> Iterator[tuple[str, str]]:

@@ -141,6 +141,28 @@ class OnnxRecipe:
         minimum=0.01,
         maximum=1,
     )
+    kv_cache_quant_scheme: str | None = recipe_field(
+        None,
+        "quantize keys and values of earlier tokens (cpu and cuda; not fp8 on cpu; per_token for"
+        " paged attention only), by the scales in kv_cache_scale_file=",
+        kind="str",
+        choices=(
+            "int8_per_tensor",
+            "int8_per_channel",
+            "int4_per_tensor",
+            "int4_per_channel",
+            "fp8_per_tensor",
+            "fp8_per_channel",
+            "int8_per_token",
+            "int4_per_token",
+        ),
+    )
+    kv_cache_rotation: str | None = recipe_field(
+        None,
+        "rotate keys and values, for coarse schemes but per_channel (paged attention only)",
+        kind="str",
+        choices=("hadamard",),
+    )
     use_cuda_bf16: bool | None = recipe_field(
         None, "bfloat16 beside int4 weights (cuda only)", kind="bool"
     )
@@ -177,6 +199,9 @@ PROVIDER_ONLY = {
     "use_webgpu_fp32": "webgpu",
 }
 
+SCALES = "kv_cache_scale_file"
+"""The keyword for the file with the scales of a quantized cache."""
+
 PAGED_ONLY = (
     "paged_block_size",
     "paged_chunk_size",
@@ -184,5 +209,6 @@ PAGED_ONLY = (
     "max_scheduled_tokens",
     "num_blocks",
     "gpu_utilization_factor",
+    "kv_cache_rotation",
 )
 """Fields that only paged attention knows."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import phiworker
 
+SCALES = "kv_cache_scale_file"
 _LAYER = re.compile(r"layer (\d+)")
 
 
@@ -38,13 +39,22 @@ def main(job: phiworker.Job) -> None:
         str(job.scratch / "cache"),
     )
     sys.stdout = Watched(sys.stdout, job)
-    options = builder.parse_extra_options(
-        *place, [f"{name}={spelt(recipe[name])}" for name in recipe]
-    )
+    given = [f"{name}={spelt(recipe[name])}" for name in recipe]
+    given += [f"{SCALES}={job.inputs[SCALES]}"] * (SCALES in job.inputs)
+    options = builder.parse_extra_options(*place, given)
     keep_window(options)
     refuse_unknown(builder, recipe.get("nodes_to_exclude", []))
     job.progress(None, "build the graph")
-    builder.create_model(*place, **options)
+    try:
+        builder.create_model(*place, **options)
+    except ValueError as error:
+        if SCALES not in str(error) and "cales file" not in str(error):
+            raise
+        raise phiworker.WorkerError(
+            f"OnnxGenAI: the scales do not fit the model: {error}",
+            hint="measure them on an artifact of this model without kv_cache_quant_scheme",
+            code="PHI203",
+        ) from None
     (job.output / "base").mkdir()
     (job.output / "model" / "genai_config.json").rename(job.output / "base" / "genai_config.json")
 

@@ -298,6 +298,39 @@ def test_onnx_options_of_embeddings_and_pages_take_effect(
 
 
 @pytest.mark.toolchain
+def test_onnx_caches_of_keys_and_values_are_quantized(project_of_tiny: Project, tiny: Tiny) -> None:
+    """With scales that nobody measured: they run, and others make another artifact."""
+    tiny("phi-4-mini", layers=2)  # 2 heads of 64 for keys
+    scales = project_of_tiny.write("kv.json", json.dumps(one_scale_for_all(0.05)))
+    wrong = json.dumps({"scales": {"k_scales": [0.1], "v_scales": [0.1]}})
+    project_of_tiny.write("wrong.json", wrong)
+    cache = 'kv_cache_quant_scheme="{}_per_channel", kv_cache_scale_file="{}"'
+    lines = [
+        f'a = env.OnnxGenAI("dist/a", phi, {cache.format("int8", "kv.json")})',
+        f'b = env.OnnxGenAI("dist/b", phi, precision="fp16", {cache.format("int4", "kv.json")})',
+        'env.Generate("dist/a.txt", a, prompt="hello", max_tokens=8)',
+        'env.Generate("dist/b.txt", b, prompt="hello", max_tokens=8)',
+    ]
+    ran = built(project_of_tiny, *lines)
+    assert ran.actions.count("onnx.weights") == 2
+    for name in ("a", "b"):
+        graph = (project_of_tiny.folder / "dist" / name / "model.onnx").read_bytes()
+        assert b"PER_CHANNEL" in graph
+    scales.write_text(json.dumps(one_scale_for_all(0.06)))
+    assert project_of_tiny.scons("dist/a").actions == ["onnx.weights"]
+    project_of_tiny.sconstruct(f'phi = env.PhiModel("tiny")\n{lines[0].replace("kv.", "wrong.")}\n')
+    ran = project_of_tiny.scons()
+    assert ran.status == 2
+    assert "[PHI203] OnnxGenAI: the scales do not fit the model" in ran.text
+
+
+def one_scale_for_all(scale: float) -> dict[str, object]:
+    """As kv_cache_calibration writes them, of two layers with 128 channels."""
+    layers = [[scale] * 128] * 2
+    return {"scales": {"k_scales": layers, "v_scales": layers}}
+
+
+@pytest.mark.toolchain
 def test_onnx_generates_beyond_a_window_of_attention(project_of_tiny: Project, tiny: Tiny) -> None:
     """Prompt and answer are longer than the window, which is shorter than the context."""
     config = tiny("phi-3") / "config.json"

@@ -298,3 +298,46 @@ def test_a_truncated_graph_is_refused(tmp_path: Path) -> None:
     graph.write_bytes(graph.read_bytes()[:-1])
     with pytest.raises(PhiError):
         describe(tmp_path)
+
+
+SCALES = {"kv_cache_scale_file": FileInput("/kv_scales.json")}
+STATIC = "int8_per_channel"
+PAGED = {"execution_provider": "cuda", "use_paged_attention": True}
+
+
+@pytest.mark.parametrize(
+    ("fields", "extras", "message"),
+    [
+        ({}, SCALES, "is for a kv_cache_quant_scheme"),
+        ({"kv_cache_quant_scheme": STATIC}, {}, "needs scales that were measured"),
+        ({"kv_cache_quant_scheme": STATIC, "execution_provider": "dml"}, SCALES, "not for dml"),
+        ({"kv_cache_quant_scheme": "fp8_per_tensor"}, SCALES, "no kernel for an fp8 cache"),
+        (
+            {"kv_cache_quant_scheme": "int8_per_token", "execution_provider": "cuda"},
+            {},
+            "needs paged attention",
+        ),
+        ({"kv_cache_quant_scheme": "int8_per_token", **PAGED}, SCALES, "finds its scales itself"),
+        ({"kv_cache_rotation": "hadamard"}, {}, "ignored without paged attention"),
+        (
+            {"kv_cache_quant_scheme": STATIC, "kv_cache_rotation": "hadamard", **PAGED},
+            SCALES,
+            "mixes the channels",
+        ),
+    ],
+)
+def test_a_quantized_cache_that_cannot_be_is_refused(
+    fields: dict[str, Any], extras: dict[str, FileInput], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message) as refusal:
+        check(recipe(**fields), UNKNOWN_MODEL, extras)
+    assert refusal.value.code == "PHI203"
+
+
+def test_the_scales_of_a_cache_are_an_input_of_the_weights() -> None:
+    fields = {"kv_cache_quant_scheme": STATIC}
+    check(recipe(**fields), UNKNOWN_MODEL, SCALES)
+    steps = steps_of(plan(recipe(**fields), UNKNOWN_MODEL, SCALES))
+    inputs = {step.name: dict(step.inputs) for step in steps}
+    assert inputs["onnx.weights"] == SCALES
+    check(recipe(kv_cache_quant_scheme="int4_per_token", **PAGED), UNKNOWN_MODEL, {})
