@@ -93,8 +93,8 @@ def load_registry(memory: Path | None = None) -> Registry:
 
     `memory` is a file that keeps what they offer, by name, while the distributions on sys.path and
     the plugins' files stay the same: then a plugin is loaded when one of its offers is asked for.
-    Looking for entry points and importing all plugins takes half of the time of a build that has
-    nothing to do.
+    Looking for entry points and importing all plugins takes nearly half of the time of a build
+    that has nothing to do.
     """
     places = [[place, _distributions(place)] for place in sys.path]
     known = _read_memory(memory) if memory is not None else {}
