@@ -40,7 +40,8 @@ def main(job: phiworker.Job) -> None:
     )
     sys.stdout = Watched(sys.stdout, job)
     given = [f"{name}={spelt(recipe[name])}" for name in recipe]
-    given += [f"{SCALES}={job.inputs[SCALES]}"] * (SCALES in job.inputs)
+    if SCALES in job.inputs:
+        given.append(f"{SCALES}={job.inputs[SCALES]}")
     options = builder.parse_extra_options(*place, given)
     keep_window(options)
     refuse_unknown(builder, recipe.get("nodes_to_exclude", []))
