@@ -101,13 +101,15 @@ class Workshop:
         if self.is_unchanged(checkpoint):
             return True
         with contextlib.suppress(OSError, PhiError):
-            if self._is_artifact(checkpoint.folder) or self._are_same_files(checkpoint):
+            is_ours = self._manifest_in_place(checkpoint.folder) is not None
+            if is_ours or self._are_same_files(checkpoint):
                 return self.checkpoint(checkpoint.folder).slices == checkpoint.slices
         return False
 
-    def _is_artifact(self, path: Path) -> bool:
+    def _manifest_in_place(self, path: Path) -> Manifest | None:
+        """The manifest of an artifact whose files are all as it says."""
         manifest = self.manifest_of(path)
-        return manifest is not None and self.is_in_place(manifest.tree, path)
+        return manifest if manifest and self.is_in_place(manifest.tree, path) else None
 
     def _are_same_files(self, checkpoint: Checkpoint) -> bool:
         """Whether size, mtime and inode are those that were seen."""
@@ -184,8 +186,8 @@ class Workshop:
 
         SourceError PHI101 if it is not there.
         """
-        manifest = self.manifest_of(path)
-        if manifest is not None and self.is_in_place(manifest.tree, path):
+        manifest = self._manifest_in_place(path)
+        if manifest is not None:
             return manifest.tree.digest
         if path.is_file():
             return self.store.index.digest_of(path)

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.toolchain
 QUANTIZED = sorted(set(DEFAULT_TYPES) - set(FLOATS))
 NARROW = "rows of 320"
 LAYERS = {"phi-3.5": 9, NARROW: 2}  # mixtures depend on how deep a layer lies
-COVERED = {"IQ1_M": "IQ1_S", "IQ2_S": "IQ2_M"}
+COVERED = {"IQ1_M": "IQ1_S"}
 SLOW = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS")
 SOURCES = ("phi-2", "phi-3", "phi-3.5", "phi-4-mini", "phi-3.5-moe", NARROW)
 
