@@ -8,6 +8,7 @@ the one that ``PHIBUILD_ANSWERS`` names; stdout and stderr are the log.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -15,7 +16,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,18 @@ class Job:
         is being done."""
         _send({"progress": fraction, "text": text})
 
+    @contextmanager
+    def importing(self, name: str) -> Iterator[None]:
+        """Around imports that take seconds: tell of them, and look for no garbage among what they
+        make, now or later. That is a fifth of their time."""
+        self.progress(None, f"import {name}")
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.freeze()
+            gc.enable()
+
     def recall(self, keys: Iterable[str]) -> dict[str, Piece]:
         """Those of the pieces that are known: see `remember`. Compare the bytes with `sha256`."""
         answer = _ask({"recall": sorted(set(keys))})
@@ -149,6 +163,7 @@ def run_batch(main: Callable[[Sequence[Job]], None]) -> None:
     ]
     try:
         main(jobs)
+        gc.freeze()  # with torch, the end of the process would spend a second looking for garbage
     except WorkerError as error:
         _send({"error": {"message": error.message, "hint": error.hint, "code": error.code}})
         raise SystemExit(1) from None

@@ -28,12 +28,11 @@ _LEFT_OUT = ("general.size_label", "general.file_type", "general.quantization_ve
 
 def main(job: phiworker.Job) -> None:
     model = job.inputs["model"]
-    job.progress(None, "import torch and transformers")
     logging.basicConfig(level=logging.INFO)
     sys.path.insert(1, str(job.tools["llama.cpp"] / "python"))
-    import conversion
-    import gguf
-
+    with job.importing("torch and transformers"):
+        import conversion
+        import gguf
     gguf.SpecialVocab = special_tokens_of_tokenizer(gguf.SpecialVocab)
     job.progress(None, "read the tokenizer")
     try:

@@ -32,10 +32,10 @@ def main(job: phiworker.Job) -> None:
     model = job.inputs["model"]
     refuse_code(model)
     leave_tokenizers_out()
-    job.progress(None, "import mlx-lm")
-    import mlx.core as mx
-    from mlx_lm import utils
-    from mlx_lm.convert import convert
+    with job.importing("mlx-lm"):
+        import mlx.core as mx
+        from mlx_lm import utils
+        from mlx_lm.convert import convert
 
     mx.set_default_device(mx.cpu)
     mx.quantize = on_all_cores(mx.quantize, [mx.new_stream(mx.cpu) for _ in range(job.threads)])

@@ -24,9 +24,9 @@ def main(job: phiworker.Job) -> None:
     # The builder stamps the commit of a repository that its environment lies in, and torch's
     # kernels for wider registers round some sums differently: neither may reach the bytes.
     os.environ |= {"GIT_DIR": os.devnull, "ATEN_CPU_CAPABILITY": "default"}
-    job.progress(None, "import torch and the builder")
-    import_module("onnxruntime_genai.models")  # puts the builder's own modules on the path
-    builder = import_module("builder")
+    with job.importing("torch and the builder"):
+        import_module("onnxruntime_genai.models")  # puts the builder's own modules on the path
+        builder = import_module("builder")
     leave_tokens_out(builder)
     group_queries_of_halves(builder)
     recipe = dict(job.recipe)

@@ -30,8 +30,9 @@ def main(job: phiworker.Job) -> None:
     toolkit.forbid_telemetry()
     toolkit.fix_sums()
     toolkit.pass_on_progress(job, SPANS)
-    job.progress(None, "import nncf")
-    import openvino
+    with job.importing("nncf"):
+        import nncf  # noqa: F401
+        import openvino
 
     pieces = pieces_of(
         json.loads(job.inputs["tokens"].read_text("utf-8")),

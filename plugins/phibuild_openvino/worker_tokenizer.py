@@ -20,9 +20,9 @@ else:
 def main(job: phiworker.Job) -> None:
     toolkit.forbid_telemetry()
     toolkit.hide_torch()
-    job.progress(None, "import openvino_tokenizers")
-    from openvino_tokenizers import convert_tokenizer
-    from transformers import AutoTokenizer
+    with job.importing("openvino_tokenizers"):
+        from openvino_tokenizers import convert_tokenizer
+        from transformers import AutoTokenizer
 
     files = job.output / "files"
     base = job.output / "base"

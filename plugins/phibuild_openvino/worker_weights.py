@@ -33,7 +33,6 @@ TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 def main(job: phiworker.Job) -> None:
     toolkit.forbid_telemetry()
     toolkit.pass_on_progress(job, SPANS)
-    job.progress(None, "import optimum")
     exported = job.scratch / "exported"
     export(job, checkpoint_without_ids(job), exported)
     model = job.output / "model"
@@ -74,9 +73,10 @@ def default_ids(model_type: str) -> dict[str, int | None]:
 
 def export(job: phiworker.Job, source: Path, output: Path) -> None:
     """What optimum-cli does for these precisions, with the model's own library and task given."""
-    import torch
-    from optimum.exporters.openvino import main_export
-    from optimum.intel import OVConfig
+    with job.importing("optimum"):
+        import torch
+        from optimum.exporters.openvino import main_export
+        from optimum.intel import OVConfig
 
     torch.set_num_threads(job.threads)
     precision = job.recipe["precision"]
