@@ -49,8 +49,9 @@ class Interpreters:
         return (folder / _DONE).exists() and (folder / "bin" / "python").exists()
 
     def python_of(self, toolchain: PythonToolchain) -> Path:
-        """The interpreter inside the environment."""
-        return self.path_of(toolchain) / "bin" / "python"
+        """The interpreter inside the environment, under the folder's one real name: Python finds
+        what it has compiled by the names of modules' files."""
+        return self.path_of(toolchain).resolve() / "bin" / "python"
 
     def install(self, toolchain: PythonToolchain) -> None:
         """Make the environment; the caller holds its lock. What is half made is thrown away."""

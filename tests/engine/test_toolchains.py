@@ -238,6 +238,17 @@ def test_one_whose_base_interpreter_is_gone_is_made_again(
     assert version_in(shop.python_of("tiny")) == "1.0"
 
 
+def test_stores_that_share_toolchains_by_a_link_share_what_python_compiles_too(
+    shop: Workshop, plugin: TinyPlugin, tmp_path: Path
+) -> None:
+    """Python keeps it by the names of modules' files: they have to be the same."""
+    python = shop.python_of("tiny")
+    other = Store(tmp_path / "other-store")
+    other.root.mkdir(exist_ok=True)
+    (other.root / "toolchains").symlink_to(shop.store.root / "toolchains")
+    assert Workshop(other, shop.registry).python_of("tiny") == python
+
+
 def test_one_that_cannot_be_installed_leaves_nothing_and_says_why(
     project: Project, plugin: TinyPlugin
 ) -> None:
