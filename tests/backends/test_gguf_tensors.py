@@ -39,7 +39,6 @@ pytestmark = pytest.mark.toolchain
 QUANTIZED = sorted(set(DEFAULT_TYPES) - set(FLOATS))
 NARROW = "rows of 320"
 LAYERS = {"phi-3.5": 9, NARROW: 2}  # mixtures depend on how deep a layer lies
-COVERED = {"IQ1_M": "IQ1_S"}
 SLOW = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS")
 SOURCES = ("phi-2", "phi-3", "phi-3.5", "phi-4-mini", "phi-3.5-moe", NARROW)
 
@@ -262,16 +261,10 @@ def test_a_quantized_file_is_llama_quantizes(
         pytest.skip("refused without experts")
     if name == "phi-3.5-moe" and file_type in SLOW and file_type != "IQ2_XS":
         pytest.skip("takes long, and differs in nothing that others do not show")
-    if name == "phi-3" and file_type in COVERED:
-        pytest.skip(f"{COVERED[file_type]} has such rows too, and tables take seconds a process")
     model = models[name]
     options = ["--imatrix", "imatrix.gguf"] if imatrix else []
-    fields = {}
-    if name == "phi-3" and file_type == "IQ1_S":
-        options += ["--tensor-type", "ffn_down=iq1_m"]
-        fields = {"overrides": {"ffn_down": "iq1_m"}}
     theirs = quantized(tool, model, file_type, *options, folder=tmp_path)
-    same(write(model, quant=file_type, imatrix=imatrix, **fields), theirs)
+    same(write(model, quant=file_type, imatrix=imatrix), theirs)
 
 
 FIELDS: list[tuple[str, dict[str, Any], list[str]]] = [

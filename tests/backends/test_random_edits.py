@@ -224,13 +224,13 @@ def first_of(fields: dict[str, list[str]]) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-@examples(usual=2)
+@examples(usual=3)
 @given(made=st.lists(edits(GGUF_AND_MLX_FIELDS), min_size=2, max_size=5))
 def test_gguf_and_mlx_are_those_of_a_clean_build(place: Path, made: list[tuple[str, Edit]]) -> None:
     check(place, GGUF_AND_MLX, first_of(GGUF_AND_MLX_FIELDS), made)
 
 
-@examples(usual=1)
+@examples(usual=2)
 @given(made=st.lists(edits(ONNX_AND_OPENVINO_FIELDS), min_size=3, max_size=3))
 def test_onnx_and_openvino_are_those_of_a_clean_build(
     place: Path, made: list[tuple[str, Edit]]
