@@ -10,12 +10,15 @@ from phibuild.engine.realize import Made
 from phibuild.model.sizes import show_seconds, show_size
 from phibuild.scons.session import Session
 
+LONGEST = 1000
+"""Columns that no line of a table needs."""
+
 
 def print_summary(session: Session) -> None:
     """What was made, and that it generated in its own runtime where that was asked for."""
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
+    if not console.is_terminal:  # a log, where a line is a line
+        console = Console(highlight=False, width=LONGEST)
     order = list(session.declarations)
     made = sorted(session.made, key=lambda one: order.index(one.declaration.target))
     artifacts = [one for one in made if not isinstance(one.declaration.what, Generation)]
@@ -29,6 +32,7 @@ def print_summary(session: Session) -> None:
                 f"{asked.name} generated in its own runtime ({asked.format}):"
                 f" {what.prompt!r} → {' '.join(one.answer.split())[:100]!r}",
                 markup=False,
+                soft_wrap=True,
             )
     untouched = len(session.declarations) - len(session.made)
     if untouched:
