@@ -96,13 +96,14 @@ class Job:
 
     @contextmanager
     def importing(self, name: str) -> Iterator[None]:
-        """Around imports that take seconds: tell of them, and look for no garbage among what they
-        make, now or later. That is a fifth of their time."""
+        """Around imports that take seconds: tell of them, and look for garbage among what they make
+        once, when they are done. To look again and again would be a fifth of their time."""
         self.progress(None, f"import {name}")
         gc.disable()
         try:
             yield
         finally:
+            gc.collect()
             gc.freeze()
             gc.enable()
 
