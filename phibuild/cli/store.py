@@ -22,7 +22,7 @@ def stat() -> None:
         files = [path for path in (store.root / name).rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
         click.echo(f"{name:<11} {len(files)} {what}, {show_size(size)}")
-    for name in ("toolchains", "uv"):
+    for name in ("toolchains", "uv", "bytecode"):
         click.echo(f"{name:<11} {show_size(_size_of(store, name))}")
 
 

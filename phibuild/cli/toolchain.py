@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import click
 
@@ -47,11 +48,14 @@ def remove(names: tuple[str, ...]) -> None:
     """Remove the toolchains NAMES; the next build that needs one installs it again."""
     shop = Workshop.open()
     for name in names:
+        folders: tuple[Path, ...]
         if name in shop.registry.natives:
-            prefix = installed_tool(shop, name)
+            folders = (installed_tool(shop, name),)
         else:
-            prefix = shop.interpreters.path_of(shop.python_toolchain(name))
-        with shop.store.locked(f"toolchain-{prefix.name}"):  # somebody may be installing it
-            removed = prefix.is_dir()
-            shutil.rmtree(prefix, ignore_errors=True)
+            python = shop.python_toolchain(name)
+            folders = (shop.interpreters.path_of(python), shop.interpreters.compiled_of(python))
+        with shop.store.locked(f"toolchain-{folders[0].name}"):  # somebody may be installing it
+            removed = folders[0].is_dir()
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
         click.echo(f"{name} {'is removed' if removed else 'was not installed'}")

@@ -74,7 +74,7 @@ def work(
                 python=python,
                 workspace=folder,
                 tools=tools,
-                bytecode=shop.store.root / "bytecode",
+                bytecode=shop.interpreters.bytecode,
                 identity=identity(shop, action).hex,
                 tensors=tensor_places(checkpoint, requests[0].inputs["model"])
                 if checkpoint is not None and "weights" in action.slices

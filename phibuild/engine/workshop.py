@@ -61,7 +61,8 @@ class Workshop:
     @property
     def interpreters(self) -> Interpreters:
         """The Python toolchains of the store."""
-        return Interpreters(self.store.root / "toolchains", self.store.root / "uv")
+        root = self.store.root
+        return Interpreters(root / "toolchains", root / "uv", root / "bytecode")
 
     def checkpoint(self, folder: Path) -> Checkpoint:
         """The checkpoint in a folder, read once in this process unless its files change."""

@@ -6,6 +6,7 @@ results/<hex>     action results by action key
 index.sqlite      what was seen of files (see index.py); may be deleted at any time
 locks/ work/      one build at a time for each action; workspaces
 toolchains/ uv/   Python toolchains and the cache that they are linked from
+bytecode/ logs/   what Python compiled of them and of workers; the last words of actions
 """
 
 from __future__ import annotations

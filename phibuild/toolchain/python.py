@@ -32,10 +32,12 @@ _PIP_TO_UV = {
 
 @dataclass(frozen=True, slots=True)
 class Interpreters:
-    """The environments under one root folder; `cache` is uv's, on the same file system."""
+    """The environments under one root folder; `cache` is uv's, on the same file system, `bytecode`
+    where Python keeps what it compiled between runs."""
 
     root: Path
     cache: Path
+    bytecode: Path
 
     def path_of(self, toolchain: PythonToolchain) -> Path:
         """The folder of a toolchain's environment, made or not."""
@@ -52,6 +54,11 @@ class Interpreters:
         """The interpreter inside the environment, under the folder's one real name: Python finds
         what it has compiled by the names of modules' files."""
         return self.path_of(toolchain).resolve() / "bin" / "python"
+
+    def compiled_of(self, toolchain: PythonToolchain) -> Path:
+        """The folder of what Python compiled of the environment's modules."""
+        folder = self.path_of(toolchain).resolve()
+        return self.bytecode / folder.relative_to(folder.anchor)
 
     def install(self, toolchain: PythonToolchain) -> None:
         """Make the environment; the caller holds its lock. What is half made is thrown away."""

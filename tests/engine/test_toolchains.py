@@ -287,11 +287,14 @@ def test_a_removed_one_is_made_again_when_it_is_needed(
     assert making(project.phibuild("toolchain", "install", "tiny").text) == 1
 
 
-def test_removing_it_leaves_what_it_made(project: Project, plugin: TinyPlugin) -> None:
+def test_removing_it_leaves_what_it_made_alone(project: Project, plugin: TinyPlugin) -> None:
     a_model(project)
     project.sconstruct(SCONSTRUCT)
     project.scons()
+    compiled = Path(project.environment["PHIBUILD_STORE"]) / "bytecode"
+    assert any("tiny-" in str(path) for path in compiled.rglob("*.pyc"))
     project.phibuild("toolchain", "remove", "tiny")
+    assert not any("tiny-" in str(path) for path in compiled.rglob("*.pyc"))
     (project.folder / "out.txt").unlink()
     ran = project.scons()
     assert (ran.status, ran.actions, making(ran.text)) == (0, [], 0), ran.text
