@@ -69,7 +69,9 @@ def realize_target(shop: Workshop, declaration: Declaration) -> Made:
             parameters=checkpoint.parameters if checkpoint else 0,
             tree=result.tree,
         )
-        if not shop.is_made(declaration, result.tree):
+        before = shop.manifest_of(declaration.target)
+        is_another = before is not None and before.tree != result.tree
+        if is_another or not shop.is_made(declaration, result.tree):
             shop.store.materialise(result.tree, declaration.target)
         write_manifest(manifest, Path(f"{declaration.target}{SUFFIX}"))
     return Made(

@@ -153,21 +153,25 @@ def fill(files: Sequence[File]) -> None:
         done += size
         job.progress(done / whole, text)
 
-    copied = _copied(files, progress)
+    copied, digests = _copied(files, progress)
     made = _quantized(files, copied, progress)
     for file in files:
+        sha256 = digests.get(file.path)
+        if sha256 is not None:
+            file.job.written(sha256, file=file.name)
         if file.name != WHOLE:
             size = file.path.stat().st_size
-            sha256 = digest_of(file.path, 0, size)
+            sha256 = sha256 or digest_of(file.path, 0, size)
             file.job.remember(file.key, file=file.name, offset=0, size=size, sha256=sha256)
     summary = f"tensors: {made} quantized, {len(copied)} copied"
     print(summary)
     job.progress(1.0, summary)
 
 
-def _copied(files: Sequence[File], progress: Progress) -> set[str]:
-    """Copy the tensors that were made before; the keys of those whose bytes are sound. They are
-    checked meanwhile: one that is not was copied in vain, and is made again."""
+def _copied(files: Sequence[File], progress: Progress) -> tuple[set[str], dict[Path, str]]:
+    """Copy the tensors that were made before; the keys of those whose bytes are sound, and the
+    digests of files that consist of such. They are checked meanwhile: one that is not was copied in
+    vain, and is made again."""
     job = files[0].job
     sizes = {one.key: one.size for file in files for one in file.made}
     known = {key: piece for key, piece in job.recall(sizes).items() if piece.size == sizes[key]}
@@ -179,6 +183,8 @@ def _copied(files: Sequence[File], progress: Progress) -> set[str]:
                 [(known[one.key], one.offset) for one in file.made if one.key in known],
                 on_copied=lambda size: progress(size, "copying tensors that were made before"),
             )
+        complete = [file.path for file in files if all(one.key in known for one in file.made)]
+        digests = {path: digest_of(path, 0, path.stat().st_size) for path in complete}
         good = checking.result()
     for file in files:
         for one in file.made:
@@ -186,7 +192,8 @@ def _copied(files: Sequence[File], progress: Progress) -> set[str]:
                 file.remember(one, known[one.key].sha256)
             elif one.key in known:
                 print(f"damaged: {one.wanted.name}, as it was kept")
-    return good
+                digests.pop(file.path, None)
+    return good, digests
 
 
 def _quantized(files: Sequence[File], copied: Container[str], progress: Progress) -> int:
