@@ -27,7 +27,9 @@ from phibuild.api import Action, FileInput, ModelFacts, parse_recipe
 from phibuild.engine.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES
+from phibuild.model.digest import Digest
 from phibuild.source import lay_out, tensor_places
+from phibuild.store.index import hash_file
 from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from phibuild.testing.families import Size, tensor_specs
@@ -363,6 +365,26 @@ def test_a_chat_template_moves_no_tensor(built: Built) -> None:
     header, after = read_header(built.artifact), built.artifact.read_bytes()
     assert header.value("tokenizer.chat_template") == "{{ 'other' }}"
     assert after[header.data :] == before[header.data :]
+
+
+def test_after_an_edit_of_metadata_the_worker_alone_reads_the_artifact(
+    built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells the digest of the new file, and what the old one is, its manifest says."""
+    read = []
+
+    def seen(path: Path) -> Digest:
+        read.append(path.stat().st_size)
+        return hash_file(path)
+
+    monkeypatch.setattr("phibuild.store.store.hash_file", seen)
+    monkeypatch.setattr("phibuild.store.index.hash_file", seen)
+    size = built.artifact.stat().st_size
+    set_chat_template(built.checkpoint, "{{ 'another' }}")
+    assert built.quantizes() == set()
+    assert built.artifact.stat().st_size == size
+    assert read
+    assert size not in read
 
 
 def test_pieces_of_a_file_that_was_tampered_with_are_made_again(built: Built, seed: int) -> None:
