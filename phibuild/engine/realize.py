@@ -70,7 +70,7 @@ def realize_target(shop: Workshop, declaration: Declaration) -> Made:
             tree=result.tree,
         )
         before = shop.manifest_of(declaration.target)
-        is_another = before is not None and before.tree != result.tree
+        is_another = before is not None and before.tree != result.tree  # then it is not read
         if is_another or not shop.is_made(declaration, result.tree):
             shop.store.materialise(result.tree, declaration.target)
         write_manifest(manifest, Path(f"{declaration.target}{SUFFIX}"))
