@@ -368,7 +368,7 @@ def test_a_chat_template_moves_no_tensor(built: Built) -> None:
 
 
 def test_after_an_edit_of_metadata_the_worker_alone_reads_the_artifact(
-    built: Built, monkeypatch: pytest.MonkeyPatch
+    built: Built, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It tells the digest of the new file, and what the old one is, its manifest says."""
     read = []
@@ -380,7 +380,7 @@ def test_after_an_edit_of_metadata_the_worker_alone_reads_the_artifact(
     monkeypatch.setattr("phibuild.store.store.hash_file", seen)
     monkeypatch.setattr("phibuild.store.index.hash_file", seen)
     size = built.artifact.stat().st_size
-    set_chat_template(built.checkpoint, "{{ 'another' }}")
+    set_chat_template(built.checkpoint, f"{{{{ 'read {seed}' }}}}")
     assert built.quantizes() == set()
     assert built.artifact.stat().st_size == size
     assert read
