@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import click
 
@@ -48,12 +47,11 @@ def remove(names: tuple[str, ...]) -> None:
     """Remove the toolchains NAMES; the next build that needs one installs it again."""
     shop = Workshop.open()
     for name in names:
-        folders: tuple[Path, ...]
         if name in shop.registry.natives:
-            folders = (installed_tool(shop, name),)
+            folders = [installed_tool(shop, name)]
         else:
             python = shop.python_toolchain(name)
-            folders = (shop.interpreters.path_of(python), shop.interpreters.compiled_of(python))
+            folders = [shop.interpreters.path_of(python), shop.interpreters.compiled_of(python)]
         with shop.store.locked(f"toolchain-{folders[0].name}"):  # somebody may be installing it
             removed = folders[0].is_dir()
             for folder in folders:

@@ -119,7 +119,7 @@ class Store:
         known = self.index.piece(key)
         if known is None:
             return None
-        place = self.root / "objects" / known[0][:2] / known[0]
+        place = Path(self._object_named(known[0]))
         sealed = self.index.recall(place, "seal") is not None
         return (place, known[1]) if sealed else None
 
@@ -179,7 +179,9 @@ class Store:
             return False
 
     def _object_path(self, entry: Entry) -> str:
-        name = entry.digest.hex + (".x" if entry.executable else "")
+        return self._object_named(entry.digest.hex + (".x" if entry.executable else ""))
+
+    def _object_named(self, name: str) -> str:
         return f"{self.root}/objects/{name[:2]}/{name}"
 
     def _put_file(self, path: Path, name: str, told: Told | None) -> Entry:

@@ -135,6 +135,7 @@ def _kept(split: File) -> bool:
             split.path.hardlink_to(piece.path)
         except OSError:
             return False  # its tensors are known, too, and can be copied
+        split.job.written(piece.sha256, file=split.name)
         print(f"kept: {split.name}")
         return True
     return False
@@ -156,12 +157,10 @@ def fill(files: Sequence[File]) -> None:
     copied, digests = _copied(files, progress)
     made = _quantized(files, copied, progress)
     for file in files:
-        sha256 = digests.get(file.path)
-        if sha256 is not None:
-            file.job.written(sha256, file=file.name)
+        size = file.path.stat().st_size
+        sha256 = digests.get(file.path) or digest_of(file.path, 0, size)
+        file.job.written(sha256, file=file.name)
         if file.name != WHOLE:
-            size = file.path.stat().st_size
-            sha256 = sha256 or digest_of(file.path, 0, size)
             file.job.remember(file.key, file=file.name, offset=0, size=size, sha256=sha256)
     summary = f"tensors: {made} quantized, {len(copied)} copied"
     print(summary)

@@ -244,7 +244,6 @@ def test_stores_that_share_toolchains_by_a_link_share_what_python_compiles_too(
     """Python keeps it by the names of modules' files: they have to be the same."""
     python = shop.python_of("tiny")
     other = Store(tmp_path / "other-store")
-    other.root.mkdir(exist_ok=True)
     (other.root / "toolchains").symlink_to(shop.store.root / "toolchains")
     assert Workshop(other, shop.registry).python_of("tiny") == python
 
