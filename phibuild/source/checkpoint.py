@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -79,14 +79,15 @@ def read_checkpoint(
         _refuse_escape(path, folder)
     files = tuple((path, memory.signature(path)) for path in (*small, *shards))
     headers = read_headers(shards, memory)
-    documents = _complete(folder, documents, [one for found in headers.values() for one in found])
+    model = [one for known in headers.values() for one in known if not is_leftover(one.name)]
+    documents = _complete(folder, documents, model)
     if documents.architecture["model_type"] in FAMILIES:
         ids = {"config.json": documents.token_ids, "generation_config.json": _ids_of(documents)}
         check_tokens(folder, documents.architecture[ROWS], ids, memory)
     stored = read_tensors(headers, memory, on_progress)
-    _check_values(folder, stored)
     leftovers = _leftovers(folder, documents.architecture, stored)
     tensors = tuple(one for one in stored if one.name not in leftovers)
+    _check_values(folder, tensors)
     return Checkpoint(
         folder=folder,
         shards=shards,
@@ -98,7 +99,7 @@ def read_checkpoint(
     )
 
 
-def _complete(folder: Path, documents: Documents, headers: list[Header]) -> Documents:
+def _complete(folder: Path, documents: Documents, headers: Sequence[Header]) -> Documents:
     """The documents with every field written out that toolkits have different defaults for, once
     the tensors are those that config.json implies."""
     fields = with_defaults(documents.architecture)

@@ -49,7 +49,7 @@ def check_tensors(folder: Path, fields: Fields, tensors: Iterable[Header]) -> No
     SourceError PHI107 names missing, unexpected, mis-shaped and mis-typed tensors, the likeliest
     cause and its cure; PHI103 if a size in config.json is not usable.
     """
-    stored = {one.name: one for one in tensors if not is_leftover(one.name)}
+    stored = {one.name: one for one in tensors}
     if not stored:
         raise SourceError(
             f"{folder} has safetensors files without any tensor",
