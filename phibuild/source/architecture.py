@@ -80,6 +80,12 @@ def _older_rope(parameters: Mapping[str, Any], scaling: Mapping[str, Any]) -> di
             top[name] = inner.pop(name)
     kind = inner.pop("rope_type", None) or inner.pop("type", None)
     inner.pop("type", None)
+    if kind is not None and not isinstance(kind, str):
+        raise SourceError(
+            f"config.json: the type of rope_scaling is {kind!r}, which is not a string",
+            hint="use config.json of the published checkpoint",
+            code="PHI103",
+        )
     if kind not in (None, "default"):
         top["rope_scaling"] = dict(sorted({**inner, "type": _ROPE_TYPES.get(kind, kind)}.items()))
     return top
