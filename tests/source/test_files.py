@@ -104,7 +104,7 @@ def test_a_shard_of_the_index_that_is_missing_is_named(folder: Path) -> None:
     [
         ({"weight_map": {"one": "../x.safetensors"}}, "PHI105"),
         ({"weight_map": {"one": "/x.safetensors"}}, "PHI105"),
-        ({"weight_map": {"one": 1}}, "PHI105"),
+        ({"weight_map": {"one": 1}}, "PHI102"),
         ({"weight_map": {"one": "pytorch_model.bin"}}, "PHI104"),
         ({"weight_map": {}}, "PHI102"),
         ({"weight_map": []}, "PHI102"),
