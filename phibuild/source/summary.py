@@ -22,6 +22,7 @@ from phibuild.source.files import (
 )
 from phibuild.source.ignored import IgnoredFile, ignored_files
 from phibuild.source.reading import read_object
+from phibuild.source.templates import DEFAULT
 
 
 class SliceSummary(NamedTuple):
@@ -109,6 +110,10 @@ def _warnings(checkpoint: Checkpoint, ignored: tuple[IgnoredFile, ...]) -> Itera
         yield f"{GENERATION} is missing: the ends of text are those of {CONFIG}"
     if documents.template is None:
         yield "there is no chat template: a base model, or a file is missing"
+    if isinstance(documents.template, list) and not any(
+        one["name"] == DEFAULT for one in documents.template
+    ):
+        yield f"no chat template has the name {DEFAULT}: programs have to name the one they want"
     if TOKENIZER_CONFIG in names and TOKENIZER_CONFIG not in _files_of(checkpoint, "chat_template"):
         said = read_object(checkpoint.folder / TOKENIZER_CONFIG).get("chat_template")
         if said not in (None, documents.template):

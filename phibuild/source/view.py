@@ -30,10 +30,9 @@ def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> 
         for name in (*TOKENIZER_JSON, *TOKENIZER_BYTES):
             source = checkpoint.folder / name
             if source.is_file():
-                as_json = name in TOKENIZER_JSON
-                (folder / name).write_bytes(
-                    checked_json(source) if as_json else source.read_bytes()
-                )
+                is_json = name in TOKENIZER_JSON
+                content = checked_json(source) if is_json else source.read_bytes()
+                (folder / name).write_bytes(content)
     config = documents.tokenizer_config if "tokenizer" in slices else None
     template = documents.template if "chat_template" in slices else None
     named = {"chat_template": template} if isinstance(template, list) else {}

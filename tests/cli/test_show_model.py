@@ -63,6 +63,16 @@ def test_another_path_ends_with_the_way_out(
     assert "Traceback" not in ran.text
 
 
+def test_an_sconstruct_says_the_same(project: Project, model: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n"
+    (model / "model.safetensors").write_text(pointer)
+    project.sconstruct('env.MLX("m", env.PhiModel("models/Tiny"), precision="fp16")\n')
+    for ran in (project.scons(), project.phibuild("show", "models/Tiny")):
+        assert "[PHI113]" in ran.text
+        assert "git lfs pull" in ran.text
+        assert "Traceback" not in ran.text
+
+
 def test_json_is_for_models(copying: Project) -> None:
     copying.scons()
     ran = copying.phibuild("show", "--json", "dist/copy")

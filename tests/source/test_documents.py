@@ -100,6 +100,7 @@ def test_json_that_readers_disagree_about_is_refused(
         ("config.json", "eos_token_id", "<|end|>"),
         ("config.json", "model_type", ["phi3"]),
         ("generation_config.json", "eos_token_id", ["<|end|>"]),
+        ("generation_config.json", "eos_token_id", []),
         ("generation_config.json", "temperature", "0.7"),
         ("generation_config.json", "do_sample", 1),
         ("tokenizer_config.json", "eos_token", 5),

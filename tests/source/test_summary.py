@@ -100,6 +100,7 @@ def test_a_stray_file_among_the_templates_is_named(folder: Path) -> None:
         (folder / "additional_chat_templates" / name).write_text("x")
     (one,) = summary_of(folder).ignored
     assert one.name == "additional_chat_templates/rag.jinja2"
+    assert "no chat template has the name default" in "".join(summary_of(folder).warnings)
 
 
 def test_an_odd_name_does_not_break_the_lines(folder: Path) -> None:
