@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import compress
 from pathlib import Path
 
 from tests.machine import HERE, OPT_OUT, Need, cure, is_known, package_here
@@ -27,7 +28,7 @@ def set_up(arguments: Sequence[str], table: Sequence[Need]) -> None:
         return
     chosen = [need for need in table if need.packages and _is_chosen(need, arguments)]
     with ThreadPoolExecutor() as pool:
-        missing = [need for need, lacks in zip(chosen, pool.map(_lacks, chosen)) if lacks]
+        missing = [*compress(chosen, pool.map(_is_missing, chosen))]
     if not missing:
         return
     if os.environ.get(OPT_OUT) == "0":
@@ -71,7 +72,7 @@ def _marks(arguments: Sequence[str]) -> str:
     return ""
 
 
-def _lacks(need: Need) -> bool:
+def _is_missing(need: Need) -> bool:
     return need.is_missing
 
 
