@@ -80,6 +80,18 @@ def find(env: Any, value: Any) -> Found:
     return Found(path, env.fs.File(str(path)))
 
 
+def artifact_path(env: Any, value: Any) -> Path | None:
+    """The path of a source that is an artifact of this build; None of anything else."""
+    declared = session().declarations
+    if not declared or not isinstance(value, str | Path | SCons.Node.Node):
+        return None
+    if isinstance(value, str | Path):
+        value = env.fs.Entry(env.subst(str(value)))
+    is_file = isinstance(value, SCons.Node.FS.Base)
+    path = Path(value.get_abspath()) if is_file else session().folder / str(value)
+    return path if path in declared else None
+
+
 def single(value: Any, what: str) -> Any:
     """The one item of a value that may be a list of nodes."""
     if isinstance(value, Path):

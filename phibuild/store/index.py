@@ -21,6 +21,7 @@ from phibuild.model.digest import Digest
 
 Kind = Literal["digest", "json", "weights", "tokens", "seal", "program"]
 
+_TIMEOUT = 60.0
 _SETTLED_NS = 20_000_000
 """A file younger than this may change again within one tick of the file system's clock."""
 
@@ -49,10 +50,11 @@ class Index:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(
-            path, timeout=60, isolation_level=None, check_same_thread=False
+            path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False
         )
+        _log_ahead(self._database)
         self._database.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+            "PRAGMA synchronous=OFF;"
             "CREATE TABLE IF NOT EXISTS files"
             " (path TEXT, kind TEXT, signature TEXT, value TEXT, PRIMARY KEY (path, kind))"
             " WITHOUT ROWID;"
@@ -158,6 +160,20 @@ class Index:
                 query, tuple(str(value) for value in values)
             ).fetchone()
         return row
+
+
+def _log_ahead(database: sqlite3.Connection) -> None:
+    """Let readers go on while somebody writes. SQLite does not wait for its timeout here, but fails
+    at once where two processes create the database together."""
+    until = time.monotonic() + _TIMEOUT
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def hash_file(path: Path) -> Digest:
