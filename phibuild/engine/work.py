@@ -226,7 +226,7 @@ def _inputs(shop: Workshop, task: Task[Action], place: Path) -> dict[str, Path]:
         elif task.trees[name].is_file:
             inputs[name].symlink_to(shop.store.object_path(task.trees[name].entries[0]))
         else:
-            shop.store.materialise(task.trees[name], inputs[name])
+            shop.store.show(task.trees[name], inputs[name])
     return inputs
 
 
