@@ -92,6 +92,7 @@ def work(
                     hint="build again when the files are complete",
                     code="PHI106",
                 )
+            _check_inputs(shop, tasks)
             made = [
                 shop.store.put(request.output, following.told[number])
                 for number, request in enumerate(requests)
@@ -228,6 +229,18 @@ def _inputs(shop: Workshop, task: Task[Action], place: Path) -> dict[str, Path]:
         else:
             shop.store.show(task.trees[name], inputs[name])
     return inputs
+
+
+def _check_inputs(shop: Workshop, tasks: Sequence[Task[Action]]) -> None:
+    """A worker that runs as root can write to a link to an object. `has` throws such an object
+    away, and nothing is recorded of what was built from it."""
+    for task in tasks:
+        for name, tree in task.trees.items():
+            if not shop.store.has(tree):
+                raise ActionError(
+                    f"{task.step.name} changed its input {name}",
+                    hint="a worker writes to its output and its scratch folder only; build again",
+                )
 
 
 def _now() -> str:

@@ -81,6 +81,11 @@ class Store:
                 code="PHI301",
             )
 
+    @property
+    def marker(self) -> Path:
+        """A small file of the store's that is always there."""
+        return self.root / "format"
+
     @cached_property
     def index(self) -> Index:
         """The index of files seen."""

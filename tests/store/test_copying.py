@@ -186,7 +186,7 @@ def test_a_view_shows_small_files_as_copies_and_large_ones_as_links(
     with store.workspace() as folder:
         store.show(a_tree(store), folder / "view")
         links = {path.name: path.stat().st_nlink for path in (folder / "view").iterdir()}
-    is_shared = way_to(store.root, source=store.root / "format") is Way.REFLINK
+    is_shared = way_to(store.root, source=store.marker) is Way.REFLINK
     assert links == {"weights.bin": 1 if is_shared else 2, "small.txt": 1, "run.sh": 1}
 
 
@@ -196,7 +196,7 @@ def test_a_copy_that_finds_no_room_leaves_what_was_there(store: Store, tmp_path:
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small], check=True)
     try:
-        assert way_to(small, source=store.root / "format") is Way.COPY
+        assert way_to(small, source=store.marker) is Way.COPY
         old, new = a_tree(store), a_tree(store, size=8 * SMALL)
         place_artifact(store, old, small / "out", known=None)
         with pytest.raises(OSError, match="No space left"):
@@ -216,10 +216,10 @@ def test_a_file_system_with_reflinks_shares_blocks(tmp_path: Path) -> None:
         try:
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
-            pytest.skip("needs mkfs.xfs, loop devices and root")
+            pytest.skip("needs root, loop devices and mkfs.xfs: apt-get install xfsprogs")
     try:
         store = Store(place / "store")
-        assert way_to(place, source=store.root / "format") is Way.REFLINK
+        assert way_to(place, source=store.marker) is Way.REFLINK
         tree = a_tree(store, size=32 * SMALL)
         free = os.statvfs(place).f_bavail * os.statvfs(place).f_bsize
         place_artifact(store, tree, place / "out", known=None)
