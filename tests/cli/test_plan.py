@@ -37,6 +37,13 @@ def test_plan_says_what_would_be_done_and_why(copying: Project) -> None:
     )
 
 
+def test_plan_names_what_is_in_the_way(copying: Project) -> None:
+    copying.scons()
+    copying.write("dist/copy/notes.txt", "mine")
+    text = copying.phibuild("explain", "dist/copy").text
+    assert "dist/copy holds what phibuild did not build: notes.txt" in text
+
+
 def test_costs_are_those_of_the_last_run_of_the_recipe(copying: Project) -> None:
     copying.scons()
     copying.write("in.txt", "bye ")
