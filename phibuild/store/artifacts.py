@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from phibuild.model.tree import THE_FILE, Entry, Tree
 from phibuild.store.index import hash_file
 from phibuild.store.place import beside, carry_others, keep
 from phibuild.store.placements import (
+    KnownFiles,
     Placement,
     intend,
     is_same_file,
@@ -19,6 +21,7 @@ from phibuild.store.placements import (
     place_of,
     placements,
     remember,
+    signature_of,
 )
 from phibuild.store.store import Store
 from phibuild.store.strangers import (
@@ -57,7 +60,8 @@ def place_artifact(
     old_paths = () if known is None else tuple(entry.path for entry in known.entries)
     new_paths = (entry.path for entry in tree.entries)
     with beside(target, {*old_paths, *new_paths}, on_kept=kept.append) as room:
-        store.copy_tree(tree, room.new)
+        reused = _Reused(target, known_files(store.index, str(target)))
+        store.copy_tree(tree, room.new, reuse=reused.create)
         refuse(target, in_the_way(target, known, keeps_others=keeps_others, new=tree))
         intend(store.index, tree, str(target), built=str(room.new))
         try:
@@ -73,8 +77,40 @@ def place_artifact(
                     carry_others(old, target, known)
             if not remove_known(str(old), old_paths):
                 kept.append(keep(old, target))
-        remember(store.index, tree, str(target), is_ours=True)
+        if reused.are_unchanged():  # else the next build reads them
+            remember(store.index, tree, str(target), is_ours=True)
     return Replacement(changed, tuple(kept))
+
+
+class _Reused:
+    """The files of the artifact at `target` that the next one has too: they get a second name in it
+    and lose the first with the old one, so that an edited template does not copy gigabytes."""
+
+    def __init__(self, target: Path, known: KnownFiles) -> None:
+        self._target = str(target)
+        self._known = known
+        self._files: dict[str, str] = {}
+
+    def create(self, entry: Entry, path: Path) -> bool:
+        """Create a file of the next artifact, if the old one has it and nobody else does."""
+        old = place_of(self._target, entry)
+        try:
+            if not self._known.holds(entry, old) or os.lstat(old).st_nlink > 1:
+                return False
+            path.hardlink_to(old)
+        except OSError:
+            return False
+        self._files[old] = signature_of(old)
+        return True
+
+    def are_unchanged(self) -> bool:
+        """Whether the files are as they were; called when they are in their place. Other build
+        tools compare times: what is placed now is newer than what it was built from."""
+        for path, signature in self._files.items():
+            if not is_same_file(path, signature):
+                return False
+            os.utime(path)
+        return True
 
 
 def in_the_way(

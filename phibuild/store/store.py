@@ -172,10 +172,18 @@ class Store:
 
     # Copies and views of trees
 
-    def copy_tree(self, tree: Tree, new: Path) -> None:
+    def copy_tree(
+        self, tree: Tree, new: Path, *, reuse: Callable[[Entry, Path], bool] | None = None
+    ) -> None:
         """Create a user's artifact at `new`, in files of its own: editing one changes no object.
+        `reuse` may create a file from one that the user has already.
         StoreError PHI302 if an object is gone or damaged."""
-        self._fill(tree, new, self._copy)
+
+        def create(tree: Tree, entry: Entry, path: Path) -> None:
+            if reuse is None or not reuse(entry, path):
+                self._copy(tree, entry, path)
+
+        self._fill(tree, new, create)
 
     def show(self, tree: Tree, path: Path) -> None:
         """Lay a tree out inside the store to be read, in a workspace or for a toolchain. `path` is

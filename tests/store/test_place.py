@@ -180,6 +180,39 @@ def test_a_changed_file_is_replaced_and_named(store: Store, target: Path) -> Non
     assert place_artifact(store, old, target, known=new).changed == ()
 
 
+def test_a_file_that_both_artifacts_have_is_not_copied_again(store: Store, target: Path) -> None:
+    old, new = a_tree(store, a="a", b="b", c="c"), a_tree(store, a="A", b="b", c="c")
+    place_artifact(store, old, target, known=None)
+    before = {path.name: path.stat() for path in target.iterdir()}
+    (target / "c").write_text("c")  # nobody knows what it holds without reading it
+    place_artifact(store, new, target, known=old)
+    after = {path.name: path.stat() for path in target.iterdir()}
+    assert [name for name in "abc" if after[name].st_ino == before[name].st_ino] == ["b"]
+    assert after["b"].st_mtime_ns > before["b"].st_mtime_ns
+    assert {one.st_nlink for one in after.values()} == {1}
+    assert lies_at(store, new, str(target))
+
+
+def test_a_file_that_is_changed_while_it_is_taken_over_is_found(
+    store: Store, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = a_tree(store, a="a", b="b"), a_tree(store, a="A", b="b")
+    place_artifact(store, old, target, known=None)
+    meanwhile(monkeypatch, lambda: (target / "b").write_text("mine"))
+    place_artifact(store, new, target, known=old)
+    assert not lies_at(store, new, str(target))
+
+
+def test_a_hard_link_of_an_earlier_version_is_not_taken_over(store: Store, target: Path) -> None:
+    old, new = a_tree(store, a="a", b="b"), a_tree(store, a="A", b="b")
+    place_artifact(store, old, target, known=None)
+    (target / "b").unlink()
+    (target / "b").hardlink_to(store.object_path(old.entries[1]))
+    assert lies_at(store, old, str(target))
+    place_artifact(store, new, target, known=old)
+    assert (target / "b").stat().st_nlink == 1
+
+
 def test_files_of_other_rules_are_carried_over(store: Store, target: Path) -> None:
     old, new = a_tree(store, a_c="a", sub__b_c="b"), a_tree(store, a_c="A")
     place_artifact(store, old, target, known=None)
