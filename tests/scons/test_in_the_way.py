@@ -326,3 +326,38 @@ def test_an_edit_in_place_reaches_no_other_project(copying: Project, tmp_path: P
     assert copying.scons().text == "scons: `.' is up to date.\n"
     assert (target_of(copying) / "copy.txt").stat().st_mtime_ns == time
     assert (target_of(copying) / "copy.txt").read_text() == "hello hello "
+
+
+def test_what_other_rules_compile_beside_the_sources_stays(project: Project) -> None:
+    project.write("model.bin", "model")
+    project.sconstruct('env.EmbeddedModel("build/phi", "model.bin", slot_size="1 MiB")\n')
+    assert project.scons().status == 0
+    project.write("build/phi/phi_model.o", "object")
+    project.write("build/phi/deps/phi_model.d", "rule")
+    project.write("model.bin", "another model")
+    assert project.scons().names("built") == ["build/phi"]
+    assert (project.folder / "build" / "phi" / "phi_model.o").read_text() == "object"
+    assert (project.folder / "build" / "phi" / "deps" / "phi_model.d").read_text() == "rule"
+    built = [path.read_bytes() for path in (project.folder / "build" / "phi").glob("*.*")]
+    assert any(b"another model" in content for content in built)
+    assert project.scons().text == "scons: `.' is up to date.\n"
+
+
+def test_sources_are_not_put_into_a_folder_of_the_users(project: Project) -> None:
+    project.write("model.bin", "model")
+    project.write("build/phi/mine.c", "mine")
+    project.sconstruct('env.EmbeddedModel("build/phi", "model.bin", slot_size="1 MiB")\n')
+    refused(project, "it holds mine.c")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_a_full_disk_leaves_the_previous_artifact(copying: Project) -> None:
+    (copying.folder / "dist").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", copying.folder / "dist"]
+    subprocess.run(mount, check=True)
+    try:
+        assert copying.scons().status == 0
+        copying.sconstruct(BUILD.replace("times=2", "times=100000"))
+        refused(copying, code="PHI404")
+    finally:
+        subprocess.run(["umount", copying.folder / "dist"], check=True)
