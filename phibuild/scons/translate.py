@@ -13,7 +13,7 @@ import SCons.Node
 import SCons.Node.FS
 import SCons.Util
 
-from phibuild.model.errors import PhiError, RecipeError
+from phibuild.model.errors import PhiError, RecipeError, StoreError
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.session import session
 
@@ -59,7 +59,14 @@ def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
             hint='write a path such as "dist/model.gguf"',
             code="PHI205",
         )
-    return env.fs.File(f"{name}{SUFFIX}")
+    try:
+        return env.fs.File(f"{name}{SUFFIX}")
+    except TypeError as error:  # SCons compares the path with what is on the disk
+        raise StoreError(
+            f"{name} cannot be a target: {str(error).partition('.:')[0]}",
+            hint="move what is there to another place, or give the target another path",
+            code="PHI305",
+        ) from None
 
 
 def find(env: Any, value: Any) -> Found:
