@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,11 +53,17 @@ _OURS = Path(__file__).parent.parent
 
 def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
     """The node of the manifest beside an artifact; RecipeError PHI205 for an unusable path."""
-    name = env.subst(str(single(target, "target")))
-    if not name or name.endswith("/"):
+    one = single(target, "target")
+    is_node = isinstance(one, SCons.Node.FS.Base)
+    name = one.get_abspath() if is_node else env.subst(str(one))
+    first, _, rest = name.partition("/")
+    is_home = first == "~" or (first.startswith("~") and rest)
+    if is_home or "\0" in name or os.path.basename(name) in ("", ".", "..", "#"):
         raise RecipeError(
             f"{name!r} is not a path for an artifact",
-            hint='write a path such as "dist/model.gguf"',
+            hint="SCons does not expand ~: write os.path.expanduser(...)"
+            if is_home
+            else 'write a path such as "dist/model.gguf"',
             code="PHI205",
         )
     return env.fs.File(f"{name}{SUFFIX}")
