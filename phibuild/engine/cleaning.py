@@ -23,7 +23,7 @@ def built_files(target: Path, manifest: Manifest | None) -> list[Path]:
     if target.is_symlink() or Path(f"{target}{SUFFIX}").is_symlink():
         return []
     return [
-        *(path for path in _named(target, manifest.tree) if _is_file(path)),
+        *named_files(target, manifest.tree),
         Path(f"{target}{SUFFIX}"),
     ]
 
@@ -37,17 +37,17 @@ def remove_empty_folders(target: Path, tree: Tree) -> list[Path]:
         return [target] if os.path.lexists(target) else []
     folders = {target, *(folder for folder, _ in _folders(target, tree))}
     for folder in sorted(folders, reverse=True):  # what lies in a folder sorts behind it
-        if folder.is_dir() and not folder.is_symlink() and not os.listdir(folder):
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()
     return sorted(_rest(target)) if target.exists() else []
 
 
-def _named(target: Path, tree: Tree) -> Iterator[Path]:
-    """The paths of the entries that are reached without a link."""
+def named_files(target: Path, tree: Tree) -> Iterator[Path]:
+    """The files of a tree that are in place, and are reached without a link."""
     links = {folder for folder, is_link in _folders(target, tree) if is_link}
     for entry in tree.entries:
         path = target if entry.path == THE_FILE else target / entry.path
-        if links.isdisjoint(path.parents):
+        if links.isdisjoint(path.parents) and _is_file(path):
             yield path
 
 
@@ -68,7 +68,7 @@ def _is_file(path: Path) -> bool:
 def _rest(folder: Path) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir(follow_symlinks=False) and os.listdir(entry.path):
+            if entry.is_dir(follow_symlinks=False) and any(Path(entry.path).iterdir()):
                 yield from _rest(Path(entry.path))
             else:
                 yield Path(entry.path)

@@ -14,6 +14,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 Key = tuple[object, object]
@@ -96,11 +97,11 @@ class Places:
         return known
 
     def _root(self, path: str) -> Place:
-        found = os.stat(path)
+        found = Path(path).stat()
         return Place(path, ((found.st_dev, found.st_ino),), None, is_folder=True)
 
     def _entry(self, folder: Place, name: str) -> Place:
-        path = os.path.join(folder.path, name)
+        path = f"{folder.path.rstrip(os.sep)}/{name}"
         key = (folder.keys[0], self._folding(folder).of(name))
         try:
             found = os.lstat(path)
@@ -125,7 +126,7 @@ class Places:
 
 
 def _target_of(link: Place) -> str:
-    return os.path.join(os.path.dirname(link.path), os.readlink(link.path))
+    return str(Path(link.path).parent / Path(link.path).readlink())
 
 
 _USUAL = Folding(case=sys.platform == "darwin", forms=sys.platform == "darwin")
@@ -158,8 +159,7 @@ def _probed(folder: str) -> Folding | None:
 def _is_one(folder: str, name: str, other: str) -> bool:
     """Whether two names mean one entry, and are not two links of one file."""
     try:
-        one = os.lstat(os.path.join(folder, name))
-        two = os.lstat(os.path.join(folder, other))
-        return os.path.samestat(one, two) and other not in os.listdir(folder)
+        one, two = os.lstat(f"{folder}/{name}"), os.lstat(f"{folder}/{other}")
+        return os.path.samestat(one, two) and Path(folder, other) not in Path(folder).iterdir()
     except OSError:
         return False

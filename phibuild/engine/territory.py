@@ -120,7 +120,7 @@ class Territory:
     def claim(self, path: str, name: str, parts: Iterable[str] = ()) -> None:
         """A target writes its artifact to this path and a manifest beside it; `parts` are paths in
         the artifact that other rules may name."""
-        inside = [place for part in parts for place in self._places.of(os.path.join(path, part))]
+        inside = [place for part in parts for place in self._places.of(f"{path}/{part}")]
         keys = frozenset(key for place in inside for key in place.keys) if inside else None
         target = Claim(f"the target {name}", Role.TARGET, self._places.of(path), keys)
         manifest = Claim(

@@ -71,7 +71,7 @@ class Claims:
         territory = Territory()
         package = Path(phibuild.__file__).parent
         territory.keep(str(self._folder), f"the project's folder {self._folder}")
-        territory.keep(os.path.expanduser("~"), "the home folder")
+        territory.keep(str(Path("~").expanduser()), "the home folder")
         territory.keep(sys.prefix, f"the Python environment {sys.prefix}")
         territory.keep(str(package), f"phibuild itself, {package}")
         territory.use(str(self._store), f"phibuild's store {self._store}")

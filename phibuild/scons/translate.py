@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +57,7 @@ def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
     name = one.get_abspath() if is_node else env.subst(str(one))
     first, _, rest = name.partition("/")
     is_home = first == "~" or (first.startswith("~") and rest)
-    if is_home or "\0" in name or os.path.basename(name) in ("", ".", "..", "#"):
+    if is_home or "\0" in name or name.rpartition("/")[2] in ("", ".", "..", "#"):
         raise RecipeError(
             f"{name!r} is not a path for an artifact",
             hint="SCons does not expand ~: write os.path.expanduser(...)"

@@ -32,6 +32,7 @@ from phibuild.store.place import put_in_place
 from phibuild.store.results import ActionResult
 
 FORMAT = "phibuild-store/1\n"
+_MAY_BE_THERE = frozenset({"lost+found", "toolchains", "uv", "bytecode"})
 
 
 def store_root() -> Path:
@@ -62,6 +63,7 @@ class Store:
         try:
             if not marker.exists():
                 self.root.mkdir(parents=True, exist_ok=True)
+                self._refuse_a_users_folder(marker)
                 _write(marker, FORMAT)
             found = marker.read_text("utf-8")
         except OSError as error:
@@ -74,6 +76,20 @@ class Store:
                 f"the store {self.root} has format {found.strip()!r}, not {FORMAT.strip()!r}",
                 hint="update phibuild, or set PHIBUILD_STORE to another folder",
                 code="PHI301",
+            )
+
+    def _refuse_a_users_folder(self, marker: Path) -> None:
+        """StoreError PHI302 if a folder without a format holds anything but what comes with a file
+        system, links to another store's toolchains, or what a process that creates this store at
+        the same time wrote."""
+        found = sorted({path.name for path in self.root.iterdir()} - _MAY_BE_THERE)
+        others = [name for name in found if not name.startswith(f".{marker.name}.")]
+        if others and not marker.exists():
+            more = ", ..." if len(others) > 3 else ""
+            raise StoreError(
+                f"the folder {self.root} is not a store and is not empty:"
+                f" it holds {', '.join(others[:3])}{more}",
+                hint="set PHIBUILD_STORE to an empty folder, or to one that does not exist",
             )
 
     @cached_property
@@ -258,7 +274,7 @@ def _reflink(source: Path, target: Path) -> bool:
 def _write(path: Path, text: str) -> None:
     """Write beside, rename over."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
             stream.write(text)

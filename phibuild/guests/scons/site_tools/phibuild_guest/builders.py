@@ -20,7 +20,6 @@ import SCons.Node.FS
 import SCons.Util
 from SCons.Script import BUILD_TARGETS, Action, GetOption
 
-from .command import ask_for_offers, build, find_command, is_current
 from .cleaning import (
     built_files,
     finish_artifact,
@@ -28,6 +27,7 @@ from .cleaning import (
     named_files,
     remove_empty_folders,
 )
+from .command import ask_for_offers, build, find_command, is_current
 from .states import MANIFEST, read_json, state_of_artifact, state_of_folder, write
 
 FOLDER = ".phibuild"

@@ -51,7 +51,7 @@ def remove_empty_folders(path: Path, names: Sequence[str]) -> None:
         return
     inside = {path / folder for name in names for folder in PurePosixPath(name).parents}
     for folder in sorted(inside, reverse=True):
-        if folder.is_dir() and not folder.is_symlink() and not os.listdir(str(folder)):
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()
 
 
