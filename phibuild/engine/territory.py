@@ -136,9 +136,10 @@ class Territory:
         for place in target.places:
             if place.above is None or place.is_mount:
                 raise _refusal(f"{target.name} is the root of a file system")
-            for index in (targets, used, kept):
+            for index in (kept, used, targets):
                 for other in index.same_as(place):
                     raise _refused(target, "is", other)
+            for index in (kept, used, targets):
                 for other in index.inside(place):
                     if index is not used or not other.may_lie_in(target):
                         raise _refused(target, "contains", other)

@@ -37,7 +37,7 @@ from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model, as_model
 from phibuild.scons.session import session
-from phibuild.scons.translate import Found, find, read_phase, single, target_node
+from phibuild.scons.translate import Found, file_node, find, read_phase, single, target_node
 
 
 def declare_conversion(
@@ -241,7 +241,7 @@ def _declare(
     for source in sources:
         if source.path not in one.declarations:
             one.claims.use(_use_of(source, "the input"))
-    files = (manifest, *(env.fs.File(f"{target_path}/{name}") for name in nodes))
+    files = (manifest, *(file_node(env, f"{target_path}/{name}") for name in nodes))
     one.declare(declaration, TargetClaim(target_path, declaration.name, nodes, files))
     own = one.environment
     own.Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -71,8 +72,10 @@ class Claims:
         territory = Territory()
         package = Path(phibuild.__file__).parent
         territory.keep(str(self._folder), f"the project's folder {self._folder}")
-        territory.keep(str(Path("~").expanduser()), "the home folder")
-        territory.keep(sys.prefix, f"the Python environment {sys.prefix}")
+        with contextlib.suppress(RuntimeError):  # a user without a home
+            territory.keep(str(Path("~").expanduser()), "the home folder")
+        for prefix in (sys.prefix, sys.base_prefix):
+            territory.keep(prefix, f"the Python environment {prefix}")
         territory.keep(str(package), f"phibuild itself, {package}")
         territory.use(str(self._store), f"phibuild's store {self._store}")
         return territory

@@ -13,6 +13,7 @@ import SCons.Node
 import SCons.Node.FS
 import SCons.Util
 
+from phibuild.engine.territory import HINT
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.session import session
@@ -65,7 +66,18 @@ def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
             else 'write a path such as "dist/model.gguf"',
             code="PHI205",
         )
-    return env.fs.File(f"{name}{SUFFIX}")
+    return file_node(env, f"{name}{SUFFIX}")
+
+
+def file_node(env: Any, path: str) -> SCons.Node.FS.File:
+    """The node of a file; RecipeError PHI205 if SCons knows a file of the build as its folder, or a
+    folder of the build by its name."""
+    try:
+        return env.fs.File(path)
+    except TypeError as error:
+        raise RecipeError(
+            f"{path} lies in or is something else of this build: {error}", hint=HINT, code="PHI205"
+        ) from None
 
 
 def find(env: Any, value: Any) -> Found:
@@ -83,7 +95,7 @@ def find(env: Any, value: Any) -> Found:
         return Found(path, env.fs.File(f"{path}{SUFFIX}"))
     if path.is_dir():
         return Found(path, env.Value(str(session().shop.digest_of_path(path))))
-    return Found(path, env.fs.File(str(path)))
+    return Found(path, file_node(env, str(path)))
 
 
 def single(value: Any, what: str) -> Any:
