@@ -1,5 +1,5 @@
-"""A target that would destroy something is refused when the SConstruct is read (PHI205), and nothing
-on the disk changes: whatever the build, and whatever the order of the declarations."""
+"""A target that would destroy something is refused when the SConstruct is read (PHI205): nothing on
+the disk changes, whatever the kind of run, and whatever the order of the declarations."""
 
 from __future__ import annotations
 
