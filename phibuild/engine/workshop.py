@@ -233,9 +233,11 @@ class Workshop:
                     self.reporter.started(name, seconds=None)
                     self.reporter.progressed(name, None, "install packages, once on this machine")
                     try:
-                        self.interpreters.install(offer)
+                        aside = self.interpreters.install(offer)
                     finally:
                         self.reporter.ended(name)
+                    if aside is not None:
+                        print(f"Kept {aside}: phibuild did not make it", file=sys.stderr)
         return self.interpreters.python_of(offer)
 
     def _entries(self, folder: Path) -> list[Entry]:

@@ -14,6 +14,7 @@ from phibuild.engine.declaration import NO_MODEL, ModelRef, model_facts
 from phibuild.model.errors import RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.offers import ModelFacts
+from phibuild.scons.claims import Use
 from phibuild.scons.session import session
 from phibuild.scons.translate import read_phase, single
 from phibuild.source import Checkpoint
@@ -44,6 +45,7 @@ def declare_model(env: Any, source: Any) -> Model:
             return Model(ModelRef(path, made_here=True), nodes=(env.fs.File(f"{path}{SUFFIX}"),))
         if is_path and not path.is_dir():
             path = Path(node.srcnode().get_abspath())
+        session().claims.use(Use(path, "the source model"))
         checkpoint = None if session().only_cleans else session().shop.checkpoint(path)
         return Model(ModelRef(path), checkpoint=checkpoint, facts=model_facts(checkpoint))
 

@@ -13,7 +13,8 @@ import SCons.Node
 import SCons.Node.FS
 import SCons.Util
 
-from phibuild.model.errors import PhiError, RecipeError, StoreError
+from phibuild.engine.territory import HINT
+from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.session import session
 
@@ -52,20 +53,30 @@ _OURS = Path(__file__).parent.parent
 
 def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
     """The node of the manifest beside an artifact; RecipeError PHI205 for an unusable path."""
-    name = env.subst(str(single(target, "target")))
-    if not name or name.endswith("/"):
+    one = single(target, "target")
+    is_node = isinstance(one, SCons.Node.FS.Base)
+    name = one.get_abspath() if is_node else env.subst(str(one))
+    first, _, rest = name.partition("/")
+    is_home = first == "~" or (first.startswith("~") and rest)
+    if is_home or "\0" in name or name.rpartition("/")[2] in ("", ".", "..", "#"):
         raise RecipeError(
             f"{name!r} is not a path for an artifact",
-            hint='write a path such as "dist/model.gguf"',
+            hint="SCons does not expand ~: write os.path.expanduser(...)"
+            if is_home
+            else 'write a path such as "dist/model.gguf"',
             code="PHI205",
         )
+    return file_node(env, f"{name}{SUFFIX}")
+
+
+def file_node(env: Any, path: str) -> SCons.Node.FS.File:
+    """The node of a file; RecipeError PHI205 if SCons knows a file of the build as its folder, or a
+    folder of the build by its name."""
     try:
-        return env.fs.File(f"{name}{SUFFIX}")
-    except TypeError as error:  # SCons compares the path with what is on the disk
-        raise StoreError(
-            f"{name} cannot be a target: {str(error).partition('.:')[0]}",
-            hint="move what is there to another place, or give the target another path",
-            code="PHI305",
+        return env.fs.File(path)
+    except TypeError as error:
+        raise RecipeError(
+            f"{path} lies in or is something else of this build: {error}", hint=HINT, code="PHI205"
         ) from None
 
 
@@ -84,7 +95,7 @@ def find(env: Any, value: Any) -> Found:
         return Found(path, env.fs.File(f"{path}{SUFFIX}"))
     if path.is_dir():
         return Found(path, env.Value(str(session().shop.digest_of_path(path))))
-    return Found(path, env.fs.File(str(path)))
+    return Found(path, file_node(env, str(path)))
 
 
 def artifact_path(env: Any, value: Any) -> Path | None:

@@ -34,6 +34,7 @@ from phibuild.store.placements import place_of
 from phibuild.store.results import ActionResult
 
 FORMAT = "phibuild-store/1\n"
+_MAY_BE_THERE = frozenset({"lost+found", "toolchains", "uv", "bytecode"})
 _WORTH_THREADS = 64 << 20
 """Bytes of a tree above which its files are copied at the same time."""
 _THREADS = 4
@@ -63,10 +64,11 @@ class Store:
     root: Path
 
     def __post_init__(self) -> None:
-        marker = self.root / "format"
+        marker = self.marker
         try:
             if not marker.exists():
                 self.root.mkdir(parents=True, exist_ok=True)
+                self._refuse_a_users_folder()
                 _write(marker, FORMAT)
             found = marker.read_text("utf-8")
         except OSError as error:
@@ -85,6 +87,20 @@ class Store:
     def marker(self) -> Path:
         """A small file of the store's that is always there."""
         return self.root / "format"
+
+    def _refuse_a_users_folder(self) -> None:
+        """StoreError PHI302 if a folder without a format holds anything but what comes with a file
+        system, links to another store's toolchains, or what a process that creates this store at
+        the same time wrote."""
+        found = sorted({path.name for path in self.root.iterdir()} - _MAY_BE_THERE)
+        others = [name for name in found if not name.startswith(f".{self.marker.name}.")]
+        if others and not self.marker.exists():
+            more = ", ..." if len(others) > 3 else ""
+            raise StoreError(
+                f"the folder {self.root} is not a store and is not empty:"
+                f" it holds {', '.join(others[:3])}{more}",
+                hint="set PHIBUILD_STORE to an empty folder, or to one that does not exist",
+            )
 
     @cached_property
     def index(self) -> Index:
@@ -312,7 +328,7 @@ def _own_copy(path: Path, *, executable: bool) -> Path:
 def _write(path: Path, text: str) -> None:
     """Write beside, rename over."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
             stream.write(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import json
@@ -20,12 +21,20 @@ import SCons.Util
 from SCons.Script import BUILD_TARGETS, Action, GetOption
 
 from .archiving import add_archiver
+from .cleaning import (
+    built_files,
+    finish_artifact,
+    is_reached,
+    named_files,
+    remove_empty_folders,
+)
 from .command import ask_for_offers, build, find_command, is_current
 from .installing import add_installers
 from .states import MANIFEST, read_json, state_of_artifact, state_of_folder, write
 
 FOLDER = ".phibuild"
 """Beside the SConstruct: the generated one, and what is remembered from build to build."""
+_OWN_FILES = ("SConstruct", "known.json", "sconsign.dblite")
 _HEAD = """\
 # Written by the SCons tool `phibuild` for a build whose Python cannot import phibuild.
 from phibuild.scons import phibuild
@@ -128,13 +137,26 @@ class Guest:
         )
         self.env.Precious(nodes)  # SCons would delete the old manifest before
         self.env.NoCache(nodes)
-        self.env.Clean(manifest, self.fs.Entry(str(one.path)))
-        self.env.Clean(manifest, self.fs.Dir(str(self.top / FOLDER)))
+        self.env.NoClean(nodes)  # `Clean` removes them if phibuild built them
+        if GetOption("clean"):
+            self._clean(one)
         if self.known.get("made", {}).get(str(one.path)) != state_of_artifact(one.path):
             self.env.AlwaysBuild(manifest)  # deleted or changed: SCons cannot see it
         for position, typed in enumerate(BUILD_TARGETS):
             if os.path.normpath(str(self.top / str(typed))) == str(one.path):
                 BUILD_TARGETS[position] = one.name
+
+    def _clean(self, one: Target) -> None:
+        """Have SCons remove what the manifest names, and our own notes; folders that are empty then
+        follow at the end."""
+        own = [self.top / FOLDER / name for name in _OWN_FILES]
+        paths = [*built_files(one.path), *(path for path in own if is_reached(path, self.top))]
+        self.env.Clean(one.nodes[0], [self.fs.Entry(str(path)) for path in paths])
+        if GetOption("no_exec"):
+            return
+        if len(self.targets) == 1:
+            atexit.register(remove_empty_folders, self.top / FOLDER, _OWN_FILES)
+        atexit.register(finish_artifact, one.path, named_files(one.path))
 
     def find(self, env: Any, value: Any) -> Found:
         """The path of a source: a string, a node, or what a builder or `PhiModel` returned."""
