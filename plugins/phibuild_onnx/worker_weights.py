@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import phitransformers
 import phiworker
 
 SCALES = "kv_cache_scale_file"
@@ -27,6 +28,7 @@ def main(job: phiworker.Job) -> None:
     with job.importing("torch and the builder"):
         import_module("onnxruntime_genai.models")  # puts the builder's own modules on the path
         builder = import_module("builder")
+    phitransformers.load_strictly(job.tensors)
     leave_tokens_out(builder)
     group_queries_of_halves(builder)
     recipe = dict(job.recipe)
