@@ -22,7 +22,8 @@ PHITRANSFORMERS = PHITOKENIZER.with_name("phitransformers.py")
 class Tensor(NamedTuple):
     """A tensor of a model or artifact; `shape` as the format stores it, `size` in bytes. `offset`
     is where its bytes begin, if the format tells, in the artifact or, where that is a folder, in
-    its `file`, a path from the folder on."""
+    its `file`, a path from the folder on. `largest` is the largest absolute value of a model's
+    tensor; 0 where it is not known."""
 
     name: str
     type: str
@@ -30,6 +31,7 @@ class Tensor(NamedTuple):
     size: int
     offset: int | None = None
     file: str = ""
+    largest: float = 0.0
 
 
 class ModelFacts(NamedTuple):

@@ -141,7 +141,10 @@ def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
         return NO_MODEL
     return ModelFacts(
         checkpoint.documents.architecture,
-        tuple(Tensor(one.name, one.dtype, one.shape, one.size) for one in checkpoint.tensors),
+        tuple(
+            Tensor(one.name, one.dtype, one.shape, one.size, largest=one.largest)
+            for one in checkpoint.tensors
+        ),
         {name: str(digest) for name, digest in checkpoint.slices.items()},
         checkpoint.documents.license,
     )

@@ -43,6 +43,9 @@ def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in config.items()
         if name not in _COSMETIC and name not in TOKEN_IDS and value is not None
     }
+    if config.get("num_key_value_heads", 0) is None and "num_attention_heads" in fields:
+        # null means one key head for each head, where absence may mean another number.
+        fields["num_key_value_heads"] = fields["num_attention_heads"]
     if "dtype" in fields:
         fields["torch_dtype"] = fields.pop("dtype")
     if "architectures" in fields:
@@ -51,8 +54,8 @@ def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
     if fields.get("model_type") == "phimoe" and "rope_scaling" in fields:
         # Published PhiMoE has the field in both places, and its code reads the inner one.
         fields["rope_scaling"] |= {name: fields[name] for name in (_ORIGINAL,) if name in fields}
-    if fields.get("partial_rotary_factor") == 1.0:
-        del fields["partial_rotary_factor"]  # 1.0 is what the absence of the field means
+    if fields.get("partial_rotary_factor") == 1.0 and fields.get("model_type") != "phi":
+        del fields["partial_rotary_factor"]  # the absent field means 1.0; of phi it means 0.5
     return dict(sorted(fields.items()))
 
 

@@ -2,56 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 from phibuild.model.action import Slice
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.errors import SourceError
+from phibuild.source.architecture import TOKEN_IDS
 from phibuild.source.documents import TOKENIZER_BYTES, TOKENIZER_JSON, Documents, read_documents
-from phibuild.source.safetensors import Span, read_spans
+from phibuild.source.families import EMBEDDING, FAMILIES, HEAD, ROWS, with_defaults
+from phibuild.source.layout import Header, check_tensors, is_leftover, torch_dtype
+from phibuild.source.tensors import Memory, SourceTensor, read_headers, read_tensors
+from phibuild.source.tokens import check_tokens
 
-_BLOCK = 4 << 20
 _NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
-
-
-class Memory(Protocol):
-    """What was learnt of files before, by their stat (the store's index)."""
-
-    def recall(self, path: Path, kind: Literal["digest", "json", "tensors"]) -> str | None: ...
-
-    def record(
-        self, path: Path, kind: Literal["digest", "json", "tensors"], value: str, *, seen: str
-    ) -> None: ...
-
-    def signature(self, path: Path) -> str: ...
-
-
-class SourceTensor(NamedTuple):
-    """A tensor by content: digest and size of its bytes in bytes, wherever it is stored."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    size: int
-    digest: Digest
 
 
 class Checkpoint(NamedTuple):
     """A model in a folder. `files` are all that any slice was read from, with the stat signature
-    that they had; `tensors` are sorted by name."""
+    that they had; `tensors` are sorted by name. `leftovers` are the names of stored tensors that
+    are not part of the model: no worker is shown them."""
 
     folder: Path
     shards: tuple[Path, ...]
     documents: Documents
     tensors: tuple[SourceTensor, ...]
+    leftovers: tuple[str, ...]
     slices: Mapping[Slice, Digest]
     files: tuple[tuple[Path, str], ...]
 
@@ -69,10 +49,11 @@ class Checkpoint(NamedTuple):
 def read_checkpoint(
     folder: Path, memory: Memory, *, on_progress: Callable[[int, int], None] | None = None
 ) -> Checkpoint:
-    """Read what is not remembered. `on_progress(done, total)` counts bytes of tensors that must be
-    read; it is not called when nothing must.
+    """Read what is not remembered, and understand it. `on_progress(done, total)` counts bytes of
+    tensors that must be read; it is not called when nothing must.
 
-    SourceError PHI101 to PHI105 for what is missing, damaged or unsafe.
+    SourceError PHI101 to PHI105 for what is missing, damaged or unsafe, PHI107 to PHI109 for parts
+    that do not belong together.
     """
     if not folder.is_dir():
         raise SourceError(
@@ -97,15 +78,69 @@ def read_checkpoint(
     for path in (*small, *shards):
         _refuse_escape(path, folder)
     files = tuple((path, memory.signature(path)) for path in (*small, *shards))
-    tensors = _tensors(shards, memory, on_progress)
+    headers = read_headers(shards, memory)
+    documents = _complete(folder, documents, [one for found in headers.values() for one in found])
+    if documents.architecture["model_type"] in FAMILIES:
+        ids = {"config.json": documents.token_ids, "generation_config.json": _ids_of(documents)}
+        check_tokens(folder, documents.architecture[ROWS], ids, memory)
+    stored = read_tensors(headers, memory, on_progress)
+    _check_values(folder, stored)
+    leftovers = _leftovers(folder, documents.architecture, stored)
+    tensors = tuple(one for one in stored if one.name not in leftovers)
     return Checkpoint(
         folder=folder,
         shards=shards,
         documents=documents,
         tensors=tensors,
+        leftovers=leftovers,
         slices=_slices(folder, documents, tensors, memory),
         files=files,
     )
+
+
+def _complete(folder: Path, documents: Documents, headers: list[Header]) -> Documents:
+    """The documents with every field written out that toolkits have different defaults for, once
+    the tensors are those that config.json implies."""
+    fields = with_defaults(documents.architecture)
+    check_tensors(folder, fields, headers)
+    if fields["model_type"] in FAMILIES:
+        fields["torch_dtype"] = torch_dtype(headers)
+    return documents._replace(architecture=dict(sorted(fields.items())))
+
+
+def _ids_of(documents: Documents) -> dict[str, Any]:
+    settings = documents.generation or {}
+    return {name: settings[name] for name in TOKEN_IDS if name in settings}
+
+
+def _check_values(folder: Path, tensors: tuple[SourceTensor, ...]) -> None:
+    for tensor in tensors:
+        if math.isinf(tensor.largest):
+            raise SourceError(
+                f"{folder}: {tensor.name} has values that are infinite or not a number",
+                hint="the training run diverged or the file is damaged: use an earlier checkpoint,"
+                " or fetch the file again",
+                code="PHI108",
+            )
+
+
+def _leftovers(
+    folder: Path, fields: Mapping[str, Any], tensors: tuple[SourceTensor, ...]
+) -> tuple[str, ...]:
+    """Names of stored tensors that the model does not have: rotary tables, and a tied head that is
+    stored again. SourceError PHI107 if that head is not the embedding."""
+    named = {one.name: one for one in tensors}
+    names = [name for name in named if is_leftover(name)]
+    if fields.get("tie_word_embeddings") and HEAD in named and EMBEDDING in named:
+        if named[HEAD].digest != named[EMBEDDING].digest:
+            raise SourceError(
+                f"{folder}: config.json says tie_word_embeddings, and {HEAD} is not {EMBEDDING}",
+                hint='write "tie_word_embeddings": false into config.json if the head was trained;'
+                f" else save the model again without {HEAD}",
+                code="PHI107",
+            )
+        names.append(HEAD)
+    return tuple(names)
 
 
 def _slices(
@@ -217,84 +252,3 @@ def _refuse_escape(path: Path, folder: Path) -> None:
             hint="copy the file into the folder, or name the folder that really holds it",
             code="PHI105",
         )
-
-
-def _tensors(
-    shards: tuple[Path, ...], memory: Memory, on_progress: Callable[[int, int], None] | None
-) -> tuple[SourceTensor, ...]:
-    known = {shard: memory.recall(shard, "tensors") for shard in shards}
-    unread = {shard: read_spans(shard) for shard, text in known.items() if text is None}
-    total = sum(span.size for spans in unread.values() for span in spans)
-    done = 0
-    found: dict[str, SourceTensor] = {}
-    for shard, text in known.items():
-        if text is None:
-            seen = memory.signature(shard)
-            tensors = []
-            for tensor in _read(shard, unread[shard]):
-                tensors.append(tensor)
-                done += tensor.size
-                if on_progress is not None:
-                    on_progress(done, total)
-            memory.record(shard, "tensors", _to_text(tensors), seen=seen)
-        else:
-            tensors = _from_text(text)
-        for tensor in tensors:
-            if tensor.name in found:
-                raise SourceError(
-                    f"{shard} repeats tensor {tensor.name!r} of another shard",
-                    hint="remove the shards that do not belong to the checkpoint",
-                    code="PHI102",
-                )
-            found[tensor.name] = tensor
-    return tuple(found[name] for name in sorted(found))
-
-
-def _read(shard: Path, spans: tuple[Span, ...]) -> Iterator[SourceTensor]:
-    read = _Reader(shard)
-    try:
-        from concurrent.futures import ThreadPoolExecutor  # logging and more: not for a null build
-
-        pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-        tensors = pool.map(read, spans)
-    except RuntimeError:  # Python ends, which is when a plan is written, and starts no more threads
-        yield from map(read, spans)
-        return
-    with pool:
-        yield from tensors
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Takes the digest of a span of one file; hashing lets other threads run."""
-
-    path: Path
-
-    def __call__(self, span: Span) -> SourceTensor:
-        digest = hashlib.sha256()
-        with self.path.open("rb", buffering=0) as stream:
-            buffer = memoryview(bytearray(min(_BLOCK, max(span.size, 1))))
-            stream.seek(span.begin)
-            left = span.size
-            while left:
-                count = stream.readinto(buffer[: min(left, len(buffer))])
-                if not count:
-                    raise SourceError(
-                        f"{self.path} became shorter while it was read", code="PHI106"
-                    )
-                digest.update(buffer[:count])
-                left -= count
-        return SourceTensor(
-            span.name, span.dtype, span.shape, span.size, Digest(digest.hexdigest())
-        )
-
-
-def _to_text(tensors: list[SourceTensor]) -> str:
-    return json.dumps([[t.name, t.dtype, t.shape, t.size, t.digest.hex] for t in tensors])
-
-
-def _from_text(text: str) -> list[SourceTensor]:
-    return [
-        SourceTensor(name, dtype, tuple(shape), size, Digest(hex_digits))
-        for name, dtype, shape, size, hex_digits in json.loads(text)
-    ]

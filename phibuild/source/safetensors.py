@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ _BITS = {
 }  # fmt: skip
 _LONGEST_HEADER = 100_000_000
 """The limit of the reference implementation."""
+_COPY = 16 << 20
 
 
 class Span(NamedTuple):
@@ -62,6 +64,32 @@ def read_spans(path: Path) -> tuple[Span, ...]:
     if end < length:
         raise _bad(path, f"{length - end} bytes at its end belong to no tensor")
     return tuple(spans)
+
+
+def write_part(source: Path, spans: Sequence[Span], target: Path) -> None:
+    """Write a file with these tensors of another one, in bounded memory."""
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for span in spans:
+        begin, end = end, end + span.size
+        header[span.name] = {
+            "dtype": span.dtype,
+            "shape": span.shape,
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with source.open("rb", buffering=0) as read, target.open("xb") as written:
+        written.write(len(text).to_bytes(8, "little") + text)
+        for span in spans:
+            read.seek(span.begin)
+            left = span.size
+            while left:
+                data = read.read(min(left, _COPY))
+                if not data:
+                    raise SourceError(f"{source} became shorter while it was read", code="PHI106")
+                written.write(data)
+                left -= len(data)
 
 
 def _span(name: str, fields: dict[str, Any], start: int) -> Span:

@@ -10,7 +10,7 @@ from typing import Any
 from phibuild.model.action import Slice
 from phibuild.source.checkpoint import Checkpoint, normal_json
 from phibuild.source.documents import TOKENIZER_BYTES, TOKENIZER_JSON
-from phibuild.source.safetensors import read_spans
+from phibuild.source.safetensors import Span, read_spans, write_part
 
 
 def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> None:
@@ -52,13 +52,30 @@ def tensor_places(checkpoint: Checkpoint, folder: Path) -> list[list[object]]:
 
 
 def _lay_out_weights(checkpoint: Checkpoint, folder: Path) -> None:
-    """Shards under the names that every toolkit expects, whatever they were called."""
-    count = len(checkpoint.shards)
-    for position, shard in enumerate(checkpoint.shards, start=1):
-        name = f"model-{position:05}-of-{count:05}" if count > 1 else "model"
-        (folder / f"{name}.safetensors").symlink_to(shard.resolve())
-    if count > 1:
+    """Shards under the names that every toolkit expects, whatever they were called. A shard that
+    holds tensors which are not part of the model is copied without them: toolkits treat those in
+    different ways."""
+    kept = {shard: _kept(checkpoint, shard) for shard in checkpoint.shards}
+    shards = [shard for shard in checkpoint.shards if kept[shard] != ()]
+    for position, shard in enumerate(shards, start=1):
+        name = f"model-{position:05}-of-{len(shards):05}" if len(shards) > 1 else "model"
+        path = folder / f"{name}.safetensors"
+        spans = kept[shard]
+        if spans is None:
+            path.symlink_to(shard.resolve())
+        else:
+            write_part(shard, spans, path)
+    if len(shards) > 1:
         _write_index(folder)
+
+
+def _kept(checkpoint: Checkpoint, shard: Path) -> tuple[Span, ...] | None:
+    """The tensors of a shard that are part of the model; None if all are."""
+    if not checkpoint.leftovers:
+        return None
+    spans = read_spans(shard)
+    kept = tuple(span for span in spans if span.name not in checkpoint.leftovers)
+    return None if kept == spans else kept
 
 
 def _write_index(folder: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from phibuild.model.digest import Digest
 
-Kind = Literal["digest", "json", "tensors", "seal", "program"]
+Kind = Literal["digest", "json", "weights", "tokens", "seal", "program"]
 
 _SETTLED_NS = 20_000_000
 """A file younger than this may change again within one tick of the file system's clock."""

@@ -29,7 +29,7 @@ def write_shard(path: Path, tensors: dict[str, bytes]) -> None:
 
 def a_checkpoint(folder: Path, **config: Any) -> Path:
     folder.mkdir()
-    write_json(folder / "config.json", {"model_type": "phi3", "eos_token_id": 1, **config})
+    write_json(folder / "config.json", {"model_type": "other", "eos_token_id": 1, **config})
     write_json(folder / "generation_config.json", {"eos_token_id": 1})
     write_json(folder / "tokenizer_config.json", {"chat_template": "{{ a }}", "legacy": False})
     write_json(folder / "tokenizer.json", {"model": {"vocab": {"b": 0, "a": 1}}})
@@ -56,7 +56,7 @@ def test_each_edit_moves_its_own_slice(tmp_path: Path, memory: Index) -> None:
         "tokenizer": lambda: write_json(folder / "tokenizer.json", {"model": {"vocab": {"b": 0}}}),
         "generation": lambda: write_json(folder / "generation_config.json", {"eos_token_id": 2}),
         "architecture": lambda: write_json(
-            folder / "config.json", {"model_type": "phi3", "eos_token_id": 1, "hidden_size": 8}
+            folder / "config.json", {"model_type": "other", "eos_token_id": 1, "hidden_size": 8}
         ),
         "weights": lambda: write_shard(folder / "model.safetensors", {"one": b"1", "two": b"23"}),
     }
@@ -74,7 +74,7 @@ def test_white_space_cosmetics_cards_and_shards_move_nothing(tmp_path: Path, mem
         write_json(folder / name, json.loads((folder / name).read_text()), indent=4)
     write_json(
         folder / "config.json",
-        {"transformers_version": "9", "eos_token_id": 1, "model_type": "phi3"},
+        {"transformers_version": "9", "eos_token_id": 1, "model_type": "other"},
     )
     (folder / "README.md").write_text("about")
     (folder / "model.safetensors").unlink()
@@ -95,7 +95,7 @@ def test_a_view_shows_the_declared_slices_and_nothing_else(tmp_path: Path, memor
     checkpoint = read_checkpoint(a_checkpoint(tmp_path / "m"), memory)
     lay_out(checkpoint, ["architecture"], tmp_path / "view")
     assert [path.name for path in (tmp_path / "view").iterdir()] == ["config.json"]
-    assert json.loads((tmp_path / "view" / "config.json").read_text()) == {"model_type": "phi3"}
+    assert json.loads((tmp_path / "view" / "config.json").read_text()) == {"model_type": "other"}
 
 
 def test_views_of_equal_slices_are_equal(tmp_path: Path, memory: Index) -> None:

@@ -1,0 +1,111 @@
+"""Holds the tensors of a checkpoint against its config.json, from the headers alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from phibuild.model.errors import SourceError
+from phibuild.source.families import (
+    EMBEDDING,
+    FAMILIES,
+    HEAD,
+    Family,
+    Fields,
+    dimensions,
+    expected_tensors,
+)
+from phibuild.source.layout_causes import Differences, likeliest_cause, some_of
+
+_FLOATS = ("BF16", "F16", "F32")
+_TORCH_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+_LEFTOVER = re.compile(r"(.*\.)?rotary_emb\.(inv_freq|cos_cached|sin_cached)")
+
+
+class Header(Protocol):
+    """What the header of a safetensors file says of a tensor; `shape` is (out, in)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a tensor is a rotary table that older transformers saved with the weights. Every
+    toolkit computes it from config.json."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+def check_tensors(folder: Path, fields: Fields, tensors: Iterable[Header]) -> None:
+    """Compare the tensors with those that config.json implies: `fields` are its canonical fields
+    with the family's defaults. A `model_type` that is not a Phi family is not checked.
+
+    SourceError PHI107 names missing, unexpected, mis-shaped and mis-typed tensors, the likeliest
+    cause and its cure; PHI103 if a size in config.json is not usable.
+    """
+    stored = {one.name: one for one in tensors if not is_leftover(one.name)}
+    if not stored:
+        raise SourceError(
+            f"{folder} has safetensors files without any tensor",
+            hint="fetch the weights again, or save the checkpoint again",
+            code="PHI107",
+        )
+    family = FAMILIES.get(fields.get("model_type", ""))
+    if family is None:
+        return
+    _check_dtypes(folder, stored.values())
+    found = _compare(family, fields, stored)
+    if found.missing or found.unexpected or found.shapes:
+        cause, cure = likeliest_cause(found)
+        raise SourceError(f"{folder}: {cause}\n  {found}", hint=cure, code="PHI107")
+
+
+def torch_dtype(tensors: Iterable[Header]) -> str | None:
+    """The narrowest dtype that holds every value of the checkpoint, by torch's name. config.json
+    may say another one, and toolkits convert the weights to what it says. None for other dtypes
+    than BF16, F16 and F32."""
+    dtypes = {one.dtype for one in tensors}
+    if not dtypes or not dtypes <= _TORCH_DTYPES.keys():
+        return None
+    return _TORCH_DTYPES[dtypes.pop()] if len(dtypes) == 1 else "float32"
+
+
+def _check_dtypes(folder: Path, tensors: Iterable[Header]) -> None:
+    odd = [one for one in tensors if one.dtype not in _FLOATS]
+    if not odd:
+        return
+    listed = some_of([f"{one.name} ({one.dtype})" for one in odd])
+    if all(one.dtype == "F64" for one in odd):
+        cause, cure = "weights have 64 bits, which no toolkit keeps", "save the model as float32"
+    else:
+        cause = "the checkpoint is quantized already, or holds more than a model's weights"
+        cure = "use the unquantized checkpoint that it was made from"
+    raise SourceError(
+        f"{folder}: {cause}: {listed}; weights are {', '.join(_FLOATS)}", hint=cure, code="PHI107"
+    )
+
+
+def _compare(family: Family, fields: Fields, stored: Mapping[str, Header]) -> Differences:
+    # A config.json may imply any number of tensors: what is beyond these is missing anyway.
+    most = 4 * len(stored) + 4096
+    implied = islice(expected_tensors(family, dimensions(fields)), most)
+    expected = {one.name: one.shape for one in implied}
+    optional = {HEAD: expected[EMBEDDING]} if fields["tie_word_embeddings"] else {}
+    shapes = {
+        name: (shape, stored[name].shape)
+        for name, shape in (expected | optional).items()
+        if name in stored and stored[name].shape != shape
+    }
+    return Differences(
+        missing=tuple(name for name in expected if name not in stored),
+        unexpected=tuple(sorted(stored.keys() - expected.keys() - optional.keys())),
+        shapes=shapes,
+        stored=tuple(stored),
+        fields=fields,
+    )
