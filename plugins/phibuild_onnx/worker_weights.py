@@ -46,6 +46,7 @@ def main(job: phiworker.Job) -> None:
         given.append(f"{SCALES}={job.inputs[SCALES]}")
     options = builder.parse_extra_options(*place, given)
     keep_window(options)
+    keep_epsilon(options)
     refuse_unknown(builder, recipe.get("nodes_to_exclude", []))
     job.progress(None, "build the graph")
     try:
@@ -119,6 +120,17 @@ def keep_window(options: dict[str, Any]) -> None:
     if window is not None and window < config.max_position_embeddings:
         config.layer_types = ["sliding_attention"] * config.num_hidden_layers
         options["windowed_kv_cache"] = False
+
+
+def keep_epsilon(options: dict[str, Any]) -> None:
+    """Make the norms of phi add what config.json says to the variance.
+
+    The builder reads that from the field of root mean square norms alone, and adds 1e-6 without it:
+    logits differ in the third digit.
+    """
+    config = options["hf_details"]["hf_config"]
+    if hasattr(config, "layer_norm_eps"):
+        config.rms_norm_eps = config.layer_norm_eps
 
 
 def refuse_unknown(builder: Any, excluded: list[str]) -> None:
