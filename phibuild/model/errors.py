@@ -6,7 +6,8 @@ from __future__ import annotations
 CODES: dict[str, str] = {
     "PHI101": "the checkpoint's folder or a file that it needs is missing",
     "PHI102": "a safetensors file is truncated or its header lies",
-    "PHI103": "config.json is missing, unreadable or lacks model_type",
+    "PHI103": "a JSON file or template of the checkpoint is missing or unreadable, or a field in it"
+    " is missing or of the wrong type",
     "PHI104": "the checkpoint holds pickled weights (.bin, .pt), which are never loaded",
     "PHI105": "a file of the source leads out of the source folder",
     "PHI106": "the source changed while it was being read",
@@ -16,6 +17,8 @@ CODES: dict[str, str] = {
     "PHI110": "a package could not be fetched",
     "PHI111": "a fetched file does not have the expected sha256",
     "PHI112": "a file holds something else than the worker knows to read",
+    "PHI113": "a file of the checkpoint was not downloaded: a git-lfs pointer or a broken link",
+    "PHI114": "the folder is not a whole checkpoint, or which files are its weights is not clear",
     "PHI201": "a recipe field is unknown, misspelt or outdated",
     "PHI202": "a recipe field's value is of the wrong type or out of range",
     "PHI203": "the backend cannot build or run this combination",

@@ -71,6 +71,7 @@ def _files_of(session: Session, one: Declaration, seen: set[Path]) -> Iterator[P
         checkpoint = shop.checkpoint(one.model.folder) if one.model else None
         if checkpoint is not None and checkpoint.folder not in session.declarations:
             yield checkpoint.folder
+            yield from {path.parent for path, _ in checkpoint.files}
             yield from (path for path, _ in checkpoint.files)
             if (card := checkpoint.folder / CARD).is_file():
                 yield card

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from phibuild.model.errors import SourceError
+
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Fields of config.json that belong to the generation slice."""
 
@@ -37,7 +39,10 @@ _ROPE_TYPES = {"su": "longrope"}
 
 
 def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of config.json that shape the computation, in the published spelling, sorted."""
+    """The fields of config.json that shape the computation, in the published spelling, sorted.
+
+    SourceError PHI103 for a field that is there twice, with different values.
+    """
     fields = {
         name: value
         for name, value in config.items()
@@ -50,7 +55,15 @@ def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
         fields["torch_dtype"] = fields.pop("dtype")
     if "architectures" in fields:
         fields["architectures"] = [_CLASS_NAMES.get(name, name) for name in fields["architectures"]]
-    fields |= _older_rope(fields.pop("rope_parameters", {}), fields.pop("rope_scaling", {}))
+    rope = _older_rope(fields.pop("rope_parameters", {}), fields.pop("rope_scaling", {}))
+    for name in rope.keys() & fields.keys():
+        if fields[name] != rope[name]:
+            raise SourceError(
+                f"config.json says {name} twice: {fields[name]} and {rope[name]}",
+                hint="remove one of them: some toolkits read the first and some the second",
+                code="PHI103",
+            )
+    fields |= rope
     if fields.get("model_type") == "phimoe" and "rope_scaling" in fields:
         # Published PhiMoE has the field in both places, and its code reads the inner one.
         fields["rope_scaling"] |= {name: fields[name] for name in (_ORIGINAL,) if name in fields}
@@ -61,7 +74,7 @@ def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _older_rope(parameters: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str, Any]:
     top: dict[str, Any] = {}
-    inner = {**scaling, **{k: value for k, value in parameters.items() if value is not None}}
+    inner = {k: value for k, value in {**scaling, **parameters}.items() if value is not None}
     for name in ("rope_theta", "partial_rotary_factor", _ORIGINAL):
         if name in inner:
             top[name] = inner.pop(name)

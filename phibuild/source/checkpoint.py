@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,13 +12,20 @@ from phibuild.model.action import Slice
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.errors import SourceError
 from phibuild.source.architecture import TOKEN_IDS
-from phibuild.source.documents import TOKENIZER_BYTES, TOKENIZER_JSON, Documents, read_documents
+from phibuild.source.documents import Documents, checked_json, read_documents
 from phibuild.source.families import EMBEDDING, FAMILIES, HEAD, ROWS, with_defaults
+from phibuild.source.files import (
+    CONFIG,
+    GENERATION,
+    TOKENIZER_BYTES,
+    TOKENIZER_JSON,
+    CheckpointFiles,
+    check_index,
+    find_files,
+)
 from phibuild.source.layout import Header, check_tensors, is_leftover, torch_dtype
 from phibuild.source.tensors import Memory, SourceTensor, read_headers, read_tensors
 from phibuild.source.tokens import check_tokens
-
-_NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
 
 
 class Checkpoint(NamedTuple):
@@ -52,53 +58,35 @@ def read_checkpoint(
     """Read what is not remembered, and understand it. `on_progress(done, total)` counts bytes of
     tensors that must be read; it is not called when nothing must.
 
-    SourceError PHI101 to PHI105 for what is missing, damaged or unsafe, PHI107 to PHI109 for parts
-    that do not belong together.
+    SourceError PHI101 to PHI105, PHI113 and PHI114 for what is missing, damaged or unsafe, PHI107
+    to PHI109 for parts that do not belong together.
     """
-    if not folder.is_dir():
-        raise SourceError(
-            f"there is no checkpoint folder {folder}",
-            hint="PhiModel takes the path of a folder, relative to the SConstruct",
-        )
-    documents = read_documents(folder)
-    shards = _shards(folder)
-    small = tuple(
-        path
-        for name in (
-            "config.json",
-            "generation_config.json",
-            "tokenizer_config.json",
-            "chat_template.jinja",
-            "model.safetensors.index.json",
-            *TOKENIZER_JSON,
-            *TOKENIZER_BYTES,
-        )
-        if (path := folder / name).is_file()
-    )
-    for path in (*small, *shards):
-        _refuse_escape(path, folder)
-    files = tuple((path, memory.signature(path)) for path in (*small, *shards))
-    headers = read_headers(shards, memory)
-    documents = _complete(folder, documents, [one for found in headers.values() for one in found])
+    parts = find_files(folder)
+    files = tuple((path, memory.signature(path)) for path in (*parts.documents, *parts.shards))
+    documents = read_documents(parts)
+    headers = read_headers(parts.shards, memory)
+    check_index(parts, {shard: [one.name for one in known] for shard, known in headers.items()})
+    model = [one for known in headers.values() for one in known if not is_leftover(one.name)]
+    documents = _complete(folder, documents, model)
     if documents.architecture["model_type"] in FAMILIES:
-        ids = {"config.json": documents.token_ids, "generation_config.json": _ids_of(documents)}
+        ids = {CONFIG: documents.token_ids, GENERATION: _ids_of(documents)}
         check_tokens(folder, documents.architecture[ROWS], ids, memory)
     stored = read_tensors(headers, memory, on_progress)
-    _check_values(folder, stored)
     leftovers = _leftovers(folder, documents.architecture, stored)
     tensors = tuple(one for one in stored if one.name not in leftovers)
+    _check_values(folder, tensors)
     return Checkpoint(
         folder=folder,
-        shards=shards,
+        shards=parts.shards,
         documents=documents,
         tensors=tensors,
         leftovers=leftovers,
-        slices=_slices(folder, documents, tensors, memory),
+        slices=_slices(parts, documents, tensors, memory),
         files=files,
     )
 
 
-def _complete(folder: Path, documents: Documents, headers: list[Header]) -> Documents:
+def _complete(folder: Path, documents: Documents, headers: Sequence[Header]) -> Documents:
     """The documents with every field written out that toolkits have different defaults for, once
     the tensors are those that config.json implies."""
     fields = with_defaults(documents.architecture)
@@ -144,12 +132,16 @@ def _leftovers(
 
 
 def _slices(
-    folder: Path, documents: Documents, tensors: tuple[SourceTensor, ...], memory: Memory
+    files: CheckpointFiles,
+    documents: Documents,
+    tensors: tuple[SourceTensor, ...],
+    memory: Memory,
 ) -> dict[Slice, Digest]:
     tokenizer: dict[str, Any] = {"tokenizer_config.json": documents.tokenizer_config}
     for name in (*TOKENIZER_JSON, *TOKENIZER_BYTES):
-        if (folder / name).is_file():
-            tokenizer[name] = _file_digest(folder / name, memory, as_json=name in TOKENIZER_JSON)
+        if files.has(name):
+            path = files.folder / name
+            tokenizer[name] = _file_digest(path, memory, as_json=name in TOKENIZER_JSON)
     return {
         "weights": digest_of_value(
             [[one.name, one.dtype, list(one.shape), str(one.digest)] for one in tensors]
@@ -178,77 +170,11 @@ def slice_items(checkpoint: Checkpoint, name: Slice) -> dict[str, str]:
     return {field: json.dumps(value, sort_keys=True) for field, value in fields.items()}
 
 
-def normal_json(path: Path) -> bytes:
-    """A JSON file without its white space, its order kept (a vocabulary's order may matter)."""
-    try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise SourceError(
-            f"{path} is not JSON: {error}", hint="fetch the file again", code="PHI103"
-        ) from None
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
 def _file_digest(path: Path, memory: Memory, *, as_json: bool) -> str:
     kind: Literal["json", "digest"] = "json" if as_json else "digest"
     known = memory.recall(path, kind)
     if known is None:
         seen = memory.signature(path)
-        known = str(Digest.of(normal_json(path) if as_json else path.read_bytes()))
+        known = str(Digest.of(checked_json(path) if as_json else path.read_bytes()))
         memory.record(path, kind, known, seen=seen)
     return known
-
-
-def _shards(folder: Path) -> tuple[Path, ...]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise SourceError(
-                f"{index} is not an index of shards", hint="fetch the file again", code="PHI102"
-            ) from None
-        if any(not isinstance(name, str) or Path(name).name != name for name in names):
-            raise SourceError(f"{index} names files outside its folder", code="PHI105")
-    else:
-        names = sorted(path.name for path in folder.glob("*.safetensors"))
-        if "model.safetensors" in names:
-            names = ["model.safetensors"]
-        for match in filter(None, map(_NUMBERED.fullmatch, names[:1])):
-            count = int(match[3])
-            names = [
-                f"{match[1]}-{one:05}-of-{match[3]}.safetensors" for one in range(1, count + 1)
-            ]
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise SourceError(
-            f"{folder} lacks {len(missing)} of {len(names)} shards: {', '.join(missing[:3])}",
-            hint="fetch the missing files; a download may have been interrupted",
-        )
-    if names:
-        return tuple(folder / name for name in names)
-    pickled = [path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth")]
-    if pickled:
-        raise SourceError(
-            f"{folder} has pickled weights only ({sorted(pickled)[0]}), which phibuild never loads",
-            hint="take the safetensors files of the same checkpoint, or convert it by transformers'"
-            " save_pretrained on a machine where you trust the file",
-            code="PHI104",
-        )
-    raise SourceError(
-        f"{folder} has no .safetensors files", hint="name the folder of a complete checkpoint"
-    )
-
-
-def _refuse_escape(path: Path, folder: Path) -> None:
-    """Links may stay in the folder, or lead to `blobs` of the hub cache that the folder is in."""
-    if path.parent == folder and not path.is_symlink():
-        return
-    real = path.resolve()
-    home = folder.resolve()
-    if not real.is_relative_to(home) and not real.is_relative_to(home.parent.parent / "blobs"):
-        raise SourceError(
-            f"{path} is a link that leads out of the checkpoint, to {real}",
-            hint="copy the file into the folder, or name the folder that really holds it",
-            code="PHI105",
-        )

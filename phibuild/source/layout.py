@@ -13,12 +13,14 @@ from phibuild.source.families import (
     EMBEDDING,
     FAMILIES,
     HEAD,
+    Dimensions,
     Family,
     Fields,
     dimensions,
     expected_tensors,
 )
 from phibuild.source.layout_causes import Differences, likeliest_cause, some_of
+from phibuild.source.rope import check_rope
 
 _FLOATS = ("BF16", "F16", "F32")
 _TORCH_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
@@ -49,7 +51,7 @@ def check_tensors(folder: Path, fields: Fields, tensors: Iterable[Header]) -> No
     SourceError PHI107 names missing, unexpected, mis-shaped and mis-typed tensors, the likeliest
     cause and its cure; PHI103 if a size in config.json is not usable.
     """
-    stored = {one.name: one for one in tensors if not is_leftover(one.name)}
+    stored = {one.name: one for one in tensors}
     if not stored:
         raise SourceError(
             f"{folder} has safetensors files without any tensor",
@@ -59,8 +61,10 @@ def check_tensors(folder: Path, fields: Fields, tensors: Iterable[Header]) -> No
     family = FAMILIES.get(fields.get("model_type", ""))
     if family is None:
         return
+    size = dimensions(fields)
+    check_rope(size)
     _check_dtypes(folder, stored.values())
-    found = _compare(family, fields, stored)
+    found = _compare(family, size, stored)
     if found.missing or found.unexpected or found.shapes:
         cause, cure = likeliest_cause(found)
         raise SourceError(f"{folder}: {cause}\n  {found}", hint=cure, code="PHI107")
@@ -91,12 +95,12 @@ def _check_dtypes(folder: Path, tensors: Iterable[Header]) -> None:
     )
 
 
-def _compare(family: Family, fields: Fields, stored: Mapping[str, Header]) -> Differences:
+def _compare(family: Family, size: Dimensions, stored: Mapping[str, Header]) -> Differences:
     # A config.json may imply any number of tensors: what is beyond these is missing anyway.
     most = 4 * len(stored) + 4096
-    implied = islice(expected_tensors(family, dimensions(fields)), most)
+    implied = islice(expected_tensors(family, size), most)
     expected = {one.name: one.shape for one in implied}
-    optional = {HEAD: expected[EMBEDDING]} if fields["tie_word_embeddings"] else {}
+    optional = {HEAD: expected[EMBEDDING]} if size.fields["tie_word_embeddings"] else {}
     shapes = {
         name: (shape, stored[name].shape)
         for name, shape in (expected | optional).items()
@@ -107,5 +111,5 @@ def _compare(family: Family, fields: Fields, stored: Mapping[str, Header]) -> Di
         unexpected=tuple(sorted(stored.keys() - expected.keys() - optional.keys())),
         shapes=shapes,
         stored=tuple(stored),
-        fields=fields,
+        fields=size.fields,
     )

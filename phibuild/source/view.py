@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from phibuild.model.action import Slice
-from phibuild.source.checkpoint import Checkpoint, normal_json
-from phibuild.source.documents import TOKENIZER_BYTES, TOKENIZER_JSON
+from phibuild.source.checkpoint import Checkpoint
+from phibuild.source.files import TOKENIZER_BYTES, TOKENIZER_JSON
+from phibuild.source.reading import normal_json
 from phibuild.source.safetensors import Span, read_spans, write_part
 
 

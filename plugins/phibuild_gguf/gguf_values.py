@@ -72,6 +72,17 @@ def read_values(path: Path, header: Header | None = None) -> dict[str, bytes]:
     return {one.key: content[one.start - _TYPE.size : one.end] for one in header.entries}
 
 
+def texts_of(value: bytes) -> list[str]:
+    """The texts of a list of them, as `strings` writes it."""
+    count = int.from_bytes(value[8:16], "little")
+    texts, position = [], 16
+    for _ in range(count):
+        start = position + 8
+        position = start + int.from_bytes(value[position:start], "little")
+        texts.append(value[start:position].decode("utf-8", errors="replace"))
+    return texts
+
+
 def _plain(text: str) -> bytes:
     encoded = text.encode()
     return struct.pack("<Q", len(encoded)) + encoded

@@ -38,6 +38,7 @@ def metadata_action(recipe: GgufRecipe | ImatrixRecipe, model: ModelFacts) -> St
         worker_files=tuple(
             _HERE / name
             for name in (
+                "ends.py",
                 "ggml_types.py",
                 "gguf_header.py",
                 "gguf_values.py",

@@ -15,12 +15,32 @@ from typing import TYPE_CHECKING, Any
 import phiworker
 
 if TYPE_CHECKING or __package__:
+    from phibuild_gguf.ends import EOS, end_keys, named_ends
     from phibuild_gguf.gguf_header import Header, read_header
-    from phibuild_gguf.gguf_values import float32, head, int32, read_values, string, strings, uint32
+    from phibuild_gguf.gguf_values import (
+        float32,
+        head,
+        int32,
+        read_values,
+        string,
+        strings,
+        texts_of,
+        uint32,
+    )
     from phibuild_gguf.vocabulary import checked_name, read_json
 else:
+    from ends import EOS, end_keys, named_ends
     from gguf_header import Header, read_header
-    from gguf_values import float32, head, int32, read_values, string, strings, uint32
+    from gguf_values import (
+        float32,
+        head,
+        int32,
+        read_values,
+        string,
+        strings,
+        texts_of,
+        uint32,
+    )
     from vocabulary import checked_name, read_json
 
 Values = dict[str, bytes]
@@ -62,9 +82,15 @@ def main(job: phiworker.Job) -> None:
     name = checked_name(str(header.value("general.name")), job.recipe["model_name"])
     size = job.recipe["size_label"]
     named = {"general.name": string(name)} | ({"general.size_label": string(size)} if size else {})
-    sampling = sampling_values(read_json(model / "generation_config.json"))
-    values = replaced(values, "general.name", sampling | named)
-    values = after_ids(values, id_values(read_json(model / "config.json"), header))
+    generation = read_json(model / "generation_config.json")
+    config = read_json(model / "config.json")
+    values = replaced(values, "general.name", sampling_values(generation) | named)
+    ids = id_values(config, header)
+    eos = ids.get(EOS, header.value(EOS))
+    texts = texts_of(values["tokenizer.ggml.tokens"])
+    ends = end_keys(named_ends(generation, config), texts, eos)
+    added = {key: uint32(number) for key, number in (ids | ends).items()}
+    values = after_ids(values, added)
     templates = template_values(chat_template(model))
     at = next((n for n, key in enumerate(values) if key.startswith(_NORMALIZER)), len(values))
     job.output.write_bytes(head(inserted(values, at, templates)))
@@ -89,16 +115,16 @@ def sampling_values(settings: Mapping[str, Any]) -> Values:
     return found
 
 
-def id_values(config: Mapping[str, Any], header: Header) -> Values:
+def id_values(config: Mapping[str, Any], header: Header) -> dict[str, int]:
     """The ids in config.json of tokens that the tokenizer names none for."""
     rows = header.value("tokenizer.ggml.tokens").length
     # The converter looks for this in SentencePiece vocabularies only.
     limit = rows if header.value("tokenizer.ggml.model") == "llama" else 1 << 32
-    found: Values = {}
+    found: dict[str, int] = {}
     for role, word in _IDS.items():
         key, number = f"tokenizer.ggml.{word}_token_id", config.get(f"{role}_token_id")
-        if header.value(key) is None and isinstance(number, int) and 0 <= number < limit:
-            found[key] = uint32(number)
+        if header.value(key) is None and type(number) is int and 0 <= number < limit:
+            found[key] = number
     return found
 
 
@@ -106,13 +132,19 @@ def template_values(template: str | list[Mapping[str, str]]) -> Values:
     """A template, or templates by name of which `default` is the one that is used unasked."""
     if isinstance(template, str):
         return {_TEMPLATE: string(template)} if template else {}
-    texts = {
-        "".join(one if one.isascii() and one.isalnum() else "_" for one in each["name"]): each[
-            "template"
-        ]
-        for each in template
-        if each.get("name") and each.get("template") is not None
-    }
+    texts: dict[str, str] = {}
+    for each in template:
+        if not each.get("name") or each.get("template") is None:
+            continue
+        name = "".join(one if one.isascii() and one.isalnum() else "_" for one in each["name"])
+        if name in texts:
+            raise phiworker.WorkerError(
+                f"two chat templates have the name {name!r} in a GGUF file: it has letters, digits"
+                f" and _ only, and one of them is {each['name']!r}",
+                hint="rename one of them",
+                code="PHI103",
+            )
+        texts[name] = each["template"]
     default = texts.pop("default", "")
     found = {f"{_TEMPLATE}.{name}": string(text) for name, text in texts.items() if text}
     if texts:

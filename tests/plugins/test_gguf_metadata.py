@@ -193,7 +193,6 @@ def test_nothing_is_added_of_what_the_checkpoint_does_not_say(finish: Finish) ->
 def test_sampling_settings(finish: Finish) -> None:
     settings = {
         "do_sample": True,
-        "eos_token_id": [1, 2],
         "temperature": 1,
         "top_p": None,
         "top_k": 50,
@@ -221,6 +220,24 @@ def test_ids_that_are_no_rows_of_a_sentencepiece_vocabulary_are_left_out(finish:
     config = {"eos_token_id": 3, "pad_token_id": 2, "unk_token_id": [0], "sep_token_id": -1}
     header = finish(SENTENCEPIECE, size=None, config=config)
     assert added(header, SENTENCEPIECE) == {"tokenizer.ggml.padding_token_id": 2}
+
+
+def test_every_end_of_the_settings_is_one_in_llama_cpp(finish: Finish) -> None:
+    header = finish(generation_config={"eos_token_id": [1, 2]}, config={"eos_token_id": 2})
+    assert keys(header)[-4:-1] == [
+        "tokenizer.ggml.eos_token_id",
+        "tokenizer.ggml.eom_token_id",
+        "tokenizer.ggml.add_eos_token",
+    ]
+    assert header.value("tokenizer.ggml.eos_token_id") == 2  # as the converter has it
+    assert header.value("tokenizer.ggml.eom_token_id") == 1
+
+
+def test_templates_whose_names_become_one_are_refused(module: Any, finish: Finish) -> None:
+    named = [{"name": name, "template": "{{ a }}"} for name in ("tool use", "tool_use")]
+    with pytest.raises(module.phiworker.WorkerError, match="tool_use") as caught:
+        finish(tokenizer_config={"chat_template": named})
+    assert caught.value.code == "PHI103"
 
 
 def test_named_templates(finish: Finish) -> None:

@@ -128,6 +128,7 @@ def damage_missing_shard(folder: Path) -> None:
 
 
 def damage_index(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     write_json(folder / "model.safetensors.index.json", {"weight_map": {"one": "../x.safetensors"}})
 
 

@@ -1,0 +1,102 @@
+"""The tokens at which llama.cpp stops, and the keys by which a GGUF file names further ones.
+
+llama.cpp takes the end of the tokenizer, and every token whose text it knows as an end
+(`special_eog_ids` in src/llama-vocab.cpp of the pinned llama.cpp). A GGUF file can add two: the key
+of the end of a message, which nothing else reads, and that of the end of a turn, which grammars and
+infill also write. Standard library only; runs in the worker that finishes the metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from phiworker import WorkerError
+
+EOS = "tokenizer.ggml.eos_token_id"
+FURTHER = ("tokenizer.ggml.eom_token_id", "tokenizer.ggml.eot_token_id")
+
+_KNOWN_TEXTS = frozenset(
+    {
+        "<|eot_id|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<|return|>",
+        "<|call|>",
+        "<|flush|>",
+        "<|calls|>",
+        "<end_of_turn>",
+        "<|endoftext|>",
+        "</s>",
+        "<|eom_id|>",
+        "<EOT>",
+        "_<EOT>",
+        "[EOT]",
+        "[EOS]",
+        "<|end_of_text|>",
+        "<end_of_utterance>",
+        "<eos>",
+        "<turn|>",
+        "<|tool_response>",
+        "<｜end▁of▁sentence｜>",
+        "[e~[",
+    }
+)
+
+
+def named_ends(generation: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The ids that end generation: those of generation_config.json, else of config.json."""
+    said = generation.get("eos_token_id")
+    said = config.get("eos_token_id") if said is None else said
+    ids = said if isinstance(said, list) else [said]
+    return tuple(dict.fromkeys(one for one in ids if type(one) is int))
+
+
+def end_keys(ends: Sequence[int], texts: Sequence[str], eos: int | None) -> dict[str, int]:
+    """The keys that have to be added for llama.cpp to stop at all `ends`; `texts` are the tokens,
+    `eos` is the end that the file has already.
+
+    WorkerError PHI203 if there are more than the format has keys for, or llama.cpp takes one of
+    them for something else.
+    """
+    # An id without a token is never generated.
+    missing = [one for one in ends if 0 <= one < len(texts)]
+    keys: dict[str, int] = {}
+    if eos is None and missing:
+        # Without the key llama.cpp stops at some token that is not an end: 2 or 11.
+        keys[EOS] = eos = missing[0]
+    known = _known(texts, {*missing, *(() if eos is None else (eos,))})
+    lost = [one for one in missing if texts[one] in _lost(texts[each] for each in known)]
+    if lost:
+        raise WorkerError(
+            f"generation_config.json ends generation at {texts[lost[0]]!r} ({lost[0]}), which"
+            " llama.cpp does not take for an end beside the other special tokens of this model",
+            hint="remove the id from eos_token_id in generation_config.json, and stop at the text"
+            " in the program that runs the model",
+            code="PHI203",
+        )
+    further = [one for one in missing if texts[one] not in _KNOWN_TEXTS and one != eos]
+    if len(further) > len(FURTHER):
+        shown = ", ".join(f"{one} ({texts[one]!r})" for one in further)
+        raise WorkerError(
+            f"generation_config.json ends generation at {len(further)} tokens that llama.cpp does"
+            f" not know as ends: {shown}; a GGUF file can name {len(FURTHER)}",
+            hint="leave those that the model really writes in eos_token_id of"
+            " generation_config.json, and stop at the others' text in the program that runs it",
+            code="PHI203",
+        )
+    return keys | dict(zip(FURTHER, further, strict=False))
+
+
+def _known(texts: Sequence[str], ends: Iterable[int]) -> set[int]:
+    """The ids that llama.cpp takes for ends at first. Of equal texts it knows the last."""
+    by_text = {text: index for index, text in enumerate(texts) if text in _KNOWN_TEXTS}
+    return {*by_text.values(), *ends}
+
+
+def _lost(texts: Iterable[str]) -> set[str]:
+    """The texts that llama.cpp takes out again: the ends of other models beside them mean that."""
+    all_of = set(texts)
+    calls = {"<|call|>", "<|calls|>"} & all_of
+    lost = {"<|end|>"} if calls and {"<|return|>", "<|flush|>"} & all_of else set()
+    return lost | ({"</s>"} if {"<|tool_response>", "<|plamo:eos|>"} & all_of else set())

@@ -1,0 +1,80 @@
+"""The keys by which llama.cpp stops at every token that a checkpoint names as an end."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import phibuild.worker
+
+TEXTS = ["<s>", "a", "b", "c", "<|end|>", "<|endoftext|>", "<|assistant|>"]
+EOS, EOM, EOT = (f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eom", "eot"))
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, as the worker imports it."""
+    monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
+    return importlib.import_module("phibuild_gguf.ends")
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "ends"),
+    [
+        ({"eos_token_id": [5, 4, 5]}, {"eos_token_id": 1}, (5, 4)),
+        ({"eos_token_id": 0}, {}, (0,)),
+        ({}, {"eos_token_id": [1, 2]}, (1, 2)),
+        ({}, {}, ()),
+    ],
+)
+def test_the_ends_are_those_of_the_settings_else_of_the_config(
+    module: Any, generation: dict[str, Any], config: dict[str, Any], ends: tuple[int, ...]
+) -> None:
+    assert module.named_ends(generation, config) == ends
+
+
+@pytest.mark.parametrize(
+    ("ends", "eos", "keys"),
+    [
+        ((5, 4), 5, {}),
+        ((5, 6, 4), 5, {EOM: 6}),
+        ((1, 2, 3), 1, {EOM: 2, EOT: 3}),
+        ((1, 4), None, {EOS: 1}),
+        ((4, 1), None, {EOS: 4, EOM: 1}),
+        ((5, 99), 5, {}),
+        ((), None, {}),
+    ],
+)
+def test_only_ends_that_llama_cpp_does_not_know_by_their_text_get_a_key(
+    module: Any, ends: tuple[int, ...], eos: int | None, keys: dict[str, int]
+) -> None:
+    assert module.end_keys(ends, TEXTS, eos) == keys
+
+
+def test_more_ends_than_there_are_keys_for_are_refused(module: Any) -> None:
+    with pytest.raises(module.WorkerError, match=r"at 3 tokens .*: 1 \('a'\), 2 ") as caught:
+        module.end_keys((1, 2, 3), TEXTS, 5)
+    assert caught.value.code == "PHI203"
+
+
+@pytest.mark.parametrize(
+    ("texts", "lost"),
+    [
+        (["<|end|>", "<|return|>", "<|call|>"], 0),
+        (["<|end|>", "<|flush|>", "<|calls|>"], 0),
+        (["</s>", "<|tool_response>"], 0),
+        (["<|end|>", "<|call|>"], None),
+        (["</s>", "<|end|>"], None),
+    ],
+)
+def test_an_end_that_llama_cpp_takes_out_again_is_refused(
+    module: Any, texts: list[str], lost: int | None
+) -> None:
+    if lost is None:
+        assert module.end_keys(range(len(texts)), texts, 0) == {}
+        return
+    with pytest.raises(module.WorkerError, match="does not take for an end"):
+        module.end_keys((lost,), texts, 1)
