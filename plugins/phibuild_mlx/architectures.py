@@ -30,6 +30,7 @@ _TAKEN_FOR_GRANTED: Mapping[str, Mapping[str, tuple[Any, ...]]] = MappingProxyTy
             "attention_bias": (True,),
             "hidden_act": (None, "silu", "swish"),
             "lm_head_bias": (True,),
+            "num_experts_per_tok": (None, 2),
             "partial_rotary_factor": (None, 1.0),
             "tie_word_embeddings": _NOT_SET,
         },

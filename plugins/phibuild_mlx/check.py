@@ -119,7 +119,9 @@ def _check_widths(recipe: MlxRecipe, model: ModelFacts) -> None:
 def _check_halves(recipe: MlxRecipe, model: ModelFacts) -> None:
     """What is float16 becomes infinite beyond the largest such number, scales of groups too."""
     dtype = FLOATS.get(recipe.precision or "", recipe.dtype)
-    halves = dtype == "float16" or (dtype is None and any(one.type == "F16" for one in model.tensors))
+    halves = dtype == "float16" or (
+        dtype is None and any(one.type == "F16" for one in model.tensors)
+    )
     for tensor in model.tensors:
         if halves and tensor.largest > LARGEST_HALF:
             raise _refusal(

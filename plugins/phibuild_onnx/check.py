@@ -192,7 +192,9 @@ def _misfits(recipe: OnnxRecipe, model: ModelFacts) -> Iterator[tuple[str, str]]
 def _check_halves(recipe: OnnxRecipe, model: ModelFacts) -> None:
     """Everything that is not quantized is fp16, and so are scales, but for fp32 and for integers on
     a cpu."""
-    if recipe.precision == "fp32" or (recipe.precision in _WIDTHS and recipe.execution_provider == "cpu"):
+    if recipe.precision == "fp32" or (
+        recipe.precision in _WIDTHS and recipe.execution_provider == "cpu"
+    ):
         return
     for tensor in model.tensors:
         if tensor.largest > _LARGEST_HALF:

@@ -21,6 +21,10 @@ CHUNKS = 4
 EXACT = ("-ctk", "f32", "-ctv", "f32", "-fa", "off", "-t", "1")
 
 
+class ScoringError(Exception):
+    """A program failed, or did not print what was expected; with the end of its log."""
+
+
 class Scores(NamedTuple):
     """Rows of token ids, and the mean log-probability of the scored tokens of each, negated."""
 
@@ -39,7 +43,8 @@ def scores(programs: Path, model: Path, text: Path, bos: int | None) -> Scores:
     said = _run(programs / "llama-imatrix", *options, "-o", model.with_suffix(".weights"),
                 "-c", str(CHUNK), "--chunks", str(CHUNKS))  # fmt: skip
     so_far = [np.log(float(found)) for found in re.findall(r"\[\d+\]([\d.naif]+),", said)]
-    assert len(so_far) == CHUNKS, said
+    if len(so_far) != CHUNKS:
+        raise ScoringError(said[-2000:])
     sums = np.array(so_far) * np.arange(1, CHUNKS + 1)
     rows = [ids[start : start + CHUNK] for start in range(0, CHUNKS * CHUNK, CHUNK)]
     if ids[0] == bos:
@@ -66,5 +71,6 @@ def _run(*command: str | Path) -> str:
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    if done.returncode != 0:
+        raise ScoringError(done.stderr[-2000:])
     return done.stdout + done.stderr

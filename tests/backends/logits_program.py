@@ -1,7 +1,7 @@
 """Prints nothing and writes logits: what a checkpoint or an artifact computes, in one runtime.
 
 Runs under the interpreter of a toolchain: `logits_program.py RUNTIME JOBS.json`. A job has a `path`,
-the rows of token `ids` and an `output`, a .npz file with the logits of each row and, for
+the rows of token `ids` (for transformers, whose `router` it has) and an `output`, a .npz file with the logits of each row and, for
 transformers, its loading report; a job that fails leaves `error` in it.
 """
 
@@ -16,15 +16,20 @@ from typing import Any
 
 import numpy as np
 
+ROUTERS: dict[str, Any] = {}
 Row = list[int]
 Results = dict[str, Any]
 
 
-def of_transformers(path: Path, rows: list[Row]) -> Results:
+def of_transformers(path: Path, rows: list[Row], *, router: str = "") -> Results:
     """In float32, whatever dtype config.json says; `report` names what did not fit."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.models.phimoe import modeling_phimoe
 
+    if not ROUTERS:
+        ROUTERS[""] = modeling_phimoe.sparsemixer
+    modeling_phimoe.sparsemixer = softmax_of_two if router else ROUTERS[""]
     model, info = AutoModelForCausalLM.from_pretrained(
         path, dtype=torch.float32, output_loading_info=True, local_files_only=True
     )
@@ -32,6 +37,12 @@ def of_transformers(path: Path, rows: list[Row]) -> Results:
     with torch.inference_mode():
         logits = [model(torch.tensor([row])).logits[0].numpy() for row in rows]
     return {"logits": logits, "report": json.dumps(misfits) if misfits else ""}
+
+
+def softmax_of_two(scores: Any, **options: Any) -> Any:
+    """The router that runtimes have which do not know Phi's."""
+    best, experts = scores.topk(2, dim=-1)
+    return best.softmax(dim=-1), experts
 
 
 def of_onnxruntime(path: Path, rows: list[Row]) -> Results:
@@ -87,7 +98,7 @@ def of_mlx(path: Path, rows: list[Row]) -> Results:
     return {"logits": [np.array(model(mx.array([row]))[0].astype(mx.float32)) for row in rows]}
 
 
-RUNTIMES: dict[str, Callable[[Path, list[Row]], Results]] = {
+RUNTIMES: dict[str, Callable[..., Results]] = {
     "transformers": of_transformers,
     "onnx": of_onnxruntime,
     "openvino": of_openvino,
@@ -98,7 +109,8 @@ RUNTIMES: dict[str, Callable[[Path, list[Row]], Results]] = {
 def main(runtime: str, jobs: Path) -> None:
     for job in json.loads(jobs.read_text("utf-8")):
         try:
-            results = RUNTIMES[runtime](Path(job["path"]), job["ids"])
+            options = {"router": job["router"]} if "router" in job else {}
+            results = RUNTIMES[runtime](Path(job["path"]), job["ids"], **options)
         except Exception:
             results = {"logits": [], "error": traceback.format_exc()[-2000:]}
         arrays = {f"row{number}": row for number, row in enumerate(results["logits"])}

@@ -19,7 +19,13 @@ from phibuild.offers import ModelFacts
 from phibuild.source import read_checkpoint
 from phibuild.source.safetensors import read_spans
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from tests.backends.checkpoint_files import Tensors, change_json, read_tensors, stored, write_tensors
+from tests.backends.checkpoint_files import (
+    Tensors,
+    change_json,
+    read_tensors,
+    stored,
+    write_tensors,
+)
 from tests.backends.faults.layouts import renamed, rows, with_tensor, without
 from tests.plugins.gguf_bytes import gguf
 
@@ -132,9 +138,7 @@ def views(tmp_path: Path, request: pytest.FixtureRequest) -> Views:
     pytest.param(name, marks=pytest.mark.toolchain) for name in ("onnx", "openvino", "mlx")
 )])  # fmt: skip
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_worker_names_the_weight_that_does_not_fit(
-    views: Views, backend: str, name: str
-) -> None:
+def test_a_worker_names_the_weight_that_does_not_fit(views: Views, backend: str, name: str) -> None:
     change, tensors = CHANGES[name]
     error = views.error(change)
     assert error.code == "PHI401"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.backends.faults.fault import ALL, NOT_ONNX, Fault, config, unchanged
 
-NOT_MLX = ALL - {"mlx"}
+OPENVINO = frozenset({"openvino"})
+BY_TRANSFORMERS = frozenset({"onnx", "openvino"})
+"""The formats whose toolkits load models with transformers."""
 HALF = [1.0 + 0.1 * index for index in range(16)]
 
 
@@ -75,32 +77,43 @@ ROTARY = [
     Fault("linear rope of phi3", "phi-3", config(rope_scaling={"type": "linear", "factor": 2.0})),
     Fault("dynamic rope of phi3", "phi-3", config(rope_scaling={"type": "dynamic", "factor": 2.0})),
     Fault("linear rope of phi", "phi-2", config(rope_scaling={"type": "linear", "factor": 2.0}),
-          frozenset({"openvino"})),
+          BY_TRANSFORMERS),
     Fault("rope of a type that nobody knows", "phi-3",
           config(rope_scaling={"type": "spiral", "factor": 2.0})),
-    Fault("longrope, named su", "phi-3", config(**long(type="su")), ALL),
+    Fault("rope of the default type, said", "phi-3",
+          config(rope_scaling={"type": "default"}), ALL),
+    Fault("longrope, named su", "phi-3", config(**long(type="su")), ALL,
+          reference=config(**long())),
     Fault("longrope, short factors of another length", "phi-3", config(**long(short_factor=HALF))),
     Fault("longrope, long factors of another length", "phi-3", config(**long(long_factor=HALF))),
     Fault("longrope without short factors", "phi-3", config(**long(short_factor=...))),
     Fault("longrope without long factors", "phi-3", config(**long(long_factor=...))),
     Fault("longrope, short factors that differ", "phi-3",
-          config(**long(short_factor=[1.0 + 0.02 * index for index in range(32)])), NOT_MLX),
+          config(**long(short_factor=[1.0 + 0.02 * index for index in range(32)])), ALL),
 ]  # fmt: skip
 
 FIELDS = [
-    Fault("another activation of phi3", "phi-3", config(hidden_act="gelu")),
-    Fault("another activation of phi", "phi-2", config(hidden_act="relu")),
-    Fault("exact gelu of phi", "phi-2", config(hidden_act="gelu"), frozenset({"openvino"})),
-    Fault("another activation of phimoe", "phi-3.5-moe", config(hidden_act="gelu")),
+    Fault("another activation of phi3", "phi-3", config(hidden_act="gelu"), BY_TRANSFORMERS),
+    Fault("another activation of phi", "phi-2", config(hidden_act="relu"), BY_TRANSFORMERS),
+    Fault("exact gelu of phi", "phi-2", config(hidden_act="gelu"), BY_TRANSFORMERS),
+    Fault("another activation of phimoe", "phi-3.5-moe", config(hidden_act="gelu"), OPENVINO),
+    Fault("an activation that nobody knows", "phi-3", config(hidden_act="wave")),
     Fault("qk_layernorm without its norms", "phi-2", config(qk_layernorm=True)),
     Fault("attention_bias that transformers ignores", "phi-3", config(attention_bias=True),
-          frozenset({"onnx", "openvino"})),
-    Fault("three experts for each token", "phi-3.5-moe", config(num_experts_per_tok=3)),
-    Fault("one expert for each token", "phi-3.5-moe", config(num_experts_per_tok=1)),
+          BY_TRANSFORMERS),
+    Fault("three experts for each token", "phi-3.5-moe", config(num_experts_per_tok=3), OPENVINO),
+    Fault("one expert for each token", "phi-3.5-moe", config(num_experts_per_tok=1), OPENVINO),
+    Fault("a window of six tokens", "phi-3", config(sliding_window=6), ALL),
+    Fault("no window", "phi-3", config(sliding_window=None), ALL),
+    Fault("a longer context without longrope", "phi-3", config(max_position_embeddings=8192),
+          ALL - {"onnx"}),
+    Fault("phimoe without longrope", "phi-3.5-moe", config(rope_scaling=None),
+          frozenset({"gguf", "openvino"})),
     Fault("sizes that are texts", "phi-3", config(hidden_size="256")),
     Fault("negative sizes", "phi-3", config(num_key_value_heads=-4)),
     Fault("another model_type", "phi-3", config(model_type="llama")),
-    Fault("another architecture", "phi-3", config(architectures=["LlamaForCausalLM"])),
+    Fault("another architecture", "phi-3", config(architectures=["LlamaForCausalLM"]),
+          frozenset({"openvino", "mlx"})),
 ]  # fmt: skip
 
 CONFIGS = [*FAMILIES, *ABSENT, *ROTARY, *FIELDS]

@@ -13,7 +13,7 @@ from tests.backends.checkpoint_files import (
     read_tensors,
     write_file,
 )
-from tests.backends.faults.fault import ALL, BASES, NONE, Edit, Fault
+from tests.backends.faults.fault import ALL, BASES, NONE, Edit, Fault, unchanged
 
 INDEX = f"{SINGLE}.index.json"
 TWO = {"shards": 2}
@@ -119,11 +119,12 @@ def ids(name: str, **fields: Any) -> Edit:
 SHARDS = [
     Fault("model.safetensors beside older shards", "phi-3", newer_beside, ALL, TWO),
     Fault("index without shards", "phi-3", stale_index, ALL, TWO),
-    Fault("shards without index", "phi-3", lambda folder: (folder / INDEX).unlink(), NONE, TWO),
+    Fault("shards without index", "phi-3", lambda folder: (folder / INDEX).unlink(), ALL, TWO,
+          reference=unchanged),
     Fault("shard lost", "phi-3", lost_shard, NONE, TWO),
     Fault("shard and index lost", "phi-3", lost_shard_and_index, NONE, TWO),
     Fault("file cut short", "phi-3", truncated),
-    Fault("tensor that the index does not name", "phi-3", not_in_index, NONE, TWO),
+    Fault("tensor that the index does not name", "phi-3", not_in_index, ALL, TWO),
     Fault("tensor in two shards", "phi-3", twice, NONE, TWO),
 ]  # fmt: skip
 

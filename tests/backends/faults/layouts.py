@@ -151,6 +151,32 @@ def fused_experts(all: Tensors) -> Tensors:
     return result
 
 
+def narrow_heads(all: Tensors) -> None:
+    """Heads 32 wide, of which four do not fill the hidden size."""
+    for layer in range(2):
+        stem = f"model.layers.{layer}.self_attn."
+        joined = values_of(all[f"{stem}qkv_proj.weight"])
+        parts = [part[:128] for part in np.split(joined, 3)]
+        all[f"{stem}qkv_proj.weight"] = stored(np.concatenate(parts), "BF16")
+        back = values_of(all[f"{stem}o_proj.weight"])[:, :128]
+        all[f"{stem}o_proj.weight"] = stored(back, "BF16")
+
+
+def shared_keys(all: Tensors) -> None:
+    """Half as many key heads as heads, in phi."""
+    for name, one in all.items():
+        if "k_proj" in name or "v_proj" in name:
+            all[name] = stored(values_of(one)[:128], one.dtype)
+
+
+def with_norms_of_queries(all: Tensors) -> None:
+    for layer in range(2):
+        for word in ("q", "k"):
+            stem = f"model.layers.{layer}.self_attn.{word}_layernorm"
+            all[f"{stem}.weight"] = stored(np.linspace(0.5, 1.5, 64), "F16")
+            all[f"{stem}.bias"] = stored(np.linspace(-0.1, 0.1, 64), "F16")
+
+
 MISSING = [
     Fault("head missing", "phi-3", tensors(without("lm_head"))),
     Fault("head missing of phi", "phi-2", tensors(without(r"lm_head\.weight"))),
@@ -207,6 +233,15 @@ NAMES = [
 ]  # fmt: skip
 
 SHAPES = [
+    Fault("heads narrower than the hidden size over heads", "phi-3",
+          both(tensors(narrow_heads), config(head_dim=32)), frozenset({"onnx", "openvino"})),
+    Fault("keys shared by queries in phi", "phi-2",
+          both(tensors(shared_keys), config(num_key_value_heads=2)), ALL - {"gguf"}),
+    Fault("norms of queries and keys in phi", "phi-2",
+          both(tensors(with_norms_of_queries), config(qk_layernorm=True)), frozenset({"openvino"})),
+    Fault("phimoe without biases", "phi-3.5-moe",
+          both(tensors(without(r"_proj\.bias|lm_head\.bias")),
+               config(attention_bias=False, lm_head_bias=False)), frozenset({"openvino"})),
     Fault("more rows than vocab_size", "phi-3", tensors(rows(EMBEDDING, HEAD, more=8))),
     Fault("fewer rows than vocab_size", "phi-3", tensors(rows(EMBEDDING, HEAD, more=-8))),
     Fault("more rows of the embedding alone", "phi-3", tensors(rows(EMBEDDING, more=8))),
@@ -239,6 +274,12 @@ TIES = [
           tensors(lambda all: (with_tensor(HEAD, EMBEDDING)(all), rows(HEAD, more=8)(all))[1])),
     Fault("tie_word_embeddings absent, head stored", "phi-3", config(tie_word_embeddings=...), ALL),
     Fault("tie_word_embeddings absent, no head", "tied", config(tie_word_embeddings=...)),
+    Fault("tied phi", "phi-2",
+          both(tensors(without(r"lm_head\.weight")), config(tie_word_embeddings=True)),
+          frozenset({"onnx", "openvino"})),
+    Fault("tied phimoe", "phi-3.5-moe",
+          both(tensors(without(r"lm_head\.weight")), config(tie_word_embeddings=True)),
+          frozenset({"openvino"})),
     Fault("tied in the config of an untied model", "phi-3", config(tie_word_embeddings=True)),
 ]  # fmt: skip
 
