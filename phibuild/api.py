@@ -25,6 +25,7 @@ from phibuild.model.recipe import (
 from phibuild.offers import (
     API_VERSION,
     PHITOKENIZER,
+    PHITRANSFORMERS,
     ArtifactFacts,
     Backend,
     Command,
@@ -45,6 +46,7 @@ from phibuild.toolchain.compiler import Compiler, CrossCompiler, find_compiler, 
 __all__ = [
     "API_VERSION",
     "PHITOKENIZER",
+    "PHITRANSFORMERS",
     "PRECISIONS",
     "Action",
     "ArtifactFacts",

@@ -181,6 +181,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "phi": Family(
             defaults={
+                "architectures": ["PhiForCausalLM"],
                 "hidden_act": "gelu_new",
                 "hidden_size": 2048,
                 "intermediate_size": 8192,
@@ -201,6 +202,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         ),
         "phi3": Family(
             defaults={
+                "architectures": ["Phi3ForCausalLM"],
                 "hidden_act": "silu",
                 "hidden_size": 3072,
                 "intermediate_size": 8192,
@@ -220,6 +222,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         ),
         "phimoe": Family(
             defaults={
+                "architectures": ["PhiMoEForCausalLM"],
                 "attention_bias": False,
                 "hidden_act": "silu",
                 "hidden_size": 4096,

@@ -14,6 +14,12 @@ from phibuild.model.errors import SourceError
 from phibuild.source.families import Dimensions, Fields
 
 _ORIGINAL = "original_max_position_embeddings"
+_TYPES = {
+    "phi": {"dynamic", "linear", "llama3", "longrope", "yarn"},
+    "phi3": {"longrope"},
+    "phimoe": {"longrope"},
+}
+"""What transformers computes; each backend refuses what its toolkit does not."""
 _LISTS = ("short_factor", "long_factor")
 _SCALES = ("short_mscale", "long_mscale")
 _ENOUGH_ALIKE = 1e-4
@@ -31,6 +37,11 @@ def check_rope(size: Dimensions) -> None:
             " a head, which is not an even number of them"
         )
     scaling = fields.get("rope_scaling")
+    if scaling is not None and scaling["type"] not in _TYPES[fields["model_type"]]:
+        raise _refusal(
+            f"rope_scaling has the type {scaling['type']!r}, and {fields['model_type']} has"
+            f" {', '.join(sorted(_TYPES[fields['model_type']]))} or none"
+        )
     if scaling is not None and scaling["type"] == "longrope":
         _check_longrope(fields, scaling, rotated // 2)
 

@@ -26,6 +26,7 @@ _OF_PLANNING = (
     "gguf_splits.py",
     "gguf_values.py",
     "imatrix_entries.py",
+    "needed_tensors.py",
     "neutral_imatrix.py",
     "pieces.py",
     "planned_files.py",

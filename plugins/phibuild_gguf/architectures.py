@@ -145,6 +145,7 @@ _RULES: dict[str, tuple[str, tuple[Callable[[_Architecture, str], None], ...]]] 
             _only("hidden_act", "silu", "silu"),
             _only("attention_bias", False, True),
             _only("lm_head_bias", False, True),
+            _only("num_experts_per_tok", 2, 2),  # Phi's router has two, whatever the field says
             _only("tie_word_embeddings", False, False),
         ),
     ),

@@ -34,6 +34,7 @@ AGAINST_TARGET = (
 )
 """What `target_bytes` cannot be given with: it decides the type of each tensor, in one file."""
 _IMATRIX = 'write imatrix=env.Imatrix("model.imatrix.gguf", model, text="calibration.txt")'
+_LARGEST_HALF = 65504
 _UNWANTED = re.compile(r"[\s=A-Z]")
 
 
@@ -43,6 +44,7 @@ def check(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
     if recipe.target_bytes is not None:
         _decides_all_types(recipe, extras)
         check_architecture(model, "GGUF")
+        _halves_hold_the_weights(recipe, model)
         return
     if recipe.file_type in FLOATS:
         _nothing_to_quantize(recipe, extras)
@@ -52,6 +54,7 @@ def check(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
         target_type("overrides", name)
     _no_field_without_effect(recipe, model)
     check_architecture(model, "GGUF")
+    _halves_hold_the_weights(recipe, model)
     _rows_have_whole_blocks(recipe, model)
     if recipe.file_type == "MXFP4_MOE" and model.model_type not in ("", "phimoe"):
         raise _impossible(
@@ -215,6 +218,19 @@ def _no_field_without_effect(recipe: GgufRecipe, model: ModelFacts) -> None:
             "output_tensor_type has no effect: this model's output is its token embedding",
             "write token_embedding_type alone",
         )
+
+
+def _halves_hold_the_weights(recipe: GgufRecipe, model: ModelFacts) -> None:
+    """Blocks of quantized weights have scales or minima in 16 bits as well."""
+    if FLOATS.get(recipe.file_type) in ("f32", "bf16"):
+        return
+    for tensor in model.tensors:
+        if len(tensor.shape) > 1 and tensor.largest > _LARGEST_HALF:
+            raise _impossible(
+                f"{tensor.name} has the value {tensor.largest:g}, and the 16-bit floating point"
+                f" numbers of {recipe.file_type or 'quantized types'} end at {_LARGEST_HALF}",
+                'write quant="BF16" or quant="F32"',
+            )
 
 
 def _rows_have_whole_blocks(recipe: GgufRecipe, model: ModelFacts) -> None:

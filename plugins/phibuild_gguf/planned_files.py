@@ -22,6 +22,7 @@ if TYPE_CHECKING or __package__:
     from phibuild_gguf.gguf_splits import Laid, laid_out
     from phibuild_gguf.gguf_values import read_values, uint32
     from phibuild_gguf.imatrix_entries import Importances
+    from phibuild_gguf.needed_tensors import check_tensors
     from phibuild_gguf.neutral_imatrix import copy_neutral
 else:
     from checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
@@ -33,6 +34,7 @@ else:
     from gguf_splits import Laid, laid_out
     from gguf_values import read_values, uint32
     from imatrix_entries import Importances
+    from needed_tensors import check_tensors
     from neutral_imatrix import copy_neutral
 
 Values = dict[str, bytes]
@@ -74,9 +76,13 @@ def planned(job: Job, tensors: Iterable[StoredTensor]) -> Contents:
 
 
 def wanted_of(job: Job, tensors: Iterable[StoredTensor]) -> list[Wanted]:
-    """The tensors of the file in the converter's order."""
+    """The tensors of the file in the converter's order; WorkerError if they are not exactly those
+    that llama.cpp needs."""
     config = json.loads((job.inputs["model"] / "config.json").read_text("utf-8"))
-    return wanted_tensors(config, tensors, outtype=job.recipe["outtype"], scratch=job.scratch)
+    outtype = job.recipe["outtype"]
+    wanted = wanted_tensors(config, tensors, outtype=outtype, scratch=job.scratch)
+    check_tensors(config, wanted)
+    return wanted
 
 
 def converter_values(job: Job) -> Values:

@@ -30,6 +30,7 @@ _TAKEN_FOR_GRANTED: Mapping[str, Mapping[str, tuple[Any, ...]]] = MappingProxyTy
             "attention_bias": (True,),
             "hidden_act": (None, "silu", "swish"),
             "lm_head_bias": (True,),
+            "num_experts_per_tok": (None, 2),
             "partial_rotary_factor": (None, 1.0),
             "tie_word_embeddings": _NOT_SET,
         },
@@ -74,7 +75,20 @@ def check_architecture(architecture: Mapping[str, Any]) -> None:
                 f" and config.json has {shown}",
                 hint="another backend may support it",
             )
+    _check_heads(architecture)
     _check_rope(model_type, architecture.get("rope_scaling"))
+
+
+def _check_heads(architecture: Mapping[str, Any]) -> None:
+    hidden, heads = architecture.get("hidden_size"), architecture.get("num_attention_heads")
+    if not hidden or not heads:
+        return
+    if architecture.get("head_dim", hidden / heads) != hidden / heads:
+        raise _refusal(
+            f"mlx-lm computes {hidden // heads} as the width of a head (hidden_size"
+            f" {hidden} over {heads} heads), and config.json has {architecture.get('head_dim')}",
+            hint="another backend may support it",
+        )
 
 
 def _check_rope(model_type: str, scaling: Any) -> None:

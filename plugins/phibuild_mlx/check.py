@@ -8,6 +8,8 @@ from phibuild.api import FileInput, ModelFacts, RecipeError
 from phibuild_mlx.architectures import check_architecture
 from phibuild_mlx.recipe import FLOATS, INTEGERS, MIXED, MODES, MlxRecipe, quantization_of
 
+LARGEST_HALF = 65504
+
 
 def check(recipe: MlxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> None:
     """RecipeError PHI203 for fields that contradict each other or do not fit the model, PHI204 for
@@ -21,6 +23,7 @@ def check(recipe: MlxRecipe, model: ModelFacts, extras: Mapping[str, FileInput])
         check_architecture(model.architecture)
         _check_mixed(recipe, model)
         _check_widths(recipe, model)
+        _check_halves(recipe, model)
 
 
 def _check_float(recipe: MlxRecipe) -> None:
@@ -111,6 +114,21 @@ def _check_widths(recipe: MlxRecipe, model: ModelFacts) -> None:
             if fitting
             else "take precision='fp16' or 'bf16'",
         )
+
+
+def _check_halves(recipe: MlxRecipe, model: ModelFacts) -> None:
+    """What is float16 becomes infinite beyond the largest such number, scales of groups too."""
+    dtype = FLOATS.get(recipe.precision or "", recipe.dtype)
+    halves = dtype == "float16" or (
+        dtype is None and any(one.type == "F16" for one in model.tensors)
+    )
+    for tensor in model.tensors:
+        if halves and tensor.largest > LARGEST_HALF:
+            raise _refusal(
+                f"{tensor.name} has the value {tensor.largest:g}, and float16 ends at"
+                f" {LARGEST_HALF}",
+                hint="take precision='bf16' or 'fp32', or dtype='bfloat16' with int4 or int8",
+            )
 
 
 def _widths(model: ModelFacts) -> set[int]:

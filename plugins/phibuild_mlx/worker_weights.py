@@ -26,11 +26,13 @@ else:
 
 AHEAD = 8
 """Tensors that are begun before the first of them is awaited."""
+MISFIT = "compare its tensors with config.json, or fetch the checkpoint again"
 
 
 def main(job: phiworker.Job) -> None:
     model = job.inputs["model"]
     refuse_code(model)
+    refuse_integers(job)
     leave_tokenizers_out()
     with job.importing("mlx-lm"):
         import mlx.core as mx
@@ -59,10 +61,12 @@ def main(job: phiworker.Job) -> None:
     job.progress(0.0, "load")
     try:
         convert(str(model), str(job.output / "model"), dtype=dtype, **quantization)
+    except KeyError as error:  # mlx-lm puts experts together before it compares names
+        raise phiworker.WorkerError(f"the checkpoint lacks {error.args[0]}", hint=MISFIT) from error
     except ValueError as error:
         raise phiworker.WorkerError(
             f"mlx-lm could not load the checkpoint: {' '.join(str(error).split())[:300]}",
-            hint="do its tensors and its config.json belong together?",
+            hint=MISFIT,
         ) from error
     (job.output / "base").mkdir()
     (job.output / "model" / "config.json").rename(job.output / "base" / "config.json")
@@ -106,6 +110,16 @@ def refuse_code(model: Path) -> None:
             hint="remove the field",
             code="PHI204",
         )
+
+
+def refuse_integers(job: phiworker.Job) -> None:
+    """mlx-lm reads integers, and FP8 as integers, without the scales that belong to them."""
+    for one in job.tensors:
+        if one.dtype not in ("BF16", "F16", "F32"):
+            raise phiworker.WorkerError(
+                f"{one.name} has the type {one.dtype}",
+                hint="use a checkpoint whose tensors are BF16, F16 or F32",
+            )
 
 
 def dtype_of(model: Path, mx: Any) -> str:

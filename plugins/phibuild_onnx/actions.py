@@ -7,6 +7,7 @@ from pathlib import Path
 
 from phibuild.api import (
     PHITOKENIZER,
+    PHITRANSFORMERS,
     Action,
     Assembly,
     FileInput,
@@ -53,6 +54,7 @@ def _weights(recipe: OnnxRecipe, extras: Mapping[str, FileInput]) -> Action:
     return Action(
         name="onnx.weights",
         worker=_HERE / "worker_weights.py",
+        worker_files=(PHITRANSFORMERS,),
         toolchain="onnx",
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),

@@ -10,6 +10,7 @@ from phibuild_onnx.recipe import PAGED_ONLY, PROVIDER_ONLY, QUANTIZATION, SCALES
 
 _SELECTORS = ("last_matmul", "mixed_layers")
 _WIDTHS = ("int4", "int8")
+_LARGEST_HALF = 65504
 
 _FAILING = {
     ("fp32", "cuda"): "builds a graph without its key and value outputs, which nothing loads",
@@ -39,6 +40,7 @@ def check(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
         check_architecture(model)
         for problem, way_out in _misfits(recipe, model):
             raise _refused(problem, way_out)
+        _check_halves(recipe, model)
 
 
 def _check_precision(recipe: OnnxRecipe) -> None:
@@ -185,6 +187,21 @@ def _misfits(recipe: OnnxRecipe, model: ModelFacts) -> Iterator[tuple[str, str]]
                     if field == "last_matmul"
                     else "take algo_config='rtn' with it, or 'k_quant' in its place",
                 )
+
+
+def _check_halves(recipe: OnnxRecipe, model: ModelFacts) -> None:
+    """Everything that is not quantized is fp16, and so are scales, but for fp32 and for integers on
+    a cpu."""
+    if recipe.precision == "fp32" or (
+        recipe.precision in _WIDTHS and recipe.execution_provider == "cpu"
+    ):
+        return
+    for tensor in model.tensors:
+        if tensor.largest > _LARGEST_HALF:
+            raise _refused(
+                f"{tensor.name} has the value {tensor.largest:g}, and fp16 ends at {_LARGEST_HALF}",
+                "take precision='fp32', or execution_provider='cpu' with int4 or int8",
+            )
 
 
 def _writes_qdq(recipe: OnnxRecipe) -> bool:

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import phitransformers
 import phiworker
 
 SCALES = "kv_cache_scale_file"
@@ -27,6 +28,7 @@ def main(job: phiworker.Job) -> None:
     with job.importing("torch and the builder"):
         import_module("onnxruntime_genai.models")  # puts the builder's own modules on the path
         builder = import_module("builder")
+    phitransformers.load_strictly(job.tensors)
     leave_tokens_out(builder)
     group_queries_of_halves(builder)
     recipe = dict(job.recipe)
@@ -44,6 +46,7 @@ def main(job: phiworker.Job) -> None:
         given.append(f"{SCALES}={job.inputs[SCALES]}")
     options = builder.parse_extra_options(*place, given)
     keep_window(options)
+    keep_epsilon(options)
     refuse_unknown(builder, recipe.get("nodes_to_exclude", []))
     job.progress(None, "build the graph")
     try:
@@ -117,6 +120,17 @@ def keep_window(options: dict[str, Any]) -> None:
     if window is not None and window < config.max_position_embeddings:
         config.layer_types = ["sliding_attention"] * config.num_hidden_layers
         options["windowed_kv_cache"] = False
+
+
+def keep_epsilon(options: dict[str, Any]) -> None:
+    """Make the norms of phi add what config.json says to the variance.
+
+    The builder reads that from the field of root mean square norms alone, and adds 1e-6 without it:
+    logits differ in the third digit.
+    """
+    config = options["hf_details"]["hf_config"]
+    if hasattr(config, "layer_norm_eps"):
+        config.rms_norm_eps = config.layer_norm_eps
 
 
 def refuse_unknown(builder: Any, excluded: list[str]) -> None:

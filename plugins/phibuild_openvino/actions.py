@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from phibuild.api import Action, Assembly, FileInput, ModelFacts, Part, frozen_recipe
+from phibuild.api import (
+    PHITRANSFORMERS,
+    Action,
+    Assembly,
+    FileInput,
+    ModelFacts,
+    Part,
+    frozen_recipe,
+)
 from phibuild_openvino.recipe import FLOATS, OpenVinoRecipe, compression_of, correction_of
 
 _HERE = Path(__file__).parent
@@ -84,7 +92,7 @@ def _weights(fields: Mapping[str, Any]) -> Action:
     return Action(
         name="openvino.weights",
         worker=_HERE / "worker_weights.py",
-        worker_files=(_COMPRESSION, _WRITING, _TOOLKIT),
+        worker_files=(_COMPRESSION, _WRITING, _TOOLKIT, PHITRANSFORMERS),
         toolchain="openvino",
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),

@@ -21,6 +21,7 @@ _FOR_INT4 = (
 )
 _NEED_CALIBRATION = ("scale_estimation", "gptq", "lora_correction")
 _OF_CALIBRATION = ("num_samples", "seq_len")
+_LARGEST_HALF = 65504
 _USUAL_GROUPS = (128, 64, 32, 16)
 
 
@@ -38,6 +39,7 @@ def check(recipe: OpenVinoRecipe, model: ModelFacts, extras: Mapping[str, FileIn
         check_architecture(recipe, model.architecture)
         _check_widths(recipe, model)
         _check_length(recipe, model)
+        _check_halves(recipe, model)
 
 
 def _check_unused(recipe: OpenVinoRecipe, *, calibrated: bool) -> None:
@@ -151,6 +153,19 @@ def _check_length(recipe: OpenVinoRecipe, model: ModelFacts) -> None:
             f"seq_len={recipe.seq_len} is more than the model's context of {longest} tokens",
             hint="a few hundred tokens are plenty",
         )
+
+
+def _check_halves(recipe: OpenVinoRecipe, model: ModelFacts) -> None:
+    """OpenVINO moves a weight beyond the largest 16-bit number to it; scales have 16 bits too."""
+    if recipe.precision == "fp32":
+        return
+    for tensor in model.tensors:
+        if tensor.largest > _LARGEST_HALF:
+            raise _refusal(
+                f"{tensor.name} has the value {tensor.largest:g}, and the 16-bit numbers of"
+                f" precision={recipe.precision!r} end at {_LARGEST_HALF}",
+                hint="take precision='fp32'",
+            )
 
 
 def _asked(recipe: OpenVinoRecipe, names: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import phitransformers
 import phiworker
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def export(job: phiworker.Job, source: Path, output: Path) -> None:
         from optimum.exporters.openvino import main_export
         from optimum.intel import OVConfig
 
+    phitransformers.load_strictly(job.tensors)
     torch.set_num_threads(job.threads)
     precision = job.recipe["precision"]
 

@@ -1,0 +1,116 @@
+"""A checkpoint that is unusual or wrong, and what each format has to do about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from phibuild.testing.checkpoints import FAMILIES, Family, write_checkpoint
+from phibuild.testing.families import LONG_CONTEXT, ORIGINAL_CONTEXT
+from tests.backends.checkpoint_files import Tensors, change_json, change_tensors
+
+FORMATS = ("gguf", "onnx", "openvino", "mlx")
+ALL = frozenset(FORMATS)
+NONE: frozenset[str] = frozenset()
+NOT_ONNX = ALL - {"onnx"}
+"""The formats of a mixture of experts: the ONNX builder has none."""
+
+Edit = Callable[[Path], object]
+Limit = Literal["", "softmax router", "softmax router, usual scale", "long factors", "no window"]
+"""llama.cpp and mlx-lm weigh the experts of phimoe by a softmax of the two best, where Phi's router
+(sparsemixer) gives each of them its whole weight unless two are nearly equal; llama.cpp scales
+longrope by the usual formula and not by PhiMoE's fields; mlx-lm uses the long factors of longrope at
+every length; both let each token see all before it. The READMEs of the plugins say so."""
+
+
+class Fault(NamedTuple):
+    """`edit` changes a checkpoint of the family; `right` are the formats that must build it and
+    compute what transformers computes. The others must refuse it when the SConstruct is read.
+    `options` are those of `write_checkpoint`. Where transformers itself cannot read a checkpoint
+    that is right, it reads one with the edit `reference` instead."""
+
+    name: str
+    family: str
+    edit: Edit
+    right: frozenset[str] = NONE
+    options: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    reference: Edit | None = None
+
+    def limit(self, name: str) -> Limit:
+        """How the runtime of this format differs from transformers whatever it is given."""
+        if self.family == "phi-3.5-moe" and name in ("gguf", "mlx"):
+            return "softmax router" if name == "mlx" else "softmax router, usual scale"
+        if "factors that differ" in self.name and name == "mlx":
+            return "long factors"
+        if "window of" in self.name and name in ("gguf", "mlx"):
+            return "no window"
+        return ""
+
+    def write(self, folder: Path) -> Path:
+        """Write the checkpoint."""
+        write_checkpoint(folder, BASES[self.family], **{"layers": 2, **self.options})
+        if BASES[self.family].longrope:
+            use_one_factor(folder)
+        self.edit(folder)
+        return folder
+
+    def write_reference(self, folder: Path, limit: Limit) -> Path:
+        """Write the checkpoint that transformers reads to tell what a runtime should compute."""
+        self._replace(edit=self.reference or self.edit).write(folder)
+        if limit == "long factors":
+            use_one_factor(folder)
+        scaling = read_config(folder).get("rope_scaling")
+        if limit == "softmax router, usual scale" and scaling:
+            scale = math.sqrt(1 + math.log(LONG_CONTEXT / ORIGINAL_CONTEXT, ORIGINAL_CONTEXT))
+            usual = {"short_mscale": scale, "long_mscale": scale}
+            change_json(folder / "config.json", rope_scaling=scaling | usual)
+        if limit == "no window":
+            change_json(folder / "config.json", sliding_window=None)
+        return folder
+
+
+# Without longrope, so that short contexts are computed alike: MLX has its long factors only.
+BASES: dict[str, Family] = {
+    **FAMILIES,
+    "tied": dataclasses.replace(FAMILIES["phi-4-mini"], name="tied", longrope=False),
+}
+
+
+def use_one_factor(folder: Path) -> None:
+    """Let longrope divide short contexts as it divides long ones."""
+    path = folder / "config.json"
+    scaling = read_config(folder)["rope_scaling"]
+    change_json(path, rope_scaling=scaling | {"short_factor": scaling["long_factor"]})
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json."""
+    fields: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
+    return fields
+
+
+def config(**fields: Any) -> Edit:
+    """An edit of config.json; `...` removes a field."""
+    return lambda folder: change_json(folder / "config.json", **fields)
+
+
+def tensors(change: Callable[[Tensors], Tensors | None]) -> Edit:
+    """An edit of the tensors."""
+    return lambda folder: change_tensors(folder, change)
+
+
+def both(*edits: Edit) -> Edit:
+    """One edit after the other."""
+
+    def edit(folder: Path) -> None:
+        for one in edits:
+            one(folder)
+
+    return edit
+
+
+def unchanged(folder: Path) -> None: ...

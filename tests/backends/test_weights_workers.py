@@ -1,0 +1,180 @@
+"""Each worker fails if its toolkit reports a weight that is missing, unexpected or of another shape,
+whatever was checked before: the workers are shown views that no check has seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from phibuild.engine.keys import identity
+from phibuild.engine.workshop import Workshop
+from phibuild.executors import Request, WorkOrder, run_worker
+from phibuild.model.action import Action, steps_of
+from phibuild.model.errors import PhiError
+from phibuild.model.recipe import parse_recipe
+from phibuild.offers import ModelFacts
+from phibuild.source import read_checkpoint
+from phibuild.source.safetensors import read_spans
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
+from tests.backends.checkpoint_files import (
+    Tensors,
+    change_json,
+    read_tensors,
+    stored,
+    write_tensors,
+)
+from tests.backends.faults.layouts import renamed, rows, with_tensor, without
+from tests.plugins.gguf_bytes import gguf
+
+BUILDERS = {
+    "gguf": ("GGUF", {"quant": "F16"}),
+    "onnx": ("OnnxGenAI", {"precision": "fp32"}),
+    "openvino": ("OpenVINO", {"precision": "int8"}),
+    "mlx": ("MLX", {"precision": "int4"}),
+}
+Change = Callable[[Tensors], Tensors | None]
+
+MATRIX = "model.layers.1.self_attn.o_proj.weight"
+CHANGES: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "missing": (without("1.self_attn.o_proj"), ("layers.1.self_attn.o_proj", "blk.1.attn_output")),
+    "no head": (without("lm_head"), ("lm_head", "output.weight")),
+    "renamed": (
+        renamed(lambda name: name.replace("1.self_attn.o_proj", "1.self_attn.dense_proj")),
+        ("1.self_attn.dense_proj",),
+    ),
+    "unexpected": (
+        with_tensor("model.layers.1.self_attn.o_proj.bias", "model.norm.weight"),
+        ("layers.1.self_attn.o_proj.bias", "blk.1.attn_output.bias"),
+    ),
+    "a layer more": (
+        with_tensor("model.layers.2.self_attn.o_proj.weight", MATRIX),
+        ("layers.2.self_attn.o_proj", "blk.2.attn_output"),
+    ),
+    "of another shape": (rows(MATRIX, more=8), ("layers.1.self_attn.o_proj", "blk.1.attn_output")),
+    "of more rows": (rows("lm_head.weight", more=8), ("lm_head", "output.weight")),
+    "of integers": (
+        lambda all: all | {MATRIX: stored([[1] * 256] * 256, "I8")},
+        ("layers.1.self_attn.o_proj",),
+    ),
+}
+
+
+class Deaf:
+    """Hears what a worker reports, and knows of no earlier piece."""
+
+    def on_progress(self, fraction: float | None, text: str) -> None: ...
+
+    def on_recall(self, keys: Sequence[str]) -> Mapping[str, Sequence[object]]:
+        return {}
+
+    def on_remember(
+        self, number: int, key: str, file: str, offset: int, size: int, sha256: str
+    ) -> None: ...
+
+    def on_written(self, number: int, file: str, sha256: str) -> None: ...
+
+
+class Views:
+    """Shows one view of a model to the worker of one backend."""
+
+    def __init__(self, folder: Path, backend: str) -> None:
+        self.folder = folder
+        self.backend = backend
+        self.shop = Workshop.open()
+
+    def error(self, change: Change, family: str = "phi-3") -> PhiError:
+        """How the worker fails at a checkpoint with this change."""
+        view = write_checkpoint(self.folder / "model", FAMILIES[family], layers=2)
+        architecture = read_checkpoint(view, self.shop.store.index).documents.architecture
+        (view / "config.json").write_text(json.dumps(architecture))
+        tensors = read_tensors(view)
+        write_tensors(view, change(tensors) or tensors)
+        with pytest.raises(PhiError) as caught:
+            self.run(view, architecture)
+        return caught.value
+
+    def run(self, view: Path, architecture: Mapping[str, object]) -> None:
+        action = self.action(ModelFacts(architecture, ()))
+        folder = self.folder / "workspace" / "0"
+        folder.mkdir(parents=True)
+        inputs = {"model": view}
+        if self.backend == "gguf":
+            inputs["metadata"] = folder / "metadata"
+            inputs["metadata"].write_bytes(gguf([], [], 0))
+        order = WorkOrder(
+            requests=[Request(action, inputs, folder)],
+            python=self.shop.python_of(action.toolchain),
+            workspace=folder.parent,
+            tools={},
+            bytecode=self.folder / "bytecode",
+            identity=identity(self.shop, action).hex,
+            tensors=[
+                [one.name, one.dtype, one.shape, "0" * 64, str(path), one.begin, one.size]
+                for path in view.glob("*.safetensors")
+                for one in read_spans(path)
+            ],
+        )
+        run_worker(order, Deaf())
+
+    def action(self, model: ModelFacts) -> Action:
+        builder, fields = BUILDERS[self.backend]
+        offer = self.shop.registry.backend_of_builder(builder)
+        recipe = parse_recipe(offer.recipe, fields, builder=builder)
+        name = "gguf.write" if self.backend == "gguf" else f"{self.backend}.weights"
+        steps = steps_of(offer.plan(recipe, model, {}))
+        return next(one for one in steps if isinstance(one, Action) and one.name == name)
+
+
+@pytest.fixture
+def views(tmp_path: Path, request: pytest.FixtureRequest) -> Views:
+    backend: str = request.node.callspec.params["backend"]
+    return Views(tmp_path, backend)
+
+
+@pytest.mark.parametrize("backend", [pytest.param("gguf", id="gguf"), *(
+    pytest.param(name, marks=pytest.mark.toolchain) for name in ("onnx", "openvino", "mlx")
+)])  # fmt: skip
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_worker_names_the_weight_that_does_not_fit(views: Views, backend: str, name: str) -> None:
+    change, tensors = CHANGES[name]
+    error = views.error(change)
+    assert error.code == "PHI401"
+    assert error.hint
+    assert any(tensor in error.message for tensor in tensors), error.message
+
+
+@pytest.mark.parametrize("backend", [pytest.param("gguf", id="gguf"), *(
+    pytest.param(name, marks=pytest.mark.toolchain) for name in ("openvino", "mlx")
+)])  # fmt: skip
+@pytest.mark.parametrize("pattern", [r"1\.\w+\.experts\.3\.w2", r"1\.\w+\.experts\.3\."])
+def test_a_worker_names_the_expert_that_is_missing(
+    views: Views, backend: str, pattern: str
+) -> None:
+    error = views.error(without(pattern), "phi-3.5-moe")
+    assert error.code == "PHI401"
+    assert "expert" in error.message or "exps" in error.message
+    assert "1" in error.message
+
+
+@pytest.mark.parametrize("backend", ["gguf"])
+def test_gguf_has_no_bias_of_phi_left_out(views: Views, backend: str) -> None:
+    """llama.cpp loads a file without it."""
+    error = views.error(without(r"1\.self_attn\.q_proj\.bias"), "phi-2")
+    assert "blk.1.attn_q.bias" in error.message
+
+
+@pytest.mark.parametrize("backend", ["gguf"])
+def test_gguf_has_no_head_beside_a_tied_embedding(views: Views, backend: str) -> None:
+    error = views.error(with_tensor("lm_head.weight", "model.embed_tokens.weight"), "phi-4-mini")
+    assert "output.weight" in error.message
+
+
+@pytest.mark.parametrize("backend", ["gguf"])
+def test_gguf_holds_the_layers_against_the_config(views: Views, backend: str) -> None:
+    def with_layers(tensors: Tensors) -> None:
+        change_json(views.folder / "model" / "config.json", num_hidden_layers=3)
+
+    assert "blk.2." in views.error(with_layers).message
