@@ -65,12 +65,19 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("vocab"), dict | list)
 
 
+def _is_rope(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name), str | None) for name in ("type", "rope_type")
+    )
+
+
 INTEGER = Kind("an integer", _is_int)
 COUNT = Kind("an integer from 0 on", _is_count)
 NUMBER = Kind("a number", _is_number)
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 STRING = Kind("a string", lambda value: isinstance(value, str))
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
+ROPE = Kind("an object with a type", _is_rope)
 STRINGS = Kind(
     "a list of strings",
     lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
@@ -115,7 +122,8 @@ CONFIG_FIELDS: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("tie_word_embeddings", "attention_bias", "lm_head_bias", "qk_layernorm"), TRUTH
     ),
-    **dict.fromkeys(("rope_scaling", "rope_parameters", "quantization_config"), OBJECT),
+    **dict.fromkeys(("rope_scaling", "rope_parameters"), ROPE),
+    "quantization_config": OBJECT,
     "architectures": STRINGS,
     "transformers_weights": STRING,
     "bos_token_id": IDS,

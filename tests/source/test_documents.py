@@ -94,6 +94,7 @@ def test_json_that_readers_disagree_about_is_refused(
         ("config.json", "vocab_size", True),
         ("config.json", "num_hidden_layers", -1),
         ("config.json", "rope_scaling", []),
+        ("config.json", "rope_scaling", {"rope_type": []}),
         ("config.json", "rope_theta", "10000"),
         ("config.json", "architectures", "Phi3ForCausalLM"),
         ("config.json", "tie_word_embeddings", "false"),
