@@ -154,6 +154,8 @@ def session() -> Session:
 
 
 def _finish(one: Session) -> None:
+    if one._shop is None:
+        return  # it could not be opened: the SConstruct was not read
     one.cleaning.finish(print if not one.display.silent else lambda _: None)
     depfile = os.environ.get(DEPFILE)
     if depfile:

@@ -19,6 +19,7 @@ from phibuild_firmware.delta.regions import Region, regions, windows
 from phibuild_firmware.delta.spaces import File, Space, files_of
 
 from phibuild.model.errors import PackagingError
+from tests.snapshots import snapshot
 
 RANDOM = random.Random(3)
 OLD = RANDOM.randbytes(100_000) + bytes(9_000_000) + RANDOM.randbytes(3_000_000)
@@ -230,3 +231,55 @@ def test_weights_that_moved_a_little_cost_a_little(tmp_path: Path) -> None:
     apply_delta(old, tmp_path / "delta", tmp_path / "made")
     made = hashlib.sha256((tmp_path / "made").read_bytes()).digest()
     assert made == hashlib.sha256(new.read_bytes()).digest()
+
+
+def test_what_exists_is_not_replaced_unless_it_is_the_result(tmp_path: Path) -> None:
+    files = Files(tmp_path, b"old" * 99, b"new" * 99)
+    assert files.apply() == b"new" * 99
+    seen = files.made.stat().st_mtime_ns
+    assert files.apply() == b"new" * 99
+    assert files.made.stat().st_mtime_ns == seen
+    for content in (b"mine", b"mew" * 99):
+        files.made.write_bytes(content)
+        with pytest.raises(PackagingError, match="is there already") as refusal:
+            files.apply()
+        assert refusal.value.code == "PHI703"
+        assert files.made.read_bytes() == content
+    with pytest.raises(PackagingError, match="is there already"):
+        apply_delta(files.old, files.delta, files.old)
+    assert files.old.read_bytes() == b"old" * 99
+
+
+@pytest.mark.parametrize("leads_to", ["old", "not/there", "mine", "."])
+def test_a_link_is_not_replaced(tmp_path: Path, leads_to: str) -> None:
+    files = Files(tmp_path, b"old" * 99, b"new" * 99)
+    (tmp_path / "mine").write_bytes(b"mine")
+    files.made.symlink_to(leads_to)
+    before = snapshot(tmp_path)
+    with pytest.raises(PackagingError, match="is there already"):
+        files.apply()
+    assert snapshot(tmp_path) == before
+
+
+def test_a_part_of_the_users_is_not_touched(tmp_path: Path) -> None:
+    files = Files(tmp_path, b"old" * 99, b"new" * 99)
+    (tmp_path / "made.part").mkdir()
+    (tmp_path / "made.part" / "notes.txt").write_bytes(b"mine")
+    assert files.apply() == b"new" * 99
+    assert (tmp_path / "made.part" / "notes.txt").read_bytes() == b"mine"
+
+
+def test_a_delta_replaces_a_delta_and_nothing_else(tmp_path: Path) -> None:
+    files = Files(tmp_path, b"old" * 99, b"new" * 99)
+    make_delta(files.old, files.new, files.delta)
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(files.delta)
+    (tmp_path / "dangling").symlink_to("not/there")
+    for name in ("old", "new", "mine", "folder", "link", "dangling"):
+        before = snapshot(tmp_path)
+        with pytest.raises(PackagingError, match="is there already, and is not a delta"):
+            make_delta(files.old, files.new, tmp_path / name)
+        assert snapshot(tmp_path) == before
+    with pytest.raises(PackagingError, match="is there already"):
+        make_delta(files.delta, files.new, files.delta)

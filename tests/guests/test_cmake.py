@@ -189,10 +189,18 @@ def test_the_firmwares_own_code_does_not_ask_phibuild(firmware: Firmware) -> Non
     assert firmware.times()["flash.img"] == before["flash.img"]
 
 
-def test_clean_takes_the_artifacts_away_and_the_store_brings_them_back(firmware: Firmware) -> None:
-    assert firmware.build("--target", "clean").status == 0
+def test_clean_leaves_the_users_files_and_the_store_brings_the_rest_back(
+    firmware: Firmware,
+) -> None:
+    """CMake removes folders with all that is in them: so they are not named to it."""
     built = firmware.folder / "the model" / "build"
-    assert [path for path in built.rglob("*") if path.is_file()] == []
+    notes = built / "phi" / "notes.txt"
+    notes.write_text("mine")
+    assert firmware.build("--target", "clean").status == 0
+    assert notes.read_text() == "mine"
+    assert not (built / "phi.phi.json").exists()
+    assert not (built / "phi" / "phi_model.c").exists()
+    notes.unlink()
     ran = firmware.build()
     assert sorted(ran.names("recalled")) == ["build/model.img", "build/phi"]
     assert ran.names("working") == []

@@ -1,5 +1,5 @@
-"""Whatever an SConstruct names as targets: builds, dry runs and cleaning change nothing but artifacts
-of phibuild's own. Each case runs in a scratch home, which is compared before and after."""
+"""Whatever an SConstruct names as targets: builds, dry runs and cleaning change nothing but what
+phibuild built. Each case runs in a scratch home, which is compared before and after."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The store keeps bytes by digest, never hands out wrong ones, and never modifies what is there."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,35 @@ def test_one_build_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     assert refusal.value.code == "PHI405"
     first.release()
     FolderLock(tmp_path / "lock", folder=tmp_path).release()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".bashrc", "objects/mine", "formats"])
+def test_a_folder_of_the_users_does_not_become_a_store(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "mine"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("mine")
+    with pytest.raises(StoreError, match="is not a store and is not empty") as refusal:
+        Store(folder)
+    assert refusal.value.code == "PHI302"
+    assert "set PHIBUILD_STORE to an empty folder" in refusal.value.hint
+    assert [path.name for path in folder.iterdir()] == [Path(name).parts[0]]
+
+
+def test_an_empty_folder_and_an_empty_file_system_become_stores(tmp_path: Path) -> None:
+    for name, inside in (("empty", ()), ("disk", ("lost+found",)), ("linked", ("toolchains",))):
+        folder = tmp_path / name
+        folder.mkdir()
+        for one in inside:
+            (folder / one).mkdir()
+        Store(folder)
+        assert (folder / "format").is_file()
+
+
+def test_processes_may_create_a_store_at_the_same_time(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from phibuild.store import Store;"
+        "Store(Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "store")]
+    started = [subprocess.Popen(command) for _ in range(6)]
+    assert [one.wait() for one in started] == [0] * 6

@@ -1,0 +1,39 @@
+"""The tiny plugin and its toolchain, for tests of toolchains."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from phibuild.engine.workshop import Workshop
+from phibuild.registry import sort_offers
+from phibuild.store import Store
+from tests.conftest import Project
+from tests.engine.tiny_plugin import TinyPlugin
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyPlugin:
+    """The plugin with version 1.0 locked; every process started from here finds it."""
+    one = TinyPlugin(tmp_path / "plugin", tmp_path / "wheels")
+    one.write()
+    one.lock("1.0")
+    monkeypatch.setenv("PYTHONPATH", str(one.folder))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(one.wheels))
+    monkeypatch.delenv("UV_FIND_LINKS", raising=False)
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    return one
+
+
+@pytest.fixture
+def shop(project: Project, plugin: TinyPlugin, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """A workshop in this process, with the project's store."""
+    monkeypatch.syspath_prepend(str(plugin.folder))
+    monkeypatch.delitem(sys.modules, "tiny_plugin", raising=False)
+    import tiny_plugin  # type: ignore[import-not-found]
+
+    registry = sort_offers([("tiny", "tiny-plugin", "1.0", tiny_plugin)])
+    monkeypatch.delitem(sys.modules, "tiny_plugin")
+    return Workshop(Store(Path(project.environment["PHIBUILD_STORE"])), registry)
