@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import THE_FILE, Entry, Tree
 from phibuild.store.index import hash_file
-from phibuild.store.place import beside, carry_others, keep
+from phibuild.store.place import Beside, beside, carry_others, keep
 from phibuild.store.placements import (
     KnownFiles,
     Placement,
@@ -48,10 +48,17 @@ class Replacement(NamedTuple):
 
 
 def place_artifact(
-    store: Store, tree: Tree, target: Path, *, known: Tree | None, keeps_others: bool = False
+    store: Store,
+    tree: Tree,
+    target: Path,
+    *,
+    known: Tree | None,
+    keeps_others: bool = False,
+    finish: Callable[[Beside], Sequence[Path]] = lambda room: (),
 ) -> Replacement:
     """Put an artifact at a path in one step. What is there is replaced as far as it is of the tree
-    `known`; with `keeps_others`, other files in that folder stay.
+    `known`; with `keeps_others`, other files in that folder stay. `finish` is called then, and
+    returns what it kept.
 
     StoreError PHI302 if an object is gone or damaged, PHI304 if something else is at the path.
     """
@@ -79,6 +86,7 @@ def place_artifact(
                 kept.append(keep(old, target))
         if reused.are_unchanged():  # else the next build reads them
             remember(store.index, tree, str(target), is_ours=True)
+        kept += finish(room)
     return Replacement(changed, tuple(kept))
 
 
