@@ -16,6 +16,7 @@ from phibuild.store.placements import (
     KnownFiles,
     Placement,
     intend,
+    is_left,
     is_same_file,
     known_files,
     place_of,
@@ -85,6 +86,8 @@ def place_artifact(
             if not remove_known(str(old), old_paths):
                 kept.append(keep(old, target))
         if reused.are_unchanged():  # else the next build reads them
+            reused.touch()
+            intend(store.index, tree, str(target), built=str(target))  # with the new times
             remember(store.index, tree, str(target), is_ours=True)
         kept += finish(room)
     return Replacement(changed, tuple(kept))
@@ -112,13 +115,14 @@ class _Reused:
         return True
 
     def are_unchanged(self) -> bool:
-        """Whether the files are as they were; called when they are in their place. Other build
-        tools compare times: what is placed now is newer than what it was built from."""
-        for path, signature in self._files.items():
-            if not is_same_file(path, signature):
-                return False
+        """Whether the files are as they were; called when they are in their place."""
+        return all(is_same_file(path, signature) for path, signature in self._files.items())
+
+    def touch(self) -> None:
+        """Other build tools compare times: what is placed now is newer than what it was built
+        from."""
+        for path in self._files:
             os.utime(path)
-        return True
 
 
 def in_the_way(
@@ -182,11 +186,7 @@ def lies_at(store: Store, tree: Tree, target: str) -> bool:
 def placed_tree(store: Store, target: str) -> Tree | None:
     """The tree that phibuild placed at a path, if what is left of it was not changed since."""
     for one in placements(store.index, target):
-        if one.is_ours and all(
-            is_same_file(path, signature)
-            for entry, signature in one.files
-            if kind_of(path := place_of(target, entry)) is not None
-        ):
+        if one.is_ours and is_left(one, target):
             return one.tree
     return None
 

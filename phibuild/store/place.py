@@ -36,7 +36,6 @@ class Beside(NamedTuple):
     left."""
 
     folder: Path
-    files: Collection[str]
 
     @property
     def new(self) -> Path:
@@ -82,7 +81,7 @@ def beside(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         journal = json.dumps({"target": target.name, "files": sorted(files)})
         (folder / _JOURNAL).write_text(journal, "ascii")
-        yield Beside(folder, files)
+        yield Beside(folder)
     finally:
         with contextlib.suppress(OSError):  # the next build tries again
             _clear(folder, target, files, on_kept)
