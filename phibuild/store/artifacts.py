@@ -86,8 +86,8 @@ def place_artifact(
             if not remove_known(str(old), old_paths):
                 kept.append(keep(old, target))
         if reused.are_unchanged():  # else the next build reads them
-            reused.touch()
-            intend(store.index, tree, str(target), built=str(target))  # with the new times
+            if reused.touch():
+                intend(store.index, tree, str(target), built=str(target))  # with the new times
             remember(store.index, tree, str(target), is_ours=True)
         kept += finish(room)
     return Replacement(changed, tuple(kept))
@@ -118,11 +118,11 @@ class _Reused:
         """Whether the files are as they were; called when they are in their place."""
         return all(is_same_file(path, signature) for path, signature in self._files.items())
 
-    def touch(self) -> None:
-        """Other build tools compare times: what is placed now is newer than what it was built
-        from."""
+    def touch(self) -> bool:
+        """Give them the time of now, as other build tools compare times; whether there are any."""
         for path in self._files:
             os.utime(path)
+        return bool(self._files)
 
 
 def in_the_way(
