@@ -52,22 +52,27 @@ def is_held(shop: Workshop, declaration: Declaration, tree: Tree) -> bool:
 def place(shop: Workshop, declaration: Declaration, manifest: Manifest) -> None:
     """Make the target what the manifest says, and report what else happened to what was there."""
     target, name = declaration.target, declaration.name
+    path, text = Path(f"{target}{SUFFIX}"), manifest.to_text()
     with place_errors(target):
-        if not is_held(shop, declaration, manifest.tree):
-            done = place_artifact(
-                shop.store,
-                manifest.tree,
-                target,
-                known=_in_the_way(shop, declaration)[0],
-                keeps_others=declaration.is_compiled_in_place,
-            )
-            for path in done.changed:
-                file = name if path == THE_FILE else f"{name}/{path}"
-                shop.reporter.noticed(
-                    f"replaced {shown(file)}, which was changed after it was built"
-                )
-            _report_kept(shop, name, done.kept)
-        _report_kept(shop, f"{name}{SUFFIX}", _write_manifest(manifest, Path(f"{target}{SUFFIX}")))
+        _check_manifest(path)
+        if is_held(shop, declaration, manifest.tree):
+            if not _holds(path, text):
+                _report_kept(shop, name, replace_file(path, text, is_ours=_is_free))
+            return
+        done = place_artifact(
+            shop.store,
+            manifest.tree,
+            target,
+            known=_in_the_way(shop, declaration)[0],
+            keeps_others=declaration.is_compiled_in_place,
+            finish=lambda room: (
+                () if _holds(path, text) else room.write(path, text, is_ours=_is_free)
+            ),
+        )
+    for changed in done.changed:
+        file = name if changed == THE_FILE else f"{name}/{changed}"
+        shop.reporter.noticed(f"replaced {shown(file)}, which was changed after it was built")
+    _report_kept(shop, name, done.kept)
 
 
 @contextlib.contextmanager
@@ -113,17 +118,13 @@ def _is_free(path: Path) -> bool:
     return _FIRST.startswith(text) or _BEGINNING.match(text) is not None
 
 
-def _write_manifest(manifest: Manifest, path: Path) -> list[Path]:
-    """A manifest that is right already keeps its time."""
-    text = manifest.to_text()
-    _check_manifest(path)
-    if path.is_file() and path.read_text("utf-8", errors="replace") == text:
-        return []
-    return replace_file(path, text, is_ours=_is_free)
+def _holds(path: Path, text: str) -> bool:
+    """Whether a manifest is right already, and keeps its time."""
+    return path.is_file() and path.read_text("utf-8", errors="replace") == text
 
 
 def _report_kept(shop: Workshop, name: str, kept: Sequence[Path]) -> None:
     for path in kept:
         shop.reporter.noticed(
-            f"kept {shown(str(path))}: it was at {shown(name)}, and phibuild did not build it"
+            f"kept {shown(str(path))}: it was found at {shown(name)}, and phibuild did not build it"
         )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import THE_FILE, Entry, Tree
 from phibuild.store.index import hash_file
-from phibuild.store.place import beside, carry_others, keep
+from phibuild.store.place import Beside, beside, carry_others, keep
 from phibuild.store.placements import (
     KnownFiles,
     Placement,
     intend,
+    is_left,
     is_same_file,
     known_files,
     place_of,
@@ -48,10 +49,17 @@ class Replacement(NamedTuple):
 
 
 def place_artifact(
-    store: Store, tree: Tree, target: Path, *, known: Tree | None, keeps_others: bool = False
+    store: Store,
+    tree: Tree,
+    target: Path,
+    *,
+    known: Tree | None,
+    keeps_others: bool = False,
+    finish: Callable[[Beside], Sequence[Path]] = lambda room: (),
 ) -> Replacement:
     """Put an artifact at a path in one step. What is there is replaced as far as it is of the tree
-    `known`; with `keeps_others`, other files in that folder stay.
+    `known`; with `keeps_others`, other files in that folder stay. `finish` is called then, and
+    returns what it kept.
 
     StoreError PHI302 if an object is gone or damaged, PHI304 if something else is at the path.
     """
@@ -78,7 +86,10 @@ def place_artifact(
             if not remove_known(str(old), old_paths):
                 kept.append(keep(old, target))
         if reused.are_unchanged():  # else the next build reads them
+            if reused.touch():
+                intend(store.index, tree, str(target), built=str(target))  # with the new times
             remember(store.index, tree, str(target), is_ours=True)
+        kept += finish(room)
     return Replacement(changed, tuple(kept))
 
 
@@ -104,13 +115,14 @@ class _Reused:
         return True
 
     def are_unchanged(self) -> bool:
-        """Whether the files are as they were; called when they are in their place. Other build
-        tools compare times: what is placed now is newer than what it was built from."""
-        for path, signature in self._files.items():
-            if not is_same_file(path, signature):
-                return False
+        """Whether the files are as they were; called when they are in their place."""
+        return all(is_same_file(path, signature) for path, signature in self._files.items())
+
+    def touch(self) -> bool:
+        """Give them the time of now, as other build tools compare times; whether there are any."""
+        for path in self._files:
             os.utime(path)
-        return True
+        return bool(self._files)
 
 
 def in_the_way(
@@ -174,11 +186,7 @@ def lies_at(store: Store, tree: Tree, target: str) -> bool:
 def placed_tree(store: Store, target: str) -> Tree | None:
     """The tree that phibuild placed at a path, if what is left of it was not changed since."""
     for one in placements(store.index, target):
-        if one.is_ours and all(
-            is_same_file(path, signature)
-            for entry, signature in one.files
-            if kind_of(path := place_of(target, entry)) is not None
-        ):
+        if one.is_ours and is_left(one, target):
             return one.tree
     return None
 

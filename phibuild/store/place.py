@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from phibuild.model.errors import StoreError
-from phibuild.model.tree import THE_FILE, Tree
+from phibuild.model.tree import Tree
 from phibuild.store.exchange import exchange, rename_new
 from phibuild.store.strangers import FILE, FOLDER, carry_over, kind_of, remove_known
 
 _SUFFIX = ".phi-new"
 _JOURNAL = "journal.json"
 _NEW, _OLD = "new", "old"
+_FILE, _OLD_FILE = "new-file", "old-file"
 _LONGEST = 200
 """Bytes of a target's name that longer names begin with."""
 
@@ -35,7 +36,6 @@ class Beside(NamedTuple):
     left."""
 
     folder: Path
-    files: Collection[str]
 
     @property
     def new(self) -> Path:
@@ -49,6 +49,20 @@ class Beside(NamedTuple):
             rename_new(self.new, target)
             return None
         return exchange(self.new, target, aside=self.folder / _OLD)
+
+    def write(self, path: Path, text: str, *, is_ours: Callable[[Path], bool]) -> list[Path]:
+        """Write a file over one that `is_ours`. Anything else that is there in that moment is kept.
+        Returns where."""
+        new = self.folder / _FILE
+        new.write_text(text, "utf-8")
+        if not os.path.lexists(path):
+            rename_new(new, path)
+            return []
+        old = exchange(new, path, aside=self.folder / _OLD_FILE)
+        if kind_of(str(old)) == FILE and is_ours(old):
+            old.unlink()
+            return []
+        return [keep(old, path)]
 
 
 @contextlib.contextmanager
@@ -67,7 +81,7 @@ def beside(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         journal = json.dumps({"target": target.name, "files": sorted(files)})
         (folder / _JOURNAL).write_text(journal, "ascii")
-        yield Beside(folder, files)
+        yield Beside(folder)
     finally:
         with contextlib.suppress(OSError):  # the next build tries again
             _clear(folder, target, files, on_kept)
@@ -75,15 +89,10 @@ def beside(
 
 
 def replace_file(path: Path, text: str, *, is_ours: Callable[[Path], bool]) -> list[Path]:
-    """Write a file over one that `is_ours`; anything else that is there in that moment is kept.
-    Returns where."""
+    """The same as `Beside.write` where nothing else is replaced."""
     kept: list[Path] = []
-    with beside(path, [THE_FILE], on_kept=kept.append) as place:
-        place.new.write_text(text, "utf-8")
-        old = place.swap(path)
-        if old is not None and not (kind_of(str(old)) == FILE and is_ours(old)):
-            kept.append(keep(old, path))
-    return kept
+    with beside(path, [], on_kept=kept.append) as room:
+        return [*kept, *room.write(path, text, is_ours=is_ours)]
 
 
 def keep(place: Path, target: Path) -> Path:
@@ -133,9 +142,14 @@ def _clear_leftovers(target: Path, on_kept: Callable[[Path], None]) -> None:
     """Clear the folders that killed builds left beside the target."""
     prefix = _prefix(target)
     pattern = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(_SUFFIX))
-    for name in os.listdir(target.parent):  # noqa: PTH208 - may be many, as strings
+    names = [
+        name
+        for name in os.listdir(target.parent)  # noqa: PTH208 - may be many
+        if name.startswith(prefix) and pattern.fullmatch(name)
+    ]
+    for name in names:
         folder = target.parent / name
-        if name.startswith(prefix) and pattern.fullmatch(name) and kind_of(str(folder)) == FOLDER:
+        if kind_of(str(folder)) == FOLDER:
             lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -163,6 +177,7 @@ def _clear(
         place = folder / name
         if not remove_known(str(place), files):
             on_kept(keep(place, target))
-    with contextlib.suppress(FileNotFoundError):
-        (folder / _JOURNAL).unlink()
+    for name in (_FILE, _OLD_FILE, _JOURNAL):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
     folder.rmdir()

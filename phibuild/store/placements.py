@@ -1,8 +1,7 @@
 """What phibuild put at a user's path, by the stat of each file: a null build then reads none of
 them, and an artifact is known as phibuild's own without its manifest.
 
-Two placements of a path are remembered: the last one, and before it the one that a killed build
-may have left there.
+While an artifact is replaced, both placements are remembered: a killed build may leave either.
 """
 
 from __future__ import annotations
@@ -70,9 +69,16 @@ def known_files(index: Index, target: str) -> KnownFiles:
 
 
 def placements(index: Index, target: str) -> list[Placement]:
-    """The last placements, the newest first."""
+    """The placements that may be there, the newest first."""
     text = index.placed(target)
     return [_placement(one) for one in json.loads(text)] if text else []
+
+
+def is_left(placement: Placement, target: str) -> bool:
+    """Whether some of the placed files are still there, and none of these was changed since."""
+    paths = [(place_of(target, entry), signature) for entry, signature in placement.files]
+    there = [(path, signature) for path, signature in paths if os.path.lexists(path)]
+    return bool(there) and all(is_same_file(path, signature) for path, signature in there)
 
 
 def intend(index: Index, tree: Tree, target: str, *, built: str) -> None:
@@ -80,7 +86,9 @@ def intend(index: Index, tree: Tree, target: str, *, built: str) -> None:
     for `is_same_file` only."""
     seen = [f"{one.rpartition(':')[0]}:0" for one in _signatures(tree, built)]
     files = tuple(zip(tree.entries, seen, strict=True))
-    _write(index, target, [Placement(files, is_ours=True), *placements(index, target)[:1]])
+    before = placements(index, target)
+    there = [one for one in before if one.is_ours and is_left(one, target)]
+    _write(index, target, [Placement(files, is_ours=True), *(there or before)[:1]])
 
 
 def remember(index: Index, tree: Tree, target: str, *, is_ours: bool) -> None:

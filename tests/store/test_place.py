@@ -367,6 +367,23 @@ def test_after_a_kill_before_the_manifest_the_new_artifact_is_known(
         assert placed_tree(store, str(target)) == (old if moment == "intend" else new)
 
 
+def test_builds_that_are_killed_one_after_the_other_leave_what_is_known(
+    store: Store, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = [a_tree(store, a=text) for text in "abcd"]
+    place_artifact(store, trees[0], target, known=None)
+    for tree in trees[1:]:
+        with monkeypatch.context() as patch:
+
+            def killed() -> None:
+                raise Killed
+
+            meanwhile(patch, killed)
+            with pytest.raises(Killed):
+                place_artifact(store, tree, target, known=trees[0])
+        assert placed_tree(store, str(target)) == trees[0]
+
+
 def test_a_file_is_written_over_ours_only(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     assert replace_file(path, "1", is_ours=lambda old: False) == []
