@@ -74,12 +74,24 @@ def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _older_rope(parameters: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str, Any]:
     top: dict[str, Any] = {}
+    if not isinstance(parameters, Mapping) or not isinstance(scaling, Mapping):
+        raise _rope_refusal("is not an object with fields")
     inner = {k: value for k, value in {**scaling, **parameters}.items() if value is not None}
     for name in ("rope_theta", "partial_rotary_factor", _ORIGINAL):
         if name in inner:
             top[name] = inner.pop(name)
     kind = inner.pop("rope_type", None) or inner.pop("type", None)
     inner.pop("type", None)
+    if kind is not None and not isinstance(kind, str):
+        raise _rope_refusal(f"has the type {kind}, which is not a name")
     if kind not in (None, "default"):
         top["rope_scaling"] = dict(sorted({**inner, "type": _ROPE_TYPES.get(kind, kind)}.items()))
     return top
+
+
+def _rope_refusal(problem: str) -> SourceError:
+    return SourceError(
+        f"config.json: rope_scaling or rope_parameters {problem}",
+        hint="use config.json of the published checkpoint",
+        code="PHI103",
+    )

@@ -1,8 +1,8 @@
 """Prints nothing and writes logits: what a checkpoint or an artifact computes, in one runtime.
 
-Runs under the interpreter of a toolchain: `logits_program.py RUNTIME JOBS.json`. A job has a `path`,
-the rows of token `ids` (for transformers, whose `router` it has) and an `output`, a .npz file with the logits of each row and, for
-transformers, its loading report; a job that fails leaves `error` in it.
+Runs under the interpreter of a toolchain: `logits_program.py RUNTIME JOBS.json`. A job has a
+`path`, the rows of token `ids`, for transformers a `router`, and an `output`: a .npz file with the
+logits of each row and, for transformers, its loading report. A job that fails leaves `error` in it.
 """
 
 from __future__ import annotations
