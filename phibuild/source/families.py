@@ -31,8 +31,9 @@ class ExpectedTensor(NamedTuple):
 
 
 class Family(NamedTuple):
-    """What one `model_type` implies. `class_name` is what `architectures` means; `defaults` are the values of absent fields that shape the
-    computation; `layer` yields the tensors of one layer, named from the layer's prefix on."""
+    """What one `model_type` implies. `class_name` is that of `architectures`, `defaults` are the
+    values of absent fields that shape the computation; `layer` yields the tensors of one layer,
+    named from the layer's prefix on."""
 
     class_name: str
     defaults: Fields

@@ -27,6 +27,7 @@ def of_transformers(path: Path, rows: list[Row], *, router: str = "") -> Results
     from transformers import AutoModelForCausalLM
     from transformers.models.phimoe import modeling_phimoe
 
+    torch.set_num_threads(1)
     if not ROUTERS:
         ROUTERS[""] = modeling_phimoe.sparsemixer
     modeling_phimoe.sparsemixer = softmax_of_two if router else ROUTERS[""]

@@ -51,8 +51,8 @@ with open("refused.json", "w") as file:
 
 
 class Cell(NamedTuple):
-    """One fault in one format. `outcome` is right, refused, wrong, or limited: right but for a limit
-    of the runtime (Fault.limit). `why` says what it is based on."""
+    """One fault in one format. `outcome` is right, refused, wrong, or limited: right but for a
+    limit of the runtime (Fault.limit). `why` says what it is based on."""
 
     fault: str
     format: str
