@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.skips import SkipReport
+
 HEADER = """\
 from phibuild.scons import phibuild
 DefaultEnvironment(tools=[])
@@ -128,6 +130,21 @@ def make_project(tmp_path: Path) -> Callable[[str], Project]:
         return Project(folder)
 
     return make
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `.ci/run` passes."""
+    parser.addoption(
+        "--strict-skips",
+        action="store_true",
+        help="fail if a test is skipped for a reason that tests/allowed_skips.toml does not list",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Skips are reported once, where xdist's workers report to."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SkipReport(config), "skip-report")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:

@@ -1,12 +1,54 @@
-"""What a system such as RT-Thread gives its SConscripts: groups of sources."""
+"""A stand-in for RT-Thread's tools/building.py (5.3.0): what a package sees of it, done as it does.
 
-from SCons.Script import File, Flatten
+Groups are sources with settings. The settings of a group are everybody's, but for those named
+LOCAL_, and folders in CPPPATH become absolute by os.path.abspath.
+"""
+
+import os
+
+from SCons.Script import File, SConscript
+
+Env = None
+Groups = []
+Options = {}
 
 
-def DefineGroup(env, name, src, **settings):
-    """Objects of C and assembler sources, and what else is linked, compiled with the settings."""
-    group = env.Clone()
-    group.Append(**settings)
-    compiled = [one for one in Flatten(src) if not str(one).endswith(".ld")]
-    objects = [group.Object(one) for one in compiled]
-    return objects + [File(one) for one in Flatten(src) if str(one).endswith(".ld")]
+def PrepareBuilding(env, options):
+    """Read all groups; `options` are what RT-Thread reads from rtconfig.h."""
+    global Env
+    Env = env
+    Options.update(options)
+    kernel = SConscript("kernel/SConscript", variant_dir="build/kernel", duplicate=0)
+    packages = SConscript("packages/phi/SConscript", variant_dir="build/phi", duplicate=0)
+    return kernel + packages
+
+
+def GetDepend(depend):
+    """Whether all of these options are set."""
+    names = [depend] if isinstance(depend, str) else depend
+    return all(not name or Options.get(name) for name in names)
+
+
+def DefineGroup(name, src, depend, **settings):
+    """The sources, if the options that they depend on are set."""
+    if not GetDepend(depend):
+        return []
+    for key in ("CPPPATH", "LOCAL_CPPPATH"):
+        if key in settings:
+            settings[key] = [os.path.abspath(one) for one in settings[key]]  # noqa: PTH100
+    shared = {key: value for key, value in settings.items() if not key.startswith("LOCAL_")}
+    Env.AppendUnique(**shared)
+    sources = File(src)
+    Groups.append((sources, settings))
+    return sources
+
+
+def DoBuilding(target, objects):
+    """Compile and link everything, groups with settings of their own by themselves."""
+    for sources, settings in Groups:
+        local = {key[6:]: value for key, value in settings.items() if key.startswith("LOCAL_")}
+        if local:
+            merged = {key: Env.get(key, []) + value for key, value in local.items()}
+            objects = [one for one in objects if one not in sources]
+            objects += [Env.Object(one, **merged) for one in sources]
+    return Env.Program(target, objects)

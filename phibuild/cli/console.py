@@ -21,6 +21,9 @@ class _Lines:
     def ended(self, name: str) -> None:
         pass
 
+    def noticed(self, text: str) -> None:
+        click.echo(text)
+
 
 def telling_workshop() -> Workshop:
     """The user's workshop, whose work is told."""

@@ -7,13 +7,14 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
 from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PhiError
 from phibuild.model.sizes import show_size
-from phibuild.store import store_root
+from phibuild.store import LINK, Way, store_root, way_to
 from phibuild.toolchain.compiler import find_compiler
 
 _ROOM = 10_000_000_000
@@ -56,6 +57,7 @@ def findings() -> Iterator[Finding]:
         yield Finding("store", error.message, error.hint, is_error=True)
         return
     yield _disk()
+    yield _artifacts(shop, Path.cwd())
     for plugin in shop.registry.plugins:
         if plugin.problem:
             cure = f"pip install --force-reinstall {plugin.distribution}, or uninstall it"
@@ -84,6 +86,26 @@ def _toolchains(shop: Workshop) -> Iterator[Finding]:
             "" if there else f"phibuild toolchain install {name}   (or let the first build do it)"
         )
         yield Finding(f"toolchain {name}", "installed" if there else "not built yet", cure)
+
+
+def _artifacts(shop: Workshop, folder: Path) -> Finding:
+    """How artifacts in a folder get their bytes from the store."""
+    what = f"artifacts in {folder}"
+    try:
+        way = way_to(folder, source=shop.store.marker)
+    except PhiError as error:
+        return Finding(what, error.message, error.hint, is_error=True)
+    if way is Way.REFLINK:
+        return Finding(what, "reflinks: they share the store's blocks until they are changed")
+    if way is Way.HARD_LINK:
+        return Finding(
+            what,
+            f"hard links to the store's objects, as {LINK}=hard requests: an edit in place changes"
+            " the object and each artifact that has it; small files and those of ONNX are copies",
+        )
+    is_near = folder.stat().st_dev == shop.store.root.stat().st_dev
+    why = "this file system has no reflinks" if is_near else "the store is on another file system"
+    return Finding(what, f"copies: {why}; each takes the room of its files again")
 
 
 def _disk() -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,16 @@ _OPENVINO_GROUPS = (128, 64, 32)
 def command(checkpoint: Path, force: bool) -> None:
     """Write an SConstruct for the model in the folder CHECKPOINT."""
     target = Path("SConstruct")
-    if target.exists() and not force:
+    if os.path.lexists(target) and not force:
         raise click.ClickException("there is an SConstruct here; --force replaces it")
-    target.write_text(sconstruct_for(checkpoint), "utf-8")
+    text = sconstruct_for(checkpoint)
+    if target.is_symlink():  # what the link leads to is not what --force is about
+        target.unlink()
+    try:
+        with target.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise click.ClickException(f"{target} cannot be written: {error.strerror}") from None
     click.echo(f"wrote {target}; try `phibuild plan`, then `scons`")
 
 

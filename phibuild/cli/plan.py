@@ -13,6 +13,7 @@ import click
 from phibuild.cli.sconstruct import chosen, describe_project, folder_option
 from phibuild.engine.predict import Size
 from phibuild.model.sizes import show_seconds, show_size
+from phibuild.store import Store, Way, way_to
 
 _ORDER = ("up to date", "recall", "work", "wait")
 
@@ -41,7 +42,9 @@ def command(targets: tuple[str, ...], as_json: bool, folder: Path) -> None:
     actions = to_run(described)
     if actions:
         click.echo(f"in all: {_all(actions)}")
-    for room in rooms(described, Path(project["store"]), Path(project["folder"])):
+    store, beside = Path(project["store"]), Path(project["folder"])
+    are_copies = way_to(beside, source=Store(store).marker) is Way.COPY
+    for room in rooms(described, store, beside, are_copies=are_copies):
         click.echo(room)
 
 
@@ -112,17 +115,19 @@ class Room(NamedTuple):
         return f"{word}: {needed}, {show_size(self.free)} free in {self.folder}"
 
 
-def rooms(described: Sequence[Document], store: Path, project: Path) -> list[Room]:
-    """The room that is needed in the store, and beside the SConstruct if that is another file
-    system: on the same one, artifacts share the store's blocks."""
-    found = []
+def rooms(
+    described: Sequence[Document], store: Path, project: Path, *, are_copies: bool
+) -> list[Room]:
+    """The room that is needed in the store, and for artifacts that do not share its blocks
+    beside the SConstruct: both together where that is one file system."""
     working = [one for one in described if one.get("standing") == "work"]
-    if working:
-        found.append(_room(store, list(_made(working))))
     placed = [one for one in described if one.get("standing") in ("work", "recall")]
-    if placed and store.stat().st_dev != project.stat().st_dev:
-        found.append(_room(project, [one["size"] and one["size"]["bytes"] for one in placed]))
-    return found
+    made = list(_made(working))
+    copied = [one["size"] and one["size"]["bytes"] for one in placed] if are_copies else []
+    if store.stat().st_dev == project.stat().st_dev:
+        made, copied = made + copied, []
+    sizes = ((store, made), (project, copied))
+    return [_room(folder, needed) for folder, needed in sizes if needed]
 
 
 def _made(working: Sequence[Document]) -> Iterator[int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"
 DEPFILE = "PHIBUILD_DEPFILE"
 DEPFILE_FROM = "PHIBUILD_DEPFILE_FROM"
 DEPFILE_TARGET = "PHIBUILD_DEPFILE_TARGET"
+_DEPFILE = re.compile(r"(.+: \\\n(  .+ \\\n)*\n(.+:\n)*)?")
+"""What phibuild.scons.depfile writes, or nothing."""
 
 
 def run_scons(
@@ -30,6 +33,8 @@ def run_scons(
 ) -> int:
     """Run SCons with these arguments in this folder, on our own terminal; its exit status. What the
     targets were made from is in `depfile` after a success, and only then."""
+    if depfile is not None:
+        _refuse_to_replace(depfile)
     command = [sys.executable, "-P", "-m", "SCons", "-Q", *arguments]
     asked = {DEPFILE: str(depfile.absolute()), DEPFILE_FROM: str(Path.cwd())} if depfile else {}
     if depfile_target is not None:
@@ -38,6 +43,21 @@ def run_scons(
     if status != 0 and depfile is not None:
         depfile.unlink(missing_ok=True)
     return status
+
+
+def _refuse_to_replace(depfile: Path) -> None:
+    """End the command if what lies at the depfile's path is not one that phibuild wrote: it would
+    be replaced after a success, and removed after a failure."""
+    if not os.path.lexists(depfile):
+        return
+    try:
+        text = depfile.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = "?"
+    if not _DEPFILE.fullmatch(text):
+        raise click.ClickException(
+            f"{depfile} is there already and is not a depfile: name another path"
+        )
 
 
 def describe_targets(folder: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`phibuild show ARTIFACT`: what is in an artifact, and what it was made of."""
+"""`phibuild show PATH`: what is in an artifact and what it was made of, or what a model is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from phibuild.cli.show_model import show_model
 from phibuild.engine.describe import told
 from phibuild.engine.workshop import Workshop
 from phibuild.model.manifest import SUFFIX, Manifest
@@ -15,13 +16,23 @@ from phibuild.registry import load_registry
 
 
 @click.command("show")
-@click.argument("artifact", type=click.Path(exists=True, path_type=Path))
-@click.option("--tensors/--no-tensors", default=True, help="List every tensor.")
-def command(artifact: Path, tensors: bool) -> None:
-    """Print the format, tensors, bits per weight, metadata and provenance of ARTIFACT."""
+@click.argument("artifact", metavar="PATH", type=click.Path(path_type=Path))
+@click.option("--tensors/--no-tensors", default=True, help="List every tensor of an artifact.")
+@click.option("--json", "as_json", is_flag=True, help="Describe a model for programs.")
+def command(artifact: Path, tensors: bool, as_json: bool) -> None:
+    """Describe an artifact, or a source model: the folder of a checkpoint.
+
+    Of an artifact: format, tensors, bits per weight, metadata and provenance. Of a model: family,
+    slices with their digests, files used and ignored, warnings.
+    """
     artifact = Path(str(artifact).removesuffix(SUFFIX)).absolute()
     shop = Workshop.open()
     manifest = shop.manifest_of(artifact)
+    if manifest is None and (not artifact.is_file() or _is_of_checkpoint(artifact)):
+        show_model(artifact, as_json=as_json)
+        return
+    if as_json:
+        raise click.UsageError("--json describes a model, and this is an artifact")
     if manifest is None:
         raise click.ClickException(f"{artifact} has no manifest: phibuild did not make it")
     click.echo(f"{artifact.name}: {manifest.format}, {show_size(manifest.tree.size)}")
@@ -35,6 +46,10 @@ def command(artifact: Path, tensors: bool) -> None:
     if description is not None:
         _print_description(description, tensors=tensors)
     _print_provenance(shop, manifest)
+
+
+def _is_of_checkpoint(path: Path) -> bool:
+    return path.suffix == ".safetensors" or (path.parent / "config.json").is_file()
 
 
 def _described(manifest: Manifest, artifact: Path) -> Description | None:

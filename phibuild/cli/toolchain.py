@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import click
 
 from phibuild.cli.console import telling_workshop
 from phibuild.engine.realize import installed_tool, realize_tool
+from phibuild.engine.removal import remove_tool
 from phibuild.engine.workshop import Workshop
+from phibuild.toolchain.removal import Removal
 
 
 @click.group("toolchain")
@@ -47,13 +47,18 @@ def remove(names: tuple[str, ...]) -> None:
     """Remove the toolchains NAMES; the next build that needs one installs it again."""
     shop = Workshop.open()
     for name in names:
-        if name in shop.registry.natives:
-            folders = [installed_tool(shop, name)]
-        else:
-            python = shop.python_toolchain(name)
-            folders = [shop.interpreters.path_of(python), shop.interpreters.compiled_of(python)]
-        with shop.store.locked(f"toolchain-{folders[0].name}"):  # somebody may be installing it
-            removed = folders[0].is_dir()
-            for folder in folders:
-                shutil.rmtree(folder, ignore_errors=True)
-        click.echo(f"{name} {'is removed' if removed else 'was not installed'}")
+        is_native = name in shop.registry.natives
+        folder = (
+            installed_tool(shop, name)
+            if is_native
+            else shop.interpreters.path_of(shop.python_toolchain(name))
+        )
+        with shop.store.locked(f"toolchain-{folder.name}"):  # somebody may be installing it
+            removal = (
+                remove_tool(shop, name)
+                if is_native
+                else shop.interpreters.remove(shop.python_toolchain(name))
+            )
+        click.echo(f"{name} {removal.value}")
+        if removal not in (Removal.REMOVED, Removal.ABSENT):
+            click.echo(f"  {folder}")

@@ -90,7 +90,8 @@ function(phibuild_add_model name)
     VERBATIM)
   # The one target that owns the command: with Makefiles, each further owner would run it again.
   add_library(${name} INTERFACE "${beside}.stamp")
-  set_property(TARGET ${name} PROPERTY ADDITIONAL_CLEAN_FILES ${artifacts})
+  # `clean` removes stamp, manifests and sources only. CMake would remove folders with all that is in
+  # them, the user's files too; what stays is found in place by its bytes, and costs no work.
 
   # One build at a time works in a project: Ninja has one terminal to use, others need an order.
   if(NOT CMAKE_GENERATOR MATCHES Ninja)

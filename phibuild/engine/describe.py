@@ -12,9 +12,11 @@ from phibuild.engine.declaration import (
     model_facts,
 )
 from phibuild.engine.keys import facts, file_digests, known_result
+from phibuild.engine.placing import check_place, is_held
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES, TOLD, Action, Assembly, Step, step_of, taken_of
 from phibuild.model.digest import Digest
+from phibuild.model.errors import PhiError
 from phibuild.model.facts import Difference, differences
 from phibuild.model.manifest import Manifest
 from phibuild.model.tree import Tree
@@ -88,6 +90,11 @@ def describe(shop: Workshop, declaration: Declaration) -> Described:
         reason = "; ".join(dict.fromkeys(changes)) or "what it was made of is no longer known"
     elif not shop.is_made(declaration, manifest.tree):
         reason = "its files were deleted or changed"
+    if reason and (result is None or not is_held(shop, declaration, result.tree)):
+        try:
+            check_place(shop, declaration)
+        except PhiError as error:
+            reason = error.message
     if not reason:
         standing = Standing.UP_TO_DATE
     elif result is not None and shop.store.has(result.tree):

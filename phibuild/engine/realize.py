@@ -12,12 +12,13 @@ from pathlib import Path
 from phibuild.engine.batch import going_along, task_of
 from phibuild.engine.declaration import Declaration, Generation, model_facts
 from phibuild.engine.keys import facts, file_digests, known_result
+from phibuild.engine.placing import check_place, is_held, place
 from phibuild.engine.work import Task, assemble, disk_full_as_error, work
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, Assembly, Step, step_of
 from phibuild.model.errors import CheckError, PhiError
 from phibuild.model.facts import action_key
-from phibuild.model.manifest import SUFFIX, Manifest
+from phibuild.model.manifest import Manifest
 from phibuild.source import Checkpoint
 from phibuild.store import ActionResult
 
@@ -60,6 +61,7 @@ def realize_target(shop: Workshop, declaration: Declaration) -> Made:
     checkpoint = shop.checkpoint(declaration.model.folder) if declaration.model else None
     action = declaration.action(model_facts(checkpoint))
     with disk_full_as_error(declaration.target):
+        _check_place(shop, declaration, action, checkpoint)
         result = _realize(shop, action, checkpoint, declaration.name, run)
         answer = _checked_answer(shop, declaration.what, result)
         manifest = Manifest(
@@ -69,11 +71,7 @@ def realize_target(shop: Workshop, declaration: Declaration) -> Made:
             parameters=checkpoint.parameters if checkpoint else 0,
             tree=result.tree,
         )
-        before = shop.manifest_of(declaration.target)
-        is_another = before is not None and before.tree != result.tree  # then it is not read
-        if is_another or not shop.is_made(declaration, result.tree):
-            shop.store.materialise(result.tree, declaration.target)
-        write_manifest(manifest, Path(f"{declaration.target}{SUFFIX}"))
+        place(shop, declaration, manifest)
     return Made(
         declaration=declaration,
         manifest=manifest,
@@ -82,6 +80,18 @@ def realize_target(shop: Workshop, declaration: Declaration) -> Made:
         seconds=time.monotonic() - start + run.seconds_elsewhere,
         answer=answer,
     )
+
+
+def _check_place(
+    shop: Workshop, declaration: Declaration, step: Step, checkpoint: Checkpoint | None
+) -> None:
+    """Before any work: what is at the target may be replaced, or is the known result already."""
+    try:
+        check_place(shop, declaration)
+    except PhiError:
+        known = known_result(shop, step, checkpoint)
+        if known is None or known[1] is None or not is_held(shop, declaration, known[1].tree):
+            raise
 
 
 def realize_step(
@@ -104,17 +114,8 @@ def realize_tool(shop: Workshop, name: str) -> Path:
     prefix = installed_tool(shop, name)
     with shop.store.locked(f"toolchain-{prefix.name}"):
         if not shop.is_in_place(result.tree, prefix):
-            shop.store.materialise(result.tree, prefix)
+            shop.store.install(result.tree, prefix)
     return prefix
-
-
-def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write beside and rename over; a manifest that is right already keeps its time."""
-    text = manifest.to_text()
-    if not path.is_file() or path.read_text("utf-8", errors="replace") != text:
-        beside = path.with_name(f".{path.name}.new")
-        beside.write_text(text, "utf-8")
-        beside.replace(path)
 
 
 def _realize(

@@ -17,6 +17,9 @@ class Reporter(Protocol):
     def ended(self, name: str) -> None:
         """The work is over, well or not."""
 
+    def noticed(self, text: str) -> None:
+        """Something happened that the user has to know of: one line."""
+
 
 class Silent:
     """Tells nobody."""
@@ -28,4 +31,7 @@ class Silent:
         pass
 
     def ended(self, name: str) -> None:
+        pass
+
+    def noticed(self, text: str) -> None:
         pass

@@ -92,6 +92,7 @@ def work(
                     hint="build again when the files are complete",
                     code="PHI106",
                 )
+            _check_inputs(shop, tasks)
             made = [
                 shop.store.put(request.output, following.told[number])
                 for number, request in enumerate(requests)
@@ -226,8 +227,20 @@ def _inputs(shop: Workshop, task: Task[Action], place: Path) -> dict[str, Path]:
         elif task.trees[name].is_file:
             inputs[name].symlink_to(shop.store.object_path(task.trees[name].entries[0]))
         else:
-            shop.store.materialise(task.trees[name], inputs[name])
+            shop.store.show(task.trees[name], inputs[name])
     return inputs
+
+
+def _check_inputs(shop: Workshop, tasks: Sequence[Task[Action]]) -> None:
+    """A worker that runs as root can write to a link to an object. `has` throws such an object
+    away, and nothing is recorded of what was built from it."""
+    for task in tasks:
+        for name, tree in task.trees.items():
+            if not shop.store.has(tree):
+                raise ActionError(
+                    f"{task.step.name} changed its input {name}",
+                    hint="a worker writes to its output and its scratch folder only; build again",
+                )
 
 
 def _now() -> str:

@@ -17,11 +17,11 @@ from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.errors import PhiError, PluginError, SourceError, StoreError
 from phibuild.model.facts import Facts
 from phibuild.model.manifest import SUFFIX, Manifest
-from phibuild.model.tree import THE_FILE, Entry, Tree
+from phibuild.model.tree import Entry, Tree
 from phibuild.offers import NativeToolchain, PythonToolchain
 from phibuild.registry import Registry, load_registry
 from phibuild.source import Checkpoint, read_checkpoint
-from phibuild.store import Store, store_root
+from phibuild.store import Store, lies_at, store_root
 from phibuild.toolchain.program import FoundProgram, ask, path_of
 from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_lock
 
@@ -96,9 +96,9 @@ class Workshop:
             return False
 
     def was_unchanged(self, checkpoint: Checkpoint) -> bool:
-        """The same after work. Files that others have by another link may have a new ctime, and
-        those that lie in the store a new mtime too, when any build puts them in place: then it is
-        looked whether they are the same files, or the store's, and their bytes are read again."""
+        """The same after work. Files that have other links may have a new ctime, and artifacts that
+        are hard links to objects a new mtime too, when another build places the same objects:
+        their bytes are then read again."""
         if self.is_unchanged(checkpoint):
             return True
         with contextlib.suppress(OSError, PhiError):
@@ -213,12 +213,7 @@ class Workshop:
                 return False
             if found != {entry.path for entry in tree.entries}:
                 return False
-        return all(
-            self.store.lies_at(
-                entry, str(target) if entry.path == THE_FILE else f"{target}/{entry.path}"
-            )
-            for entry in tree.entries
-        )
+        return lies_at(self.store, tree, str(target))
 
     def is_made(self, declaration: Declaration, tree: Tree) -> bool:
         """Whether the target's files are in place; objects compiled from them may lie beside."""
@@ -238,9 +233,11 @@ class Workshop:
                     self.reporter.started(name, seconds=None)
                     self.reporter.progressed(name, None, "install packages, once on this machine")
                     try:
-                        self.interpreters.install(offer)
+                        aside = self.interpreters.install(offer)
                     finally:
                         self.reporter.ended(name)
+                    if aside is not None:
+                        print(f"Kept {aside}: phibuild did not make it", file=sys.stderr)
         return self.interpreters.python_of(offer)
 
     def _entries(self, folder: Path) -> list[Entry]:

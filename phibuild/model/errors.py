@@ -27,6 +27,8 @@ CODES: dict[str, str] = {
     "PHI301": "the store has a format that this phibuild does not know",
     "PHI302": "the store cannot be written",
     "PHI303": "an artifact's manifest is unreadable",
+    "PHI304": "something that phibuild did not build is where an artifact has to be",
+    "PHI305": "an artifact cannot be written to its path",
     "PHI401": "a worker failed",
     "PHI402": "a worker was killed or ran out of memory",
     "PHI403": "a worker ended without making its output",

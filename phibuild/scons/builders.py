@@ -34,9 +34,10 @@ from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.model.recipe import parse_recipe
 from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
+from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model, as_model
 from phibuild.scons.session import session
-from phibuild.scons.translate import Found, find, read_phase, single, target_node
+from phibuild.scons.translate import Found, file_node, find, read_phase, single, target_node
 
 
 def declare_conversion(
@@ -62,7 +63,7 @@ def declare_conversion(
             label=backend.label(recipe),
             model=source,
             what=what,
-            sources=[one.node for one in extras.values()],
+            sources=list(extras.values()),
             toolchain=toolchain,
         )
 
@@ -90,7 +91,7 @@ def declare_packaging(
             label=packager.label(recipe),
             model=model,
             what=what,
-            sources=[found.node, *(one.node for one in extras.values())],
+            sources=[found, *extras.values()],
             toolchain=None,
             nodes=packager.nodes(recipe),
         )
@@ -129,7 +130,7 @@ def declare_runtime(runtime: Runtime, env: Any, target: Any, **fields: Any) -> A
             label=runtime.label(recipe),
             model=None,
             what=what,
-            sources=[find(env, one.path).node for one in files],
+            sources=[find(env, one.path) for one in files],
             toolchain=None,
         )
 
@@ -164,7 +165,7 @@ def declare_generation(
             label=asked.name,
             model=None,
             what=what,
-            sources=[found.node],
+            sources=[found],
             toolchain=toolchain,
         )
 
@@ -184,6 +185,7 @@ def declare_artifact(
     the user's own. The script gets a job through phibuild's worker protocol."""
     with read_phase():
         script = find(env, worker)
+        session().claims.use(_use_of(script, "the worker"))
         found = {name: find(env, value) for name, value in (inputs or {}).items()}
         action = PhiAction(
             name=script.path.stem,
@@ -200,7 +202,7 @@ def declare_artifact(
             label=label or script.path.stem,
             model=None,
             what=Custom(action),
-            sources=[one.node for one in found.values()],
+            sources=list(found.values()),
             toolchain=None,
         )
 
@@ -213,7 +215,7 @@ def _declare(
     label: str,
     model: Model | None,
     what: Conversion | Packaging | Generation | Programs | Custom,
-    sources: list[SCons.Node.Node],
+    sources: list[Found],
     toolchain: str | None,
     nodes: tuple[str, ...] = (),
 ) -> Any:
@@ -236,25 +238,35 @@ def _declare(
         what=what,
         current_interpreter=toolchain == "current",
     )
-    one.declare(declaration)
+    for source in sources:
+        if source.path not in one.declarations:
+            one.claims.use(_use_of(source, "the input"))
+    files = (manifest, *(file_node(env, f"{target_path}/{name}") for name in nodes))
+    one.declare(declaration, TargetClaim(target_path, declaration.name, nodes, files))
     own = one.environment
-    files = [manifest, *(env.fs.File(f"{target_path}/{name}") for name in nodes)]
     own.Command(
-        files,
-        [*(model.nodes if model else ()), *sources],
+        list(files),
+        [*(model.nodes if model else ()), *(source.node for source in sources)],
         _action(),
         PHIBUILD_DECLARATION=declaration,
         PHIBUILD_SIGNATURE="" if one.only_cleans else _signature(declaration, model),
     )
     own.Precious(files)  # SCons would delete the old manifest before the new artifact is made
     own.NoCache(files)
-    own.Clean(manifest, env.fs.Entry(str(declaration.target)))
+    own.NoClean(files)  # `Clean` removes them if phibuild built them
+    if one.only_cleans:
+        own.Clean(manifest, one.cleaning.expect(one.shop, declaration))
     if not one.only_cleans and _is_damaged(declaration):
         own.AlwaysBuild(manifest)
     for position, typed in enumerate(BUILD_TARGETS):
         if one.folder / str(typed) == declaration.target:
             BUILD_TARGETS[position] = declaration.name
     return own.Alias(declaration.name, manifest)
+
+
+def _use_of(source: Found, what: str) -> Use:
+    is_file = isinstance(source.node, SCons.Node.FS.Base)
+    return Use(source.path, what, built=is_file and source.node.has_builder())
 
 
 def make_target(target: Any, source: Any, env: Any) -> None:

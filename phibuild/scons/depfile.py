@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,8 +40,9 @@ def write_depfile(session: Session, path: Path) -> None:
     listed = [_escaped(str(file)) for file in sorted(files)]
     lines = [" ".join(map(_escaped, targets)) + ": \\", *(f"  {file} \\" for file in listed), ""]
     lines += [f"{file}:" for file in listed]
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text("\n".join(lines) + "\n", "utf-8")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with beside.open("x", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
     beside.replace(path)
 
 

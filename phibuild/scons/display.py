@@ -84,6 +84,11 @@ class Display:
             if running is not None and self._live is not None and running.row is not None:
                 self._live.remove_task(running.row)
 
+    def noticed(self, text: str) -> None:
+        """What the user has to know of, silent or not."""
+        with self._guard:
+            print(text, flush=True)
+
     def made(self, made: Made) -> None:
         """A target is true."""
         if self.silent:

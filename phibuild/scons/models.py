@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from phibuild.engine.declaration import NO_MODEL, ModelRef, model_facts
 from phibuild.model.errors import RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.offers import ModelFacts
+from phibuild.scons.claims import Use
 from phibuild.scons.session import session
 from phibuild.scons.translate import read_phase, single
 from phibuild.source import Checkpoint
@@ -36,15 +38,21 @@ def declare_model(env: Any, source: Any) -> Model:
     """
     with read_phase():
         one = single(source, "model")
-        node = env.fs.Entry(env.subst(one)) if isinstance(one, str) else one
+        node = env.fs.Entry(_at_home(env.subst(one))) if isinstance(one, str) else one
         is_path = isinstance(node, SCons.Node.FS.Base)
         path = Path(node.get_abspath()) if is_path else session().folder / str(node)
         if path in session().declarations:
             return Model(ModelRef(path, made_here=True), nodes=(env.fs.File(f"{path}{SUFFIX}"),))
         if is_path and not path.is_dir():
             path = Path(node.srcnode().get_abspath())
+        session().claims.use(Use(path, "the source model"))
         checkpoint = None if session().only_cleans else session().shop.checkpoint(path)
         return Model(ModelRef(path), checkpoint=checkpoint, facts=model_facts(checkpoint))
+
+
+def _at_home(path: str) -> str:
+    """The path with ~ as shells read it: SCons takes it for the name of a folder."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path's fails for unknown users
 
 
 def as_model(env: Any, value: Any) -> Model:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import threading
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from phibuild.engine.declaration import Declaration
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, RecipeError
+from phibuild.scons.claims import Claims, TargetClaim
+from phibuild.scons.cleaning import Cleaning
 from phibuild.scons.display import Display
 from phibuild.store import FolderLock
 
@@ -57,6 +59,7 @@ class Session:
     declarations: dict[Path, Declaration] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
     environment: Any = field(default_factory=_own_environment)
+    cleaning: Cleaning = field(default_factory=Cleaning)
     _lock: FolderLock | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _shop: Workshop | None = None
@@ -74,14 +77,21 @@ class Session:
         """Whether this run reads the SConstruct to clean or to print help."""
         return bool(GetOption("clean") or GetOption("help"))
 
-    def declare(self, declaration: Declaration) -> None:
-        """Remember a declaration; RecipeError PHI205 if its path is taken."""
+    @cached_property
+    def claims(self) -> Claims:
+        """What the declarations claim of the disk."""
+        return Claims(self.folder, self.shop.store.root)
+
+    def declare(self, declaration: Declaration, claim: TargetClaim) -> None:
+        """Remember a declaration; RecipeError PHI205 if its path is taken, or if building it would
+        destroy something."""
         if declaration.target in self.declarations:
             raise RecipeError(
                 f"two targets have the path {declaration.name}",
                 hint="give each artifact a path of its own",
                 code="PHI205",
             )
+        self.claims.claim(claim)
         self.declarations[declaration.target] = declaration
 
     def begin(self) -> None:
@@ -91,6 +101,7 @@ class Session:
         shop = self.shop
         with self._guard:
             if self._lock is None:
+                self.claims.check_again()
                 # First: while a budget is not met, no other target begins either.
                 check_budgets(shop, self.declarations, self.asked())
                 name = f"folder-{Digest.of(os.fsencode(self.folder)).hex[:16]}"
@@ -143,6 +154,7 @@ def session() -> Session:
 
 
 def _finish(one: Session) -> None:
+    one.cleaning.finish(print if not one.display.silent else lambda _: None)
     depfile = os.environ.get(DEPFILE)
     if depfile:
         from phibuild.scons.depfile import write_depfile

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import SCons.Defaults
 from SCons.Environment import Base as Environment
 
+from phibuild.scons.archiving import add_archiver
 from phibuild.scons.builders import (
     declare_artifact,
     declare_conversion,
@@ -15,6 +17,7 @@ from phibuild.scons.builders import (
     declare_packaging,
     declare_runtime,
 )
+from phibuild.scons.installing import add_installers
 from phibuild.scons.models import declare_model
 from phibuild.scons.session import session
 from phibuild.scons.translate import read_phase
@@ -22,7 +25,7 @@ from phibuild.scons.translate import read_phase
 
 def phibuild(env: Environment, **_: Any) -> None:
     """Add `PhiModel`, `Generate`, `Artifact`, and one builder for each backend, packager and
-    runtime."""
+    runtime; `Install`, `InstallAs` and `Zip` accept artifacts from here on."""
     with read_phase():
         registry = session().shop.registry
         env.AddMethod(declare_model, "PhiModel")
@@ -35,6 +38,12 @@ def phibuild(env: Environment, **_: Any) -> None:
         ):
             for builder in offers:
                 env.AddMethod(partial(_declare_by, declare, offers, builder), builder)
+        # Global functions such as Install() are methods of the default environment. It is not
+        # created for this, which would look for compilers.
+        default = getattr(SCons.Defaults, "_default_env", None)
+        for one in (env,) if default is None or default is env else (env, default):
+            add_installers(one)
+            add_archiver(one)
 
 
 def _declare_by(

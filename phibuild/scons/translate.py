@@ -13,6 +13,7 @@ import SCons.Node
 import SCons.Node.FS
 import SCons.Util
 
+from phibuild.engine.territory import HINT
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.session import session
@@ -52,14 +53,31 @@ _OURS = Path(__file__).parent.parent
 
 def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
     """The node of the manifest beside an artifact; RecipeError PHI205 for an unusable path."""
-    name = env.subst(str(single(target, "target")))
-    if not name or name.endswith("/"):
+    one = single(target, "target")
+    is_node = isinstance(one, SCons.Node.FS.Base)
+    name = one.get_abspath() if is_node else env.subst(str(one))
+    first, _, rest = name.partition("/")
+    is_home = first == "~" or (first.startswith("~") and rest)
+    if is_home or "\0" in name or name.rpartition("/")[2] in ("", ".", "..", "#"):
         raise RecipeError(
             f"{name!r} is not a path for an artifact",
-            hint='write a path such as "dist/model.gguf"',
+            hint="SCons does not expand ~: write os.path.expanduser(...)"
+            if is_home
+            else 'write a path such as "dist/model.gguf"',
             code="PHI205",
         )
-    return env.fs.File(f"{name}{SUFFIX}")
+    return file_node(env, f"{name}{SUFFIX}")
+
+
+def file_node(env: Any, path: str) -> SCons.Node.FS.File:
+    """The node of a file; RecipeError PHI205 if SCons knows a file of the build as its folder, or a
+    folder of the build by its name."""
+    try:
+        return env.fs.File(path)
+    except TypeError as error:
+        raise RecipeError(
+            f"{path} lies in or is something else of this build: {error}", hint=HINT, code="PHI205"
+        ) from None
 
 
 def find(env: Any, value: Any) -> Found:
@@ -77,7 +95,19 @@ def find(env: Any, value: Any) -> Found:
         return Found(path, env.fs.File(f"{path}{SUFFIX}"))
     if path.is_dir():
         return Found(path, env.Value(str(session().shop.digest_of_path(path))))
-    return Found(path, env.fs.File(str(path)))
+    return Found(path, file_node(env, str(path)))
+
+
+def artifact_path(env: Any, value: Any) -> Path | None:
+    """The path of a source that is an artifact of this build; None of anything else."""
+    declared = session().declarations
+    if not declared or not isinstance(value, str | Path | SCons.Node.Node):
+        return None
+    if isinstance(value, str | Path):
+        value = env.fs.Entry(env.subst(str(value)))
+    is_file = isinstance(value, SCons.Node.FS.Base)
+    path = Path(value.get_abspath()) if is_file else session().folder / str(value)
+    return path if path in declared else None
 
 
 def single(value: Any, what: str) -> Any:

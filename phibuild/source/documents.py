@@ -70,7 +70,7 @@ def read_documents(files: CheckpointFiles) -> Documents:
         architecture=canonical_architecture(config),
         token_ids={name: config[name] for name in TOKEN_IDS if config.get(name) is not None},
         generation=_without(generation, _COSMETIC_GENERATION),
-        tokenizer_config=_without(tokenizer, _COSMETIC_TOKENIZER),
+        tokenizer_config=_with_class(files, _without(tokenizer, _COSMETIC_TOKENIZER)),
         template=_template(files, tokenizer or {}),
         license=_license(files.folder / CARD),
     )
@@ -98,6 +98,14 @@ def _template(files: CheckpointFiles, tokenizer: dict[str, Any]) -> Template:
     if files.has(TEMPLATE) or files.templates:
         return read_templates(default if files.has(TEMPLATE) else None, files.templates)
     return named_templates(files.folder / TOKENIZER_CONFIG, tokenizer.get("chat_template"))
+
+
+def _with_class(files: CheckpointFiles, config: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The settings with a class where they have none: the one that reads tokenizer.json as it is.
+    transformers would choose one by model_type, which for `phi` builds another tokenizer."""
+    if (config or {}).get("tokenizer_class") or not files.has("tokenizer.json"):
+        return config
+    return {**(config or {}), "tokenizer_class": "TokenizersBackend"}
 
 
 def _license(card: Path) -> str:

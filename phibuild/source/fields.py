@@ -34,7 +34,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_ids(value: Any) -> bool:
-    return _is_int(value) or (isinstance(value, list) and all(map(_is_int, value)))
+    return _is_int(value) or (isinstance(value, list) and value != [] and all(map(_is_int, value)))
 
 
 def _is_token(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -36,6 +35,8 @@ def explain_path(path: Path) -> SourceError:
     if path.parent.is_dir():
         names = [one.name for one in path.parent.iterdir() if one.is_dir()]
         alike = {name.lower(): name for name in names}
+        import difflib  # for errors only
+
         close = difflib.get_close_matches(path.name.lower(), alike, n=1, cutoff=0.8)
         if close:
             hint = f"did you mean {path.parent / alike[close[0]]}?"

@@ -25,6 +25,10 @@ def check_content(path: Path) -> bytes:
             hint="download the checkpoint again: `hf download` completes what is missing",
             code="PHI113",
         )
+    if not path.exists():
+        raise SourceError(
+            f"{path} disappeared while the checkpoint was read", hint=_AGAIN, code="PHI106"
+        )
     if not path.is_file():
         what = "a folder" if path.is_dir() else "a device, a pipe or a socket"
         raise SourceError(
@@ -52,7 +56,14 @@ def check_content(path: Path) -> bytes:
 
 def read_text(path: Path) -> str:
     """The text of a file in UTF-8, line ends as `\\n`; SourceError PHI103 or PHI113."""
-    head = check_content(path)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        check_content(path)
+        raise
+    head = content[: len(_LFS)]
+    if not head or head == _LFS:
+        check_content(path)
     if head.startswith(_BOM):
         raise SourceError(
             f"{path} begins with a byte order mark",
@@ -64,11 +75,12 @@ def read_text(path: Path) -> str:
             f"{path} is UTF-16 text", hint="save the file as UTF-8 without BOM", code="PHI103"
         )
     try:
-        return path.read_text("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise SourceError(
             f"{path} is not UTF-8 text: {error}", hint="save the file as UTF-8", code="PHI103"
         ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -101,11 +113,6 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         raise SourceError(f"{path} is not JSON: {error}", hint=_AGAIN, code="PHI103") from None
     return document
-
-
-def normal_json(path: Path) -> bytes:
-    """A JSON file without its white space, its order kept (a vocabulary's order may matter)."""
-    return json.dumps(read_json(path), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def kind_of(value: object) -> str:

@@ -58,8 +58,11 @@ def _check_longrope(fields: Fields, scaling: Fields, count: int) -> None:
             )
     if _ORIGINAL not in fields:
         raise _refusal(f"{_ORIGINAL} is absent, and longrope needs it")
-    growth = _positive(fields, "max_position_embeddings") / _positive(fields, _ORIGINAL)
-    usual = {"factor": growth, "attention_factor": _attention(growth, fields[_ORIGINAL])}
+    original = _positive(fields, _ORIGINAL)
+    if original < 2:
+        raise _refusal(f"{_ORIGINAL} is {original:g}, which is less than two tokens")
+    growth = _positive(fields, "max_position_embeddings") / original
+    usual = {"factor": growth, "attention_factor": _attention(growth, original)}
     for name, value in usual.items():
         if name in scaling and not _is_about(scaling[name], value):
             raise _refusal(

@@ -24,8 +24,9 @@ def read_templates(default: Path | None, others: tuple[Path, ...]) -> Template:
     """The templates of files. One that is called `default` goes before chat_template.jinja."""
     texts = {DEFAULT: read_text(default)} if default else {}
     for path in others:
-        _check_name(path, path.stem)
-        texts[path.stem] = read_text(path)
+        name = path.name.removesuffix(".jinja")
+        _check_name(path, name)
+        texts[name] = read_text(path)
     return texts[DEFAULT] if set(texts) == {DEFAULT} else _as_list(texts)
 
 
@@ -69,7 +70,7 @@ def _is_named(one: Any) -> bool:
 
 def _check_name(document: Path, name: str) -> None:
     """Artifacts have a file for each named template: no name may lead out of its folder."""
-    if Path(name).name != name or not name.isprintable():
+    if not name or Path(name).name != name or not name.isprintable():
         raise SourceError(
             f"{document}: the chat template {name!r} has a name that cannot be a file name",
             hint="rename the template: letters, digits, - and _ work everywhere",

@@ -9,8 +9,8 @@ from typing import Any
 
 from phibuild.model.action import Slice
 from phibuild.source.checkpoint import Checkpoint
+from phibuild.source.documents import checked_json
 from phibuild.source.files import TOKENIZER_BYTES, TOKENIZER_JSON
-from phibuild.source.reading import normal_json
 from phibuild.source.safetensors import Span, read_spans, write_part
 
 
@@ -30,8 +30,9 @@ def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> 
         for name in (*TOKENIZER_JSON, *TOKENIZER_BYTES):
             source = checkpoint.folder / name
             if source.is_file():
-                as_json = name in TOKENIZER_JSON
-                (folder / name).write_bytes(normal_json(source) if as_json else source.read_bytes())
+                is_json = name in TOKENIZER_JSON
+                content = checked_json(source) if is_json else source.read_bytes()
+                (folder / name).write_bytes(content)
     config = documents.tokenizer_config if "tokenizer" in slices else None
     template = documents.template if "chat_template" in slices else None
     named = {"chat_template": template} if isinstance(template, list) else {}

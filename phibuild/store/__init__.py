@@ -1,20 +1,41 @@
 """Bytes at rest: objects by digest, action results by key, and what was seen of files."""
 
+from phibuild.store.artifacts import (
+    in_the_way,
+    lies_at,
+    place_artifact,
+    placed_tree,
+    refuse,
+    shown,
+)
+from phibuild.store.copying import LINK, Way, way_to
 from phibuild.store.index import Cost, Index, Piece
 from phibuild.store.locks import FolderLock, locked
-from phibuild.store.place import put_in_place
+from phibuild.store.place import as_place_error, replace_file
 from phibuild.store.results import ActionResult
 from phibuild.store.store import Store, Told, store_root
+from phibuild.store.strangers import Stranger
 
 __all__ = [
+    "LINK",
     "ActionResult",
     "Cost",
     "FolderLock",
     "Index",
     "Piece",
     "Store",
+    "Stranger",
     "Told",
+    "Way",
+    "as_place_error",
+    "in_the_way",
+    "lies_at",
     "locked",
-    "put_in_place",
+    "place_artifact",
+    "placed_tree",
+    "refuse",
+    "replace_file",
+    "shown",
     "store_root",
+    "way_to",
 ]

@@ -1,8 +1,8 @@
 """What was learnt of files and actions: a cache whose loss costs only time.
 
 A file's entry holds while size, mtime, ctime and inode stay the same. ctime cannot be set by a
-program, so changed bytes under a kept mtime are found. A blob of the store is linked and unlinked
-by everyone who uses it, which moves its ctime: its seal is size, mtime and inode alone.
+program, so changed bytes under a kept mtime are found. An object of the store may be linked and
+unlinked, which moves its ctime: its seal is size, mtime and inode alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -21,8 +22,11 @@ from phibuild.model.digest import Digest
 
 Kind = Literal["digest", "json", "weights", "tokens", "seal", "program"]
 
+_TIMEOUT = 60.0
 _SETTLED_NS = 20_000_000
 """A file younger than this may change again within one tick of the file system's clock."""
+_POLL_SECONDS = 0.001
+_COARSE = 5  # CLOCK_REALTIME_COARSE in linux/time.h
 
 
 class Cost(NamedTuple):
@@ -49,10 +53,11 @@ class Index:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(
-            path, timeout=60, isolation_level=None, check_same_thread=False
+            path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False
         )
+        _log_ahead(self._database)
         self._database.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+            "PRAGMA synchronous=OFF;"
             "CREATE TABLE IF NOT EXISTS files"
             " (path TEXT, kind TEXT, signature TEXT, value TEXT, PRIMARY KEY (path, kind))"
             " WITHOUT ROWID;"
@@ -63,6 +68,7 @@ class Index:
             "CREATE TABLE IF NOT EXISTS pieces"
             " (key TEXT PRIMARY KEY, object TEXT, start INTEGER, size INTEGER, digest TEXT)"
             " WITHOUT ROWID;"
+            "CREATE TABLE IF NOT EXISTS placed (path BLOB PRIMARY KEY, files TEXT) WITHOUT ROWID;"
         )
 
     def close(self) -> None:
@@ -87,7 +93,8 @@ class Index:
     def record(self, path: Path, kind: Kind, value: str, *, seen: str) -> None:
         """Remember `value`, learnt of the file while its signature was `seen`."""
         if kind != "seal":
-            _settle(path)
+            stat = path.stat()
+            settle(max(stat.st_mtime_ns, stat.st_ctime_ns))
         if _signature(path, kind) == seen:
             with self._lock:
                 self._database.execute(
@@ -152,12 +159,38 @@ class Index:
         with self._lock:
             self._database.executemany("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
 
+    def placed(self, target: str) -> str | None:
+        """What was recorded of the files that were placed at this path (see placements.py)."""
+        row = self._one("SELECT files FROM placed WHERE path=?", os.fsencode(target))
+        return None if row is None else str(row[0])
+
+    def record_placed(self, target: str, files: str) -> None:
+        """Remember the files at a path, in place of what was remembered of it."""
+        with self._lock:
+            self._database.execute(
+                "INSERT OR REPLACE INTO placed VALUES (?, ?)", (os.fsencode(target), files)
+            )
+
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         with self._lock:
             row: tuple[Any, ...] | None = self._database.execute(
-                query, tuple(str(value) for value in values)
+                query, tuple(one if isinstance(one, bytes) else str(one) for one in values)
             ).fetchone()
         return row
+
+
+def _log_ahead(database: sqlite3.Connection) -> None:
+    """Let readers go on while somebody writes. SQLite does not wait for its timeout here, but fails
+    at once where two processes create the database together."""
+    until = time.monotonic() + _TIMEOUT
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def hash_file(path: Path) -> Digest:
@@ -166,12 +199,15 @@ def hash_file(path: Path) -> Digest:
         return Digest(hashlib.file_digest(stream, "sha256").hexdigest())
 
 
-def _settle(path: Path) -> None:
-    """Wait until a change of the file would show in its times."""
-    stat = path.stat()
-    age = time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns)
-    if 0 <= age < _SETTLED_NS:
-        time.sleep((_SETTLED_NS - age) / 1e9)
+def settle(newest: int) -> None:
+    """Wait until a change of a file whose newest time is this, in nanoseconds, would show in it."""
+    while 0 <= time.time_ns() - newest < _SETTLED_NS and _tick() <= newest:
+        time.sleep(_POLL_SECONDS)
+
+
+def _tick() -> int:
+    """The clock that Linux takes the times of files from; elsewhere none is known."""
+    return time.clock_gettime_ns(_COARSE) if sys.platform == "linux" else 0
 
 
 def _signature(path: Path | str, kind: Kind) -> str:

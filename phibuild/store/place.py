@@ -1,62 +1,168 @@
-"""Putting an artifact in its place: made beside the target, then renamed over it in one step."""
+"""Putting an artifact in its place: built beside the target, then exchanged with it in one step.
+
+What was there is removed file by file, as far as it is known to be phibuild's. Anything else that
+is found then is kept beside the target under another name.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
+import json
 import os
-import shutil
-import sys
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from phibuild.model.errors import StoreError
 from phibuild.model.tree import THE_FILE, Tree
+from phibuild.store.exchange import exchange, rename_new
+from phibuild.store.strangers import FILE, FOLDER, carry_over, kind_of, remove_known
+
+_SUFFIX = ".phi-new"
+_JOURNAL = "journal.json"
+_NEW, _OLD = "new", "old"
+_LONGEST = 200
+"""Bytes of a target's name that longer names begin with."""
 
 
-def put_in_place(tree: Tree, target: Path, *, fetch: Callable[[int, Path], None]) -> None:
-    """Make `target` be `tree`; `fetch(i, path)` creates the file of entry i. A failure leaves what
-    was there before as it was."""
+class Beside(NamedTuple):
+    """A folder beside a target that holds what is about to take its place. Its journal lists the
+    files that phibuild puts there or replaces, so that a later build can clear what a killed one
+    left."""
+
+    folder: Path
+    files: Collection[str]
+
+    @property
+    def new(self) -> Path:
+        """Where the new artifact is built."""
+        return self.folder / _NEW
+
+    def swap(self, target: Path) -> Path | None:
+        """Put what was built at `target`. Returns where that which was there lies now.
+        FileExistsError if something took a free path in the meantime."""
+        if not os.path.lexists(target):
+            rename_new(self.new, target)
+            return None
+        return exchange(self.new, target, aside=self.folder / _OLD)
+
+
+@contextlib.contextmanager
+def beside(
+    target: Path, files: Collection[str], *, on_kept: Callable[[Path], None]
+) -> Iterator[Beside]:
+    """A folder beside the target; `files` are the paths of what phibuild puts there and of what it
+    replaces. Afterwards nothing of it is left; what was in it and is none of these files is moved
+    to a path that is reported."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".phi-new", dir=target.parent))
+    _clear_leftovers(target, on_kept)
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=_SUFFIX, dir=target.parent))
+    lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        new = beside / "new"
-        for position, entry in enumerate(tree.entries):
-            path = new if entry.path == THE_FILE else new / entry.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fetch(position, path)
-        _replace(new, target, aside=beside / "old")
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        journal = json.dumps({"target": target.name, "files": sorted(files)})
+        (folder / _JOURNAL).write_text(journal, "ascii")
+        yield Beside(folder, files)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the next build tries again
+            _clear(folder, target, files, on_kept)
+        os.close(lock)
 
 
-def _replace(new: Path, target: Path, *, aside: Path) -> None:
-    both_are_files = new.is_file() and (target.is_file() or target.is_symlink())
-    if both_are_files or not os.path.lexists(target):
-        new.replace(target)
-    elif not _exchange(new, target):
-        target.rename(aside)
+def replace_file(path: Path, text: str, *, is_ours: Callable[[Path], bool]) -> list[Path]:
+    """Write a file over one that `is_ours`; anything else that is there in that moment is kept.
+    Returns where."""
+    kept: list[Path] = []
+    with beside(path, [THE_FILE], on_kept=kept.append) as place:
+        place.new.write_text(text, "utf-8")
+        old = place.swap(path)
+        if old is not None and not (kind_of(str(old)) == FILE and is_ours(old)):
+            kept.append(keep(old, path))
+    return kept
+
+
+def keep(place: Path, target: Path) -> Path:
+    """Give what is not phibuild's a free name beside the target, and return that."""
+    number = 1
+    while True:
+        kept = target.with_name(f"{_short(target.name)}.kept-{number}")
         try:
-            new.rename(target)
-        except OSError:
-            aside.rename(target)
-            raise
+            rename_new(place, kept)
+        except FileExistsError:
+            number += 1
+        else:
+            return kept
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two names in one step where the kernel can (Linux 3.15, renameat2)."""
-    if sys.platform != "linux":
-        return False
-    import ctypes  # slow to import, and rarely needed
+def carry_others(old: Path, target: Path, known: Tree) -> None:
+    """Move what other rules put into a replaced folder into the new one."""
+    carry_over(str(old), str(target), {entry.path for entry in known.entries})
 
-    at_cwd, rename_exchange = -100, 2
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "renameat2"):
-        return False
-    status = libc.renameat2(
-        at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), ctypes.c_uint(rename_exchange)
+
+def as_place_error(error: OSError, target: Path) -> StoreError:
+    """The error for a path that phibuild cannot write to."""
+    hints = {
+        errno.ENOTDIR: "a part of the path is a file: move it, or give the target another path",
+        errno.EEXIST: "a part of the path is a file: move it, or give the target another path",
+        errno.ENAMETOOLONG: "give the target a shorter name",
+    }
+    return StoreError(
+        f"{target} cannot be written: {error.strerror or error}",
+        hint=hints.get(error.errno or 0, "check the path and who may write to its folder"),
+        code="PHI305",
     )
-    if status == 0:
-        return True
-    if ctypes.get_errno() in (errno.EINVAL, errno.ENOSYS):
-        return False
-    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))
+
+
+def _prefix(target: Path) -> str:
+    return f".{_short(target.name)}."
+
+
+def _short(name: str) -> str:
+    """The beginning of a name, so that a longer name made of it is not too long."""
+    while len(os.fsencode(name)) > _LONGEST:
+        name = name[:-1]
+    return name
+
+
+def _clear_leftovers(target: Path, on_kept: Callable[[Path], None]) -> None:
+    """Clear the folders that killed builds left beside the target."""
+    prefix = _prefix(target)
+    pattern = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(_SUFFIX))
+    for name in os.listdir(target.parent):  # noqa: PTH208 - may be many, as strings
+        folder = target.parent / name
+        if name.startswith(prefix) and pattern.fullmatch(name) and kind_of(str(folder)) == FOLDER:
+            lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _clear(folder, target, _journal(folder, target), on_kept)
+            except OSError:
+                pass  # another build is at work in it, or it cannot be removed
+            finally:
+                os.close(lock)
+
+
+def _journal(folder: Path, target: Path) -> Collection[str]:
+    """The files that were known; none where the journal does not say so."""
+    try:
+        document = json.loads((folder / _JOURNAL).read_text("ascii"))
+        files = [str(path) for path in document["files"]]
+        return files if document["target"] == target.name else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _clear(
+    folder: Path, target: Path, files: Collection[str], on_kept: Callable[[Path], None]
+) -> None:
+    for name in (_NEW, _OLD):
+        place = folder / name
+        if not remove_known(str(place), files):
+            on_kept(keep(place, target))
+    with contextlib.suppress(FileNotFoundError):
+        (folder / _JOURNAL).unlink()
+    folder.rmdir()

@@ -15,8 +15,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,12 +26,18 @@ from typing import NamedTuple
 from phibuild.model.digest import Digest
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import THE_FILE, Entry, Tree
+from phibuild.store.copying import SMALL, are_hard_links_requested, copy_file, may_be_links
+from phibuild.store.exchange import exchange
 from phibuild.store.index import Index, Piece, hash_file
 from phibuild.store.locks import locked
-from phibuild.store.place import put_in_place
+from phibuild.store.placements import place_of
 from phibuild.store.results import ActionResult
 
 FORMAT = "phibuild-store/1\n"
+_MAY_BE_THERE = frozenset({"lost+found", "toolchains", "uv", "bytecode"})
+_WORTH_THREADS = 64 << 20
+"""Bytes of a tree above which its files are copied at the same time."""
+_THREADS = 4
 
 
 def store_root() -> Path:
@@ -58,10 +64,11 @@ class Store:
     root: Path
 
     def __post_init__(self) -> None:
-        marker = self.root / "format"
+        marker = self.marker
         try:
             if not marker.exists():
                 self.root.mkdir(parents=True, exist_ok=True)
+                self._refuse_a_users_folder()
                 _write(marker, FORMAT)
             found = marker.read_text("utf-8")
         except OSError as error:
@@ -74,6 +81,25 @@ class Store:
                 f"the store {self.root} has format {found.strip()!r}, not {FORMAT.strip()!r}",
                 hint="update phibuild, or set PHIBUILD_STORE to another folder",
                 code="PHI301",
+            )
+
+    @property
+    def marker(self) -> Path:
+        """A small file of the store's that is always there."""
+        return self.root / "format"
+
+    def _refuse_a_users_folder(self) -> None:
+        """StoreError PHI302 if a folder without a format holds anything but what comes with a file
+        system, links to another store's toolchains, or what a process that creates this store at
+        the same time wrote."""
+        found = sorted({path.name for path in self.root.iterdir()} - _MAY_BE_THERE)
+        others = [name for name in found if not name.startswith(f".{self.marker.name}.")]
+        if others and not self.marker.exists():
+            more = ", ..." if len(others) > 3 else ""
+            raise StoreError(
+                f"the folder {self.root} is not a store and is not empty:"
+                f" it holds {', '.join(others[:3])}{more}",
+                hint="set PHIBUILD_STORE to an empty folder, or to one that does not exist",
             )
 
     @cached_property
@@ -152,31 +178,95 @@ class Store:
         """Whether every file of the tree is here and is what its name says."""
         return all(self._is_sound(entry) for entry in tree.entries)
 
-    def materialise(self, tree: Tree, target: Path) -> None:
-        """Put the tree at `target`, sharing disk blocks where the file system allows it.
-
-        StoreError PHI302 if a file of it is gone or damaged; `has` told so before.
-        """
-        put_in_place(
-            tree, target, fetch=lambda position, path: self._fetch(tree.entries[position], path)
-        )
-
     def object_path(self, entry: Entry) -> Path:
         """Where the bytes of this entry lie."""
         return Path(self._object_path(entry))
 
-    def lies_at(self, entry: Entry, place: str) -> bool:
-        """Whether this path holds the entry's bytes. Reads the file only if its stat is not known.
-        Each null build asks for every file, so that paths are strings here."""
+    def is_object_at(self, entry: Entry, place: str) -> bool:
+        """Whether a path is a hard link to the object of this entry, unchanged."""
+        return self.index.is_sealed(self._object_path(entry), str(entry.digest), found_at=place)
+
+    # Copies and views of trees
+
+    def copy_tree(
+        self, tree: Tree, new: Path, *, reuse: Callable[[Entry, Path], bool] | None = None
+    ) -> None:
+        """Create a user's artifact at `new`, in files of its own: editing one changes no object.
+        `reuse` may create a file from one that the user has already.
+        StoreError PHI302 if an object is gone or damaged."""
+
+        def create(tree: Tree, entry: Entry, path: Path) -> None:
+            if reuse is None or not reuse(entry, path):
+                self._copy(tree, entry, path)
+
+        self._fill(tree, new, create)
+
+    def show(self, tree: Tree, path: Path) -> None:
+        """Lay a tree out inside the store to be read, in a workspace or for a toolchain. `path` is
+        free. Large files may be links to objects, and must not be written to."""
+        self._fill(tree, path, self._link)
+
+    def install(self, tree: Tree, path: Path) -> None:
+        """Show a tree at a path inside the store, over what is there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".", suffix=".phi-new", dir=path.parent))
         try:
-            if self.index.is_sealed(self._object_path(entry), str(entry.digest), found_at=place):
-                return True
-            path = Path(place)
-            if path.is_symlink() or bool(path.stat().st_mode & 0o100) != entry.executable:
-                return False
-            return path.stat().st_size == entry.size and self.index.digest_of(path) == entry.digest
+            self.show(tree, folder / "new")
+            if os.path.lexists(path):
+                exchange(folder / "new", path, aside=folder / "old")
+            else:
+                (folder / "new").rename(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _fill(self, tree: Tree, new: Path, create: Callable[[Tree, Entry, Path], None]) -> None:
+        """Create the files of a tree at `new`; large ones at the same time."""
+        places = []
+        for entry in tree.entries:
+            place = Path(place_of(str(new), entry))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            places.append(place)
+        if len(places) == 1 or tree.size < _WORTH_THREADS:
+            for entry, place in zip(tree.entries, places, strict=True):
+                create(tree, entry, place)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(len(places), _THREADS)) as threads:
+            list(threads.map(lambda entry, place: create(tree, entry, place), tree.entries, places))
+
+    def _copy(self, tree: Tree, entry: Entry, path: Path) -> None:
+        """A file of the user's; a hard link if that was requested and may be."""
+        source = self._sound_object(entry)
+        if not (entry.size >= SMALL and are_hard_links_requested() and may_be_links(tree)):
+            copy_file(source, path, executable=entry.executable)
+            return
+        try:
+            path.hardlink_to(source)
         except OSError:
-            return False
+            copy_file(source, path, executable=entry.executable)
+            return
+        # Other build tools compare times: what is placed now is newer than what it was made of.
+        with self.locked(f"seal-{entry.digest.hex[:16]}"):
+            os.utime(path)
+            self._seal(entry)
+
+    def _link(self, tree: Tree, entry: Entry, path: Path) -> None:
+        """A file to be read only. Copies of small ones, so that a worker that writes to its input
+        after all damages nothing; its large ones are checked."""
+        source = self._sound_object(entry)
+        if entry.size >= SMALL and may_be_links(tree):
+            with suppress(OSError):
+                path.hardlink_to(source)
+                return
+        copy_file(source, path, executable=entry.executable)
+
+    def _sound_object(self, entry: Entry) -> Path:
+        if not self._is_sound(entry):
+            raise StoreError(
+                f"the object {entry.digest} is gone or damaged", hint="build again; it is made anew"
+            )
+        return self.object_path(entry)
 
     def _object_path(self, entry: Entry) -> str:
         return self._object_named(entry.digest.hex + (".x" if entry.executable else ""))
@@ -195,6 +285,8 @@ class Store:
             path.unlink()
         else:
             place.parent.mkdir(parents=True, exist_ok=True)
+            if stat.st_nlink > 1:  # somebody else has the file, too
+                path = _own_copy(path, executable=executable)
             path.chmod(0o555 if executable else 0o444)
             path.replace(place)
             self._seal(entry)
@@ -220,45 +312,23 @@ class Store:
             place, "seal", str(entry.digest), seen=self.index.signature(place, "seal")
         )
 
-    def _fetch(self, entry: Entry, path: Path) -> None:
-        if not self._is_sound(entry):
-            raise StoreError(
-                f"the object {entry.digest} is gone or damaged", hint="build again; it is made anew"
-            )
-        place = self.object_path(entry)
-        if _reflink(place, path):
-            path.chmod(0o755 if entry.executable else 0o644)
-            return
-        try:
-            path.hardlink_to(place)
-        except OSError:
-            shutil.copyfile(place, path)
-            path.chmod(0o755 if entry.executable else 0o644)
-            return
-        # Other build tools compare times: what is placed now is newer than what it was made of.
-        with self.locked(f"seal-{entry.digest.hex[:16]}"):
-            os.utime(path)
-            self._seal(entry)
-
     def _result_path(self, key: Digest) -> Path:
         return self.root / "results" / key.hex
 
 
-def _reflink(source: Path, target: Path) -> bool:
-    from reflink_copy import reflink  # compiled; only needed when something is put in place
-
-    try:
-        reflink(str(source), str(target))
-    except OSError:
-        target.unlink(missing_ok=True)
-        return False
-    return True
+def _own_copy(path: Path, *, executable: bool) -> Path:
+    """Replace a file by a copy of it."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    os.close(descriptor)
+    Path(name).unlink()
+    copy_file(path, Path(name), executable=executable)
+    return Path(name).replace(path)
 
 
 def _write(path: Path, text: str) -> None:
     """Write beside, rename over."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
             stream.write(text)

@@ -20,6 +20,7 @@ from phibuild.model.facts import Fact, Facts
 from phibuild.offers import PythonToolchain
 from phibuild.process import run_logged
 from phibuild.toolchain.lock import read_lock
+from phibuild.toolchain.removal import Removal, is_within, remove_owned, set_aside
 
 _DONE = "phibuild-complete"
 _PIP_TO_UV = {
@@ -60,12 +61,36 @@ class Interpreters:
         folder = self.path_of(toolchain).resolve()
         return self.bytecode / folder.relative_to(folder.anchor)
 
-    def install(self, toolchain: PythonToolchain) -> None:
-        """Make the environment; the caller holds its lock. What is half made is thrown away."""
+    def remove(self, toolchain: PythonToolchain) -> Removal:
+        """Remove the environment and what Python compiled of it; the caller holds its lock. Of a
+        link only the link: the environment belongs to another store."""
         folder = self.path_of(toolchain)
-        shutil.rmtree(folder, ignore_errors=True)
+        compiled = self.compiled_of(toolchain)
+        removal = remove_owned(folder, is_own=self._is_own(folder))
+        if removal is Removal.REMOVED:
+            self._log_of(folder).unlink(missing_ok=True)
+            if is_within(compiled, self.bytecode):
+                shutil.rmtree(compiled, ignore_errors=True)
+        return removal
+
+    def _is_own(self, folder: Path) -> bool:
+        """Whether phibuild made the folder: it is complete, or its installation began here."""
+        return (folder / _DONE).is_file() or self._log_of(folder).is_file()
+
+    def _log_of(self, folder: Path) -> Path:
+        return self.root / f"{folder.name}.log"
+
+    def install(self, toolchain: PythonToolchain) -> Path | None:
+        """Make the environment; the caller holds its lock. A half-made one is removed; anything
+        that phibuild did not make gets another name, which is returned."""
+        folder = self.path_of(toolchain)
         self.root.mkdir(parents=True, exist_ok=True)
-        log = self.root / f"{folder.name}.log"
+        log = self._log_of(folder)
+        aside = None
+        if not folder.is_symlink() and self._is_own(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        elif os.path.lexists(folder):
+            aside = set_aside(folder)
         log.unlink(missing_ok=True)
         uv = _uv()
         # This interpreter makes the environment: markers and hashes were read with it.
@@ -92,6 +117,7 @@ class Interpreters:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        return aside
 
 
 def facts_of_lock(toolchain: PythonToolchain) -> Facts:

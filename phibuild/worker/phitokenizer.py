@@ -41,7 +41,7 @@ class Tokenizer:
                 " AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
                 code="PHI101",
             )
-        self.document = _read(model / "tokenizer.json")
+        self.document = {"added_tokens": [], **_read(model / "tokenizer.json")}
         settings = _read(model / "tokenizer_config.json")
         template = model / "chat_template.jinja"
         self.templates = _templates(settings.get("chat_template"))

@@ -8,10 +8,15 @@ infill also write. Standard library only; runs in the worker that finishes the m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from phiworker import WorkerError
+
+if TYPE_CHECKING or __package__:
+    from phibuild_gguf.gguf_values import Strings
+else:
+    from gguf_values import Strings
 
 EOS = "tokenizer.ggml.eos_token_id"
 FURTHER = ("tokenizer.ggml.eom_token_id", "tokenizer.ggml.eot_token_id")
@@ -52,29 +57,31 @@ def named_ends(generation: Mapping[str, Any], config: Mapping[str, Any]) -> tupl
     return tuple(dict.fromkeys(one for one in ids if type(one) is int))
 
 
-def end_keys(ends: Sequence[int], texts: Sequence[str], eos: int | None) -> dict[str, int]:
-    """The keys that have to be added for llama.cpp to stop at all `ends`; `texts` are the tokens,
-    `eos` is the end that the file has already.
+def end_keys(ends: Sequence[int], tokens: Strings, eos: int | None) -> dict[str, int]:
+    """The keys that have to be added for llama.cpp to stop at all `ends`; `eos` is the end that the
+    file has already.
 
     WorkerError PHI203 if there are more than the format has keys for, or llama.cpp takes one of
     them for something else.
     """
     # An id without a token is never generated.
-    missing = [one for one in ends if 0 <= one < len(texts)]
+    named = {one for one in ends if 0 <= one < tokens.count}
+    texts = tokens.at(named | ({eos} if eos is not None else set()))
     keys: dict[str, int] = {}
+    missing = [one for one in ends if one in named]
     if eos is None and missing:
         # Without the key llama.cpp stops at some token that is not an end: 2 or 11.
         keys[EOS] = eos = missing[0]
-    known = _known(texts, {*missing, *(() if eos is None else (eos,))})
-    lost = [one for one in missing if texts[one] in _lost(texts[each] for each in known)]
-    if lost:
-        raise WorkerError(
-            f"generation_config.json ends generation at {texts[lost[0]]!r} ({lost[0]}), which"
-            " llama.cpp does not take for an end beside the other special tokens of this model",
-            hint="remove the id from eos_token_id in generation_config.json, and stop at the text"
-            " in the program that runs the model",
-            code="PHI203",
-        )
+    lost = _lost(tokens, texts.get(-1 if eos is None else eos, ""))
+    for one in missing:
+        if texts[one] in lost:
+            raise WorkerError(
+                f"generation_config.json ends generation at {texts[one]!r} ({one}), which llama.cpp"
+                " does not take for an end beside the other special tokens of this model",
+                hint="remove the id from eos_token_id in generation_config.json, and stop at the"
+                " text in the program that runs the model",
+                code="PHI203",
+            )
     further = [one for one in missing if texts[one] not in _KNOWN_TEXTS and one != eos]
     if len(further) > len(FURTHER):
         shown = ", ".join(f"{one} ({texts[one]!r})" for one in further)
@@ -88,15 +95,13 @@ def end_keys(ends: Sequence[int], texts: Sequence[str], eos: int | None) -> dict
     return keys | dict(zip(FURTHER, further, strict=False))
 
 
-def _known(texts: Sequence[str], ends: Iterable[int]) -> set[int]:
-    """The ids that llama.cpp takes for ends at first. Of equal texts it knows the last."""
-    by_text = {text: index for index, text in enumerate(texts) if text in _KNOWN_TEXTS}
-    return {*by_text.values(), *ends}
-
-
-def _lost(texts: Iterable[str]) -> set[str]:
+def _lost(tokens: Strings, eos: str) -> set[str]:
     """The texts that llama.cpp takes out again: the ends of other models beside them mean that."""
-    all_of = set(texts)
-    calls = {"<|call|>", "<|calls|>"} & all_of
-    lost = {"<|end|>"} if calls and {"<|return|>", "<|flush|>"} & all_of else set()
-    return lost | ({"</s>"} if {"<|tool_response>", "<|plamo:eos|>"} & all_of else set())
+    lost = set()
+    if ("<|call|>" in tokens or "<|calls|>" in tokens) and (
+        "<|return|>" in tokens or "<|flush|>" in tokens
+    ):
+        lost.add("<|end|>")
+    if "<|tool_response>" in tokens or eos == "<|plamo:eos|>":
+        lost.add("</s>")
+    return lost

@@ -8,7 +8,7 @@ repository, version 3, little endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ else:
 
 _VERSION = 3
 _TYPE = struct.Struct("<I")
+_LENGTH = struct.Struct("<Q").unpack_from
+_FIRST = 16  # behind the types of the list and of its items, and their number
 _UINT16, _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 2, 4, 5, 6, 7, 8, 9
 
 
@@ -72,15 +74,26 @@ def read_values(path: Path, header: Header | None = None) -> dict[str, bytes]:
     return {one.key: content[one.start - _TYPE.size : one.end] for one in header.entries}
 
 
-def texts_of(value: bytes) -> list[str]:
-    """The texts of a list of them, as `strings` writes it."""
-    count = int.from_bytes(value[8:16], "little")
-    texts, position = [], 16
-    for _ in range(count):
-        start = position + 8
-        position = start + int.from_bytes(value[position:start], "little")
-        texts.append(value[start:position].decode("utf-8", errors="replace"))
-    return texts
+class Strings:
+    """A list of texts as `strings` writes it, without 200,000 objects for those of a vocabulary."""
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+        self.count: int = _LENGTH(value, 8)[0]
+
+    def __contains__(self, text: str) -> bool:
+        return _plain(text) in self._value
+
+    def at(self, positions: Collection[int]) -> dict[int, str]:
+        """The texts at some positions, counted from 0."""
+        found: dict[int, str] = {}
+        value, begin = self._value, _FIRST
+        for position in range(max(positions, default=-1) + 1):
+            end = begin + 8 + _LENGTH(value, begin)[0]
+            if position in positions:
+                found[position] = value[begin + 8 : end].decode("utf-8", errors="replace")
+            begin = end
+        return found
 
 
 def _plain(text: str) -> bytes:

@@ -18,13 +18,13 @@ if TYPE_CHECKING or __package__:
     from phibuild_gguf.ends import EOS, end_keys, named_ends
     from phibuild_gguf.gguf_header import Header, read_header
     from phibuild_gguf.gguf_values import (
+        Strings,
         float32,
         head,
         int32,
         read_values,
         string,
         strings,
-        texts_of,
         uint32,
     )
     from phibuild_gguf.vocabulary import checked_name, read_json
@@ -32,13 +32,13 @@ else:
     from ends import EOS, end_keys, named_ends
     from gguf_header import Header, read_header
     from gguf_values import (
+        Strings,
         float32,
         head,
         int32,
         read_values,
         string,
         strings,
-        texts_of,
         uint32,
     )
     from vocabulary import checked_name, read_json
@@ -87,8 +87,8 @@ def main(job: phiworker.Job) -> None:
     values = replaced(values, "general.name", sampling_values(generation) | named)
     ids = id_values(config, header)
     eos = ids.get(EOS, header.value(EOS))
-    texts = texts_of(values["tokenizer.ggml.tokens"])
-    ends = end_keys(named_ends(generation, config), texts, eos)
+    tokens = Strings(values["tokenizer.ggml.tokens"])
+    ends = end_keys(named_ends(generation, config), tokens, eos)
     added = {key: uint32(number) for key, number in (ids | ends).items()}
     values = after_ids(values, added)
     templates = template_values(chat_template(model))

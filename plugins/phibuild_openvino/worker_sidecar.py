@@ -6,6 +6,7 @@ Each file is what Optimum and openvino_tokenizers write when they see the whole 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,17 @@ def with_templates(document: str, templates: Templates) -> str:
         note = f'\t\t<chat_template value="{escaped(templates[""])}" />\n'
     else:
         lines = (
-            f'\t\t\t<{name} value="{escaped(template)}" />\n'
+            f'\t\t\t<{element(name)} value="{escaped(template)}" />\n'
             for name, template in sorted(templates.items())
         )
         note = f"\t\t<chat_template>\n{''.join(lines)}\t\t</chat_template>\n"
     return f"{head}{note}{mark}{tail}"
+
+
+def element(name: str) -> str:
+    """The element of a note, as OpenVINO spells those whose names XML does not allow."""
+    is_plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) and name[:3].lower() != "xml"
+    return name if is_plain else f'info name="{escaped(name)}"'
 
 
 def escaped(text: str) -> str:

@@ -23,7 +23,7 @@ def refused(project: Project, line: str) -> str:
     ran = project.scons()
     assert ran.status == 2, ran.text
     assert ran.actions == []
-    assert "hint: " in ran.text
+    assert "hint: " in ran.text, ran.text
     assert f"{project.folder / 'SConstruct'}, line 5" in ran.text
     assert "Traceback" not in ran.text
     assert not (project.folder / "dist").exists()

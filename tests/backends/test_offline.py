@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.cases import CALLS, CONVERTING, INT4, artifact, path
 from tests.backends.conftest import Tiny, with_mark
 from tests.conftest import Project, Ran
+from tests.firmware.tools import needed_tool
 
 ALL = "".join(
     f"{CALLS[backend].format(name='m', precision='int4', more=INT4[backend])}\n"
@@ -63,7 +63,8 @@ def test_all_backends_build_without_network_from_a_source_that_cannot_be_written
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
     source = tiny("phi-3", own_tokenizer=True)
-    if shutil.which("unshare") is None or sealed(project_of_tiny, source, "true").status != 0:
+    needed_tool("unshare")
+    if sealed(project_of_tiny, source, "true").status != 0:
         pytest.skip("this kernel or user may not make namespaces")
     make_toolchains(project_of_tiny)
     interfaces = sealed(project_of_tiny, source, "cat", "/proc/net/dev").text.splitlines()[2:]

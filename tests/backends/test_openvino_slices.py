@@ -35,6 +35,7 @@ for arguments in json.loads(sys.argv[1]):
 ODD_TEMPLATE = (
     "{# <a> & \"b\" 'c' é ]]> \\n #}\n{% for m in messages %}\n\t{{ m.content }}{% endfor %}"
 )
+ODD_NAME = "9 ways & <tools>"
 COSMETIC = {
     "config.json": {"auto_map"},
     "generation_config.json": {"_from_model_config", "use_cache"},
@@ -62,6 +63,14 @@ def name_templates(checkpoint: Path) -> None:
     change_json(checkpoint / "tokenizer_config.json", chat_template=templates)
 
 
+def put_templates_into_files(checkpoint: Path) -> None:
+    (checkpoint / "chat_template.jinja").write_text(ODD_TEMPLATE)
+    folder = checkpoint / "additional_chat_templates"
+    folder.mkdir()
+    for name in ("rag", ODD_NAME):
+        (folder / f"{name}.jinja").write_text(f"{name}: {ODD_TEMPLATE}")
+
+
 def change_eos_ids(checkpoint: Path) -> None:
     change_json(checkpoint / "config.json", eos_token_id=7)
     change_json(checkpoint / "generation_config.json", eos_token_id=[7, 8])
@@ -78,7 +87,7 @@ def change_a_tensor(checkpoint: Path) -> None:
 
 def everything(checkpoint: Path) -> None:
     for edit, _, _ in REACHING.values():
-        if edit is not name_templates:
+        if edit not in (name_templates, put_templates_into_files):
             edit(checkpoint)
 
 
@@ -106,6 +115,16 @@ REACHING: dict[str, tuple[Edit, list[str], set[str]]] = {
         name_templates,
         [SIDECAR],
         {"chat_template.jinja", "additional_chat_templates/tool_use.jinja"} | IRS,
+    ),
+    "files of templates": (
+        put_templates_into_files,
+        [SIDECAR],
+        {
+            "chat_template.jinja",
+            "additional_chat_templates/rag.jinja",
+            f"additional_chat_templates/{ODD_NAME}.jinja",
+        }
+        | IRS,
     ),
     "eos": (change_eos_ids, [SIDECAR], {"config.json", "generation_config.json"}),
     "sampling": (change_sampling, [SIDECAR], {"generation_config.json"}),
@@ -178,6 +197,7 @@ def by_optimum(models: Models) -> Path:
     options = {
         "everything": INT4,
         "templates": INT4,
+        "files of templates": INT4,
         "int8": ("--weight-format", "int8"),
         "fp16": ("--weight-format", "fp16"),
     }
@@ -229,6 +249,7 @@ def test_all_edits_together_make_what_a_clean_build_makes(models: Models) -> Non
     [
         ("everything", "int4", None),
         ("templates", "int4", None),
+        ("files of templates", "int4", None),
         ("int8", "int8", [WEIGHTS]),  # tokenizer and sidecar are those of the int4 artifact
         ("fp16", "fp16", [WEIGHTS, TOKENIZER, SIDECAR]),
     ],

@@ -19,7 +19,7 @@ import pytest
 from phibuild.engine.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.registry import load_registry
-from phibuild.store import Store, store_root
+from phibuild.store import Store, Way, store_root, way_to
 from phibuild.testing.checkpoint_edits import change_tensor, reshard, set_chat_template
 from phibuild.testing.checkpoints import random_checkpoint
 from tests.backends.cases import CALLS, INT4, path
@@ -150,9 +150,10 @@ def test_a_ladder_of_file_types(project: Project, tmp_path: Path) -> None:
         ours = build(project).seconds
     ratio = told(f"{len(LADDER)} file types", ours, hand, "converting once and six quantizers")
     made = sum((project.folder / "dist" / f"{name}.gguf").stat().st_size for name in LADDER)
-    print(f"; at most {room[0] / made:.3f} x the disk that they take", end="")
+    way = way_to(project.folder, source=project.folder / "SConstruct")
+    print(f"; at most {room[0] / made:.3f} x the disk that they take, by {way.value}", end="")
     assert ratio <= 0.6
-    assert room[0] <= 1.1 * made
+    assert room[0] <= (2.1 if way is Way.COPY else 1.1) * made
 
 
 def test_a_template_edit_of_all_formats(project: Project) -> None:

@@ -1,5 +1,5 @@
-"""Recall: a large artifact that was deleted comes back from the store without its bytes being read
-or written."""
+"""Recall: a large artifact that was deleted comes back from the store for the price of a copy, or
+for nothing where the file system shares blocks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from phibuild.store import Way, way_to
 from tests.bench.measure import best, cost_of
 from tests.conftest import Project
 
 ROUNDS = 5
+LIMITS = {Way.REFLINK: 0.2, Way.COPY: 1.2, Way.HARD_LINK: 0.2}
 SCONS = (sys.executable, "-P", "-m", "SCons", "-Q")
 GIGABYTES = 2
 WORKER = f"""\
@@ -33,7 +35,7 @@ if __name__ == "__main__":
 
 @pytest.mark.bench
 @pytest.mark.timeout(1800)
-def test_recalling_two_gigabytes_is_cheaper_than_copying_them(project: Project) -> None:
+def test_recalling_two_gigabytes_costs_no_more_than_a_copy(project: Project) -> None:
     project.write("worker.py", WORKER)
     project.sconstruct('env.Artifact("large.bin", worker="worker.py")\n')
     first = project.scons()
@@ -51,14 +53,16 @@ def test_recalling_two_gigabytes_is_cheaper_than_copying_them(project: Project) 
         assert target.stat().st_size == size
         copied.append(_seconds_of_copy(target, project.folder / "copy.bin"))
     run, idle, copy = best(recalled), best(null), min(copied)
+    way = way_to(project.folder, source=target)
     print(
-        f"\nbench recall of {size / 1e9:.1f} GB: {(run.seconds - idle.seconds) / copy:.2f} x"
+        f"\nbench recall of {size / 1e9:.1f} GB by {way.value}:"
+        f" {(run.seconds - idle.seconds) / copy:.2f} x"
         f" copying the file ({run.seconds - idle.seconds:.2f} s more than a null build"
         f" against {copy:.2f} s, best of {ROUNDS}; {min(inside):.2f} s for the recall itself,"
         f" {run.seconds:.2f} s for the whole run of SCons)",
         end="",
     )
-    assert run.seconds - idle.seconds <= copy
+    assert run.seconds - idle.seconds <= copy * LIMITS[way]
 
 
 def _said(text: str) -> float:

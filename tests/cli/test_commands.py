@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from phibuild.store import Way, way_to
 from tests.conftest import BUILD, Project
 
 
@@ -105,6 +106,22 @@ def test_doctor_says_when_the_store_cannot_be_used(copying: Project) -> None:
     ran = copying.phibuild("doctor", PHIBUILD_STORE=str(copying.folder / "file" / "store"))
     assert ran.status == 1
     assert "set PHIBUILD_STORE" in ran.text
+
+
+def test_doctor_says_how_artifacts_get_their_bytes(copying: Project) -> None:
+    text = copying.phibuild("doctor").text
+    ways = {
+        Way.COPY: "copies: this file system has no reflinks",
+        Way.REFLINK: "reflinks: they share the store's blocks",
+    }
+    way = ways[way_to(copying.folder, source=copying.folder / "in.txt")]
+    assert f"ok    artifacts in {copying.folder}: {way}" in text
+    text = copying.phibuild("doctor", PHIBUILD_LINK="hard").text
+    assert f"artifacts in {copying.folder}: hard links to the store's objects" in text
+    ran = copying.phibuild("doctor", PHIBUILD_LINK="soft")
+    assert ran.status == 1
+    assert "PHIBUILD_LINK=soft is not supported" in ran.text
+    assert not list(copying.folder.glob(".*"))
 
 
 def test_toolchain_list_and_remove(copying: Project) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from phibuild.cli.plan import rooms, to_run
+from phibuild.store import Way, way_to
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.cases import CALLS
 from tests.conftest import BUILD, Project
@@ -27,12 +28,20 @@ def test_plan_says_what_would_be_done_and_why(copying: Project) -> None:
     text = copying.phibuild("plan", "dist/copy").text
     assert "work        dist/copy  about 16 B  (input.text changed: " in text
     assert "run twice, about" in text
-    assert "disk: 16 B needed, " in text
+    copies = way_to(copying.folder, source=copying.folder / "in.txt") is Way.COPY
+    assert f"disk: {32 if copies else 16} B needed, " in text
     copying.write("in.txt", "hello ")
     (copying.folder / "dist" / "copy" / "copy.txt").unlink()
     assert "recall      dist/copy  16 B  (its files were deleted or changed)" in (
         copying.phibuild("plan").text
     )
+
+
+def test_plan_names_what_is_in_the_way(copying: Project) -> None:
+    copying.scons()
+    copying.write("dist/copy/notes.txt", "mine")
+    text = copying.phibuild("explain", "dist/copy").text
+    assert "dist/copy holds what phibuild did not build: notes.txt" in text
 
 
 def test_costs_are_those_of_the_last_run_of_the_recipe(copying: Project) -> None:
@@ -158,23 +167,41 @@ def test_an_action_that_two_targets_need_is_counted_once(tmp_path: Path) -> None
     shared, known = action(0, 100), action(1, 7, is_known=True)
     described = [target(shared, known, action(2, 10)), target(shared, action(3, 20))]
     assert [one["number"] for one in to_run(described)] == [0, 2, 3]
-    (room,) = rooms(described, tmp_path, tmp_path)
+    (room,) = rooms(described, tmp_path, tmp_path, are_copies=False)
     assert (room.needed, room.is_least) == (130, False)
 
 
 def test_an_action_that_never_ran_counts_as_the_artifact(tmp_path: Path) -> None:
     described = [target(action(0, None), action(1, 5), size=70), target(action(2, 10))]
-    (room,) = rooms(described, tmp_path, tmp_path)
+    (room,) = rooms(described, tmp_path, tmp_path, are_copies=False)
     assert (room.needed, room.is_least) == (80, False)
     described.append(target(action(3, None)))
-    (room,) = rooms(described, tmp_path, tmp_path)
+    (room,) = rooms(described, tmp_path, tmp_path, are_copies=False)
     assert (room.needed, room.is_least) == (80, True)
+
+
+def test_artifacts_that_are_copies_take_room_of_their_own(tmp_path: Path) -> None:
+    recalled = target(size=7) | {"standing": "recall"}
+    described = [target(action(0, 10), size=5), recalled]
+    (room,) = rooms(described, tmp_path, tmp_path, are_copies=True)
+    assert room.needed == 10 + 5 + 7
+    (room,) = rooms([recalled], tmp_path, tmp_path, are_copies=True)
+    assert room.needed == 7
+    assert rooms([recalled], tmp_path, tmp_path, are_copies=False) == []
+
+
+def test_artifacts_on_another_file_system_take_room_there(tmp_path: Path) -> None:
+    described = [target(action(0, 10), size=5)]
+    other = Path("/proc")
+    store, project = rooms(described, tmp_path, other, are_copies=True)
+    assert (store.folder, store.needed) == (tmp_path, 10)
+    assert (project.folder, project.needed) == (other, 5)
 
 
 def test_too_little_room_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The disk is not really full: shutil is made to say so."""
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(99))
-    (room,) = rooms([target(action(0, 100))], tmp_path, tmp_path)
+    (room,) = rooms([target(action(0, 100))], tmp_path, tmp_path, are_copies=False)
     assert str(room) == f"not enough room: 100 B needed, 99 B free in {tmp_path}"
-    (room,) = rooms([target(action(0, 98))], tmp_path, tmp_path)
+    (room,) = rooms([target(action(0, 98))], tmp_path, tmp_path, are_copies=False)
     assert str(room) == f"disk: 98 B needed, 99 B free in {tmp_path}"

@@ -57,7 +57,8 @@ def unpacked(payload: Path, kind: str, to: Path) -> dict[str, bytes]:
         subprocess.run([needed_tool("unsquashfs"), "-q", "-n", "-d", to, payload], check=True)
     else:
         with tarfile.open(payload) as archive:
-            archive.extractall(to, filter="data")
+            files = [(one.name, archive.extractfile(one)) for one in archive if one.isfile()]
+            return {name: file.read() for name, file in files if file is not None}
     return {
         path.relative_to(to).as_posix(): path.read_bytes()
         for path in to.rglob("*")

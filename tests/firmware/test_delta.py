@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from phibuild_firmware.delta import apply, records
-from phibuild_firmware.delta.apply import PART, apply_delta
+from phibuild_firmware.delta.apply import apply_delta, partial_path
 from phibuild_firmware.delta.differences import add, subtract
 from phibuild_firmware.delta.make import WINDOW, make_delta
 from phibuild_firmware.delta.records import Field
@@ -31,10 +31,10 @@ class Files:
     def __init__(self, folder: Path, old: bytes, new: bytes) -> None:
         self.old, self.new = folder / "old", folder / "new"
         self.delta, self.made = folder / "delta", folder / "made"
-        self.part = folder / f"made{PART}"
         self.old.write_bytes(old)
         self.new.write_bytes(new)
         make_delta(self.old, self.new, self.delta)
+        self.part = partial_path(self.made, self.delta)
 
     def apply(self) -> bytes:
         apply_delta(self.old, self.delta, self.made)

@@ -13,7 +13,7 @@ from phibuild_firmware.delta.records import Field
 
 from tests.firmware.test_delta import NEW, OLD, a_gguf
 from tests.firmware.test_fuzz import DEVICE, RUNS
-from tests.firmware.tools import needed_tool
+from tests.firmware.tools import needed_library, needed_tool
 
 HERE = Path(__file__).parent
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion")
@@ -23,6 +23,8 @@ RANDOM = random.Random(9)
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, with sanitizers."""
+    for name in ("libasan", "zstd.h"):
+        needed_library(name)
     program = tmp_path_factory.mktemp("device") / "apply_delta"
     sources = (HERE / "apply_delta.c", DEVICE / "phi_delta.c", DEVICE / "phi_model.c")
     checks = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

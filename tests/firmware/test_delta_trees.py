@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from phibuild_firmware.delta import records
-from phibuild_firmware.delta.apply import PART, apply_delta
+from phibuild_firmware.delta.apply import apply_delta, partial_path
 from phibuild_firmware.delta.make import make_delta
 from phibuild_firmware.delta.spaces import File, files_of
 
@@ -60,8 +60,8 @@ class Trees:
         self.old, self.new = written(folder / "old", OLD), written(folder / "new", NEW)
         (self.new / "new/c.txt").chmod(0o755)
         self.delta, self.made = folder / "delta", folder / "made"
-        self.part = folder / f"made{PART}"
         make_delta(self.old, self.new, self.delta, window=window)
+        self.part = partial_path(self.made, self.delta)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_it_goes_on_after_kill_9(tmp_path: Path, kind: str) -> None:
     delta, made = tmp_path / "delta", tmp_path / "made"
     make_delta(old, new, delta, window=4096)
     command = [sys.executable, "-P", "-m", "phibuild.cli", "delta", "apply", old, delta, "-o", made]
-    killed, part = 0, tmp_path / f"made{PART}"
+    killed, part = 0, partial_path(made, delta)
     for _ in range(30):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None and not part.exists():

@@ -17,6 +17,7 @@ from phibuild_firmware.descriptor import BadImage, Descriptor, parse
 
 from phibuild.registry import load_registry
 from tests.conftest import Project
+from tests.firmware.tools import needed_library, needed_tool
 
 PAYLOAD = random.Random(1).randbytes(70_001)
 IMAGE = 'image = env.FirmwareImage("build/model.img", "model.bin", model_id="tiny", {fields})\n'
@@ -40,6 +41,7 @@ def compiled(project: Project, *flags: str, name: str = "verify") -> Path:
     """The verifier as a command, compiled as the firmware of this project would."""
     device, program = project.folder / "build" / "device", project.folder / name
     main = Path(__file__).with_name("verify.c")
+    needed_library("libasan") if any("sanitize" in flag for flag in flags) else needed_tool("cc")
     command = ["cc", *STRICT, *flags, f"-I{device}", main, device / "phi_model.c", "-o", program]
     subprocess.run(command, check=True)
     return program
@@ -214,6 +216,7 @@ def test_sha256_is_that_of_the_standard(imaging: Project, tmp_path: Path, chunk:
 
 def test_an_embedded_model_is_an_ordinary_dependency(project: Project) -> None:
     """A firmware in the same graph; here one for this machine."""
+    needed_tool("gcc")
     (project.folder / "model.bin").write_bytes(PAYLOAD)
     main = Path(__file__).with_name("verify_embedded.c")
     project.write("main.c", main.read_text())

@@ -31,7 +31,7 @@ from phibuild_firmware.descriptor import (
 )
 
 from tests.conftest import Project
-from tests.firmware.tools import needed_tool
+from tests.firmware.tools import needed_library, needed_tool
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "signed_image"
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-g", "-O1")
@@ -76,6 +76,8 @@ def image_of(project: Project) -> bytes:
 
 def checker(project: Project, name: str = "check_model") -> Path:
     """The example's program with this project's key inside, under sanitizers."""
+    for name in ("libasan", "sodium.h"):
+        needed_library(name)
     device, program = project.folder / "build" / "device", project.folder / name
     sources = [EXAMPLE / "main.c", EXAMPLE / "verify_sodium.c", device / "phi_model.c"]
     command = ["cc", *STRICT, *SANITIZED, f"-I{device}", *sources, "-lsodium", "-o", program]
@@ -274,6 +276,7 @@ def test_the_example_builds_and_checks(tmp_path: Path) -> None:
         shutil.copytree(EXAMPLE.parent / name, tmp_path / name, ignore=ignored)
     project = Project(tmp_path / "signed_image")
     openssl = needed_tool("openssl")
+    needed_library("sodium.h")
     project.run(openssl, "genpkey", "-algorithm", "ed25519", "-out", "model.pem")
     project.run(openssl, "pkey", "-in", "model.pem", "-pubout", "-out", "model.pub.pem")
     ran = project.scons()

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Project
 from tests.firmware.test_images import IMAGE, PAYLOAD, SOURCES, STRICT, told
 from tests.firmware.test_objects import TARGETS
-from tests.firmware.tools import needed_tool
+from tests.firmware.tools import needed_library, needed_tool
 
 DEVICE = Path(__file__).parents[2] / "plugins" / "phibuild_firmware" / "device"
 DIGESTED = 368
@@ -18,8 +18,9 @@ DIGESTED = 368
 
 @pytest.fixture
 def verifier(project: Project) -> Path:
-    """The verifier over libsodium's SHA-256, beside an image. CI installs libsodium."""
-    needed_tool("cc")
+    """The verifier over libsodium's SHA-256, beside an image."""
+    for name in ("libasan", "sodium.h"):
+        needed_library(name)
     (project.folder / "model.bin").write_bytes(PAYLOAD)
     project.sconstruct(IMAGE.format(fields="") + SOURCES)
     assert project.scons().status == 0

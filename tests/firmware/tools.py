@@ -1,4 +1,5 @@
-"""Programs of the machine that the tests of firmware need: cross compilers and QEMU."""
+"""Programs and libraries of the machine that tests use: skipped where they are missing, with the
+command that cures it. `tests/machine.toml` lists them all."""
 
 from __future__ import annotations
 
@@ -7,12 +8,20 @@ import shutil
 
 import pytest
 
+from tests.machine import HERE, cure, need_of
+
 
 def needed_tool(name: str) -> str:
-    """Its path. Without it a test is skipped on a developer's machine, and fails in CI."""
-    path = shutil.which(name)
-    if path is None and os.environ.get("CI"):
-        pytest.fail(f"{name} is not installed")
-    if path is None:
-        pytest.skip(f"{name} is not installed")
-    return path
+    """The path of a program; without it the test is skipped."""
+    needed_library(name)
+    return shutil.which(name) or name
+
+
+def needed_library(name: str) -> None:
+    """Skip the test unless the compiler finds this header, and the library behind it."""
+    need = need_of(name)
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0].removeprefix("tests/")
+    if not any(test == one or test.startswith(f"{one}/") for one in need.tests):
+        pytest.fail(f"{HERE.name}/machine.toml does not list {test} as a user of {name}")
+    if need.lacks(name):
+        pytest.skip(f"{name} is missing: {cure(need.packages)}")

@@ -142,6 +142,7 @@ def test_a_checkpoints_folder_is_listed_and_what_pins_its_toolchain(
 ) -> None:
     project = make_project("listed")
     write_checkpoint(project.folder / "tiny", FAMILIES["phi-3"], layers=1, seed=3)
+    template = project.write("tiny/additional_chat_templates/rag.jinja", "{{ rag }}")
     project.sconstruct('env.GGUF("dist/tiny.gguf", env.PhiModel("tiny"), quant="Q4_0")\n')
     ran = project.phibuild("build", "--depfile", "tiny.d", "--depfile-target", "tiny stamp")
     assert ran.status == 0, ran.text
@@ -154,6 +155,8 @@ def test_a_checkpoints_folder_is_listed_and_what_pins_its_toolchain(
         f"{tiny}/config.json",
         f"{tiny}/model.safetensors",
         f"{tiny}/README.md",
+        str(template),
+        str(template.parent),
     } <= listed
     assert any(line.endswith("phibuild_gguf/worker_write.py") for line in listed)
     assert any(line.endswith("phibuild_gguf/toolchain.lock") for line in listed)

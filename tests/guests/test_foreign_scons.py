@@ -9,6 +9,7 @@ import random
 import shutil
 import stat
 import sys
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -295,6 +296,49 @@ def test_the_example_puts_a_model_into_somebodys_firmware(
     assert "[PHI701] build/phi/tiny.gguf (Q6_K) will have" in ran.text
     assert "hint: these would fit" in ran.text or "hint: none" in ran.text
     assert set(ran.actions) <= {"gguf.predict"}
+
+
+@pytest.mark.parametrize("foreign", FORMS[1:2], indirect=True)
+def test_the_examples_groups_take_a_folder_as_rt_thread_does(foreign: Foreign) -> None:
+    """So that the snippet in docs/guests.md is tested: a plain `Dir` is the source folder there."""
+    ignored = shutil.ignore_patterns("build", ".scons*", ".phibuild")
+    shutil.copytree(EXAMPLE, foreign.folder, ignore=ignored, dirs_exist_ok=True)
+    example = foreign.with_toolchains()
+    script = example.folder / "packages" / "phi" / "SConscript"
+    script.write_text(script.read_text().replace('Dir("model").abspath', 'Dir("model")'))
+    ran = example.build()
+    assert ran.status == 2
+    assert "-Ipackages/phi/model" in ran.text
+
+
+INSTALLING = """\
+Default(env.Install("out", copy))
+env.InstallAs("out/other name", other)
+env.Zip("out/x.zip", [copy, "in.txt"])
+"""
+
+
+@pytest.mark.parametrize("foreign", FORMS, indirect=True)
+def test_artifacts_are_installed_and_archived(foreign: Foreign) -> None:
+    foreign.write("model/SConscript", SCONSCRIPT.replace("Return", INSTALLING + "Return"))
+    ran = foreign.build(".")
+    assert ran.status == 0, ran.text
+    out = foreign.folder / "build" / "model" / "out"
+    assert (out / "copy" / "copy.txt").read_text() == "hello hello "
+    assert (out / "other name" / "copy.txt").read_text() == "hello hello hello "
+    with zipfile.ZipFile(out / "x.zip") as archive:
+        assert sorted(archive.namelist()) == [
+            "build/model/copy/copy.txt",
+            "build/model/copy/sub/more.txt",
+            "build/model/in.txt",
+        ]
+    assert is_up_to_date(foreign.build("."))
+    foreign.write("model/in.txt", "bye ")
+    assert foreign.build(".").status == 0
+    assert (out / "copy" / "copy.txt").read_text() == "bye bye "
+    assert is_up_to_date(foreign.build("."))
+    foreign.build("-c", ".")
+    assert not [path for path in out.rglob("*") if path.is_file()]
 
 
 def test_a_changed_shard_builds_once(foreign: Foreign) -> None:

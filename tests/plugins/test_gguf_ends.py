@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from phibuild_gguf.gguf_values import Strings, strings
 
 import phibuild.worker
 
 TEXTS = ["<s>", "a", "b", "c", "<|end|>", "<|endoftext|>", "<|assistant|>"]
 EOS, EOM, EOT = (f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eom", "eot"))
+
+
+def tokens(texts: list[str]) -> Strings:
+    """The list of tokens in a file."""
+    return Strings(strings(texts))
 
 
 @pytest.fixture
@@ -51,12 +57,12 @@ def test_the_ends_are_those_of_the_settings_else_of_the_config(
 def test_only_ends_that_llama_cpp_does_not_know_by_their_text_get_a_key(
     module: Any, ends: tuple[int, ...], eos: int | None, keys: dict[str, int]
 ) -> None:
-    assert module.end_keys(ends, TEXTS, eos) == keys
+    assert module.end_keys(ends, tokens(TEXTS), eos) == keys
 
 
 def test_more_ends_than_there_are_keys_for_are_refused(module: Any) -> None:
     with pytest.raises(module.WorkerError, match=r"at 3 tokens .*: 1 \('a'\), 2 ") as caught:
-        module.end_keys((1, 2, 3), TEXTS, 5)
+        module.end_keys((1, 2, 3), tokens(TEXTS), 5)
     assert caught.value.code == "PHI203"
 
 
@@ -74,7 +80,7 @@ def test_an_end_that_llama_cpp_takes_out_again_is_refused(
     module: Any, texts: list[str], lost: int | None
 ) -> None:
     if lost is None:
-        assert module.end_keys(range(len(texts)), texts, 0) == {}
+        assert module.end_keys(range(len(texts)), tokens(texts), 0) == {}
         return
     with pytest.raises(module.WorkerError, match="does not take for an end"):
-        module.end_keys((lost,), texts, 1)
+        module.end_keys((lost,), tokens(texts), 1)

@@ -72,6 +72,14 @@ def test_values_of_every_type_are_copied_unread(tmp_path: Path) -> None:
     assert head(found) == path.read_bytes()
 
 
+def test_texts_of_a_list_are_read_one_by_one() -> None:
+    texts = gguf_values.Strings(strings(["a", "größer", "", "b"]))
+    assert texts.count == 4
+    assert texts.at({1, 3}) == {1: "größer", 3: "b"}
+    assert texts.at(()) == {}
+    assert ["größer" in texts, "" in texts, "größ" in texts] == [True, True, False]
+
+
 def test_a_head_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "one.gguf"
     whole = head({"key": string("text"), "texts": strings([str(one) for one in range(20)])})

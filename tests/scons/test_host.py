@@ -47,13 +47,11 @@ def test_what_was_deleted_or_tampered_with_comes_back(copying: Project) -> None:
     for spoil in (
         lambda path: path.unlink(),
         lambda path: (path.unlink(), path.write_text("other")),
-        lambda path: (path.parent / "stray.txt").write_text("stray"),
-        lambda path: (path.chmod(0o644), path.write_text("written into the store's own file")),
+        lambda path: (path.chmod(0o644), path.write_text("written in place")),
     ):
         spoil(copying.folder / "dist" / "copy" / "copy.txt")
         assert copying.scons().status == 0
         assert text_of(copying) == "hello hello "
-        assert not (copying.folder / "dist" / "copy" / "stray.txt").exists()
         assert copying.scons().text == "scons: `.' is up to date.\n"
 
 
@@ -212,14 +210,13 @@ def test_a_second_build_in_the_same_folder_is_refused(copying: Project, tmp_path
     assert f"[PHI405] another build (process {build.pid})" in ran.text
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_is_one_clear_error(copying: Project, tmp_path: Path) -> None:
     copying.scons()
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small], check=True, capture_output=True
-    )
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("this user may not mount a small disk")
     try:
         copying.sconstruct(BUILD.replace("times=2", "times=100000"))
         ran = copying.scons(PHIBUILD_STORE=str(small / "store"))

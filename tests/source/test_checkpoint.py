@@ -10,35 +10,12 @@ import pytest
 from phibuild.model.errors import SourceError
 from phibuild.source import Checkpoint, lay_out, read_checkpoint
 from phibuild.store import Index
+from tests.source.checkpoints import a_checkpoint, write_json, write_shard
 
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Index:
     return Index(tmp_path / "index.sqlite")
-
-
-def write_shard(path: Path, tensors: dict[str, bytes]) -> None:
-    header, data = {}, b""
-    for name, value in tensors.items():
-        offsets = [len(data), len(data) + len(value)]
-        header[name] = {"dtype": "U8", "shape": [len(value)], "data_offsets": offsets}
-        data += value
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
-
-
-def a_checkpoint(folder: Path, **config: Any) -> Path:
-    folder.mkdir()
-    write_json(folder / "config.json", {"model_type": "other", "eos_token_id": 1, **config})
-    write_json(folder / "generation_config.json", {"eos_token_id": 1})
-    write_json(folder / "tokenizer_config.json", {"chat_template": "{{ a }}", "legacy": False})
-    write_json(folder / "tokenizer.json", {"model": {"vocab": {"b": 0, "a": 1}}})
-    write_shard(folder / "model.safetensors", {"one": b"1", "two": b"22"})
-    return folder
-
-
-def write_json(path: Path, value: Any, **options: Any) -> None:
-    path.write_text(json.dumps(value, **options))
 
 
 def changed_slices(folder: Path, memory: Index, before: Checkpoint) -> set[str]:

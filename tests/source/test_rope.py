@@ -40,6 +40,8 @@ def test_the_published_fields_are_consistent(family: str) -> None:
         ("phi-3.5-moe", {"type": "dynamic"}, {}, "dynamic"),
         ("phi-3", None, {"rope_theta": 0}, "rope_theta"),
         ("phi-3", None, {"rope_theta": float("nan")}, "rope_theta"),
+        ("phi-3.5", {"type": ["longrope"]}, {}, "rope_scaling"),
+        ("phi-3.5", {}, {"original_max_position_embeddings": 1}, "original_max"),
         ("phi-3.5", {"short_factor": [1.0]}, {}, "short_factor"),
         ("phi-3.5", {"long_factor": [0.0] * 32}, {}, "long_factor"),
         ("phi-3.5", {"long_factor": "1"}, {}, "long_factor"),

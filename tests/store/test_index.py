@@ -1,6 +1,8 @@
 """What was seen of a file holds until the file changes, however cleverly."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from phibuild.model.digest import Digest
@@ -37,3 +39,21 @@ def test_what_was_learnt_survives_the_process(tmp_path: Path) -> None:
     first.digest_of(path)
     first.close()
     assert Index(tmp_path / "index.sqlite").recall(path, "digest") == str(Digest.of(b"one"))
+
+
+def test_processes_that_create_it_at_once_all_have_it(tmp_path: Path) -> None:
+    """SQLite fails about once in some hundred of these if nobody waits."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from phibuild.store import Index\n"
+        "sys.stdin.readline()\n"
+        "for number in range(200): Index(Path(sys.argv[1], str(number)))\n"
+    )
+    command = [sys.executable, "-c", program, tmp_path]
+    started = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(4)]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.close()
+    assert [process.wait(timeout=120) for process in started] == [0] * 4

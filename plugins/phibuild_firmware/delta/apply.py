@@ -16,6 +16,7 @@ from phibuild_firmware.delta.frames import decompressed
 from phibuild_firmware.delta.records import (
     COPY,
     DIFFERENCES,
+    HEADER_SIZE,
     RAW,
     TREE,
     WITH_OLD,
@@ -27,18 +28,17 @@ from phibuild_firmware.delta.records import (
 )
 from phibuild_firmware.delta.spaces import File, Space, files_of, place
 
-PART = ".part"
+_LONGEST_NAME = 50
 
 
 def apply_delta(
     old: Path, delta: Path, new: Path, progress: Callable[[float], None] = lambda _: None
 ) -> None:
-    """Make `new`; PackagingError PHI703 for other old bytes or a damaged delta, before `new` is
-    touched. What was made until then lies in `<new>.part`, and the next run goes on with it: each
-    window is looked at, and made if it is not there as it should be.
+    """Write `new`; PackagingError PHI703 for other old bytes or a damaged delta. Until all is
+    checked the result lies at `partial_path`, and the next run goes on with it: each window is
+    read, and written if its bytes are not right.
 
-    What is there already is left alone if one of the two is a folder: PackagingError unless it is
-    what was to be made.
+    What exists at `new` is never replaced: PackagingError PHI703 unless it is already the result.
     Memory: about 16 times the delta's window for each of at most eight cores.
     """
     with delta.open("rb") as file:
@@ -46,13 +46,13 @@ def apply_delta(
         old_files, new_files = read_files(file, header)
         if old.is_dir() != (header.kind == TREE) or _named(files_of(old)) != _named(old_files):
             raise _another(old)
+        if os.path.lexists(new):
+            _check_made(new, new_files, header.new_sha256)
+            return
         with Space(old, old_files) as before:
             if before.sha256() != header.old_sha256:
                 raise _another(old)
-            if new.is_dir() or (header.kind == TREE and new.exists()):
-                _check_made(new, new_files, header.new_sha256)
-                return
-            part = new.with_name(new.name + PART)
+            part = partial_path(new, delta)
             _make_room(part, new_files, is_tree=header.kind == TREE)
             with Space(part, new_files, writable=True) as after:
                 pieces = _pieces(read_records(file, header), new_files, header.window)
@@ -66,8 +66,18 @@ def apply_delta(
     if header.kind == TREE:
         for folder in [part, *(one for one in part.rglob("*") if one.is_dir())]:
             _sync(folder)
+    if os.path.lexists(new):  # somebody else was quicker
+        raise _in_the_way(new)
     part.replace(new)
     _sync(new.absolute().parent)
+
+
+def partial_path(new: Path, delta: Path) -> Path:
+    """Where the unfinished result lies: beside `new`, under a name that holds a digest of the
+    delta's header, so that it is nobody else's."""
+    with delta.open("rb") as file:
+        digest = hashlib.sha256(file.read(HEADER_SIZE)).hexdigest()
+    return new.with_name(f".{new.name[:_LONGEST_NAME]}.{digest[:16]}.phi-part")
 
 
 class _Piece(NamedTuple):
@@ -150,8 +160,14 @@ def _check_made(new: Path, files: Sequence[File], sha256: bytes) -> None:
         with Space(new, files) as there:
             if there.sha256() == sha256:
                 return
-    raise PackagingError(
-        f"{new} is there already", hint="name a folder that is not there", code="PHI703"
+    raise _in_the_way(new)
+
+
+def _in_the_way(new: Path) -> PackagingError:
+    return PackagingError(
+        f"{new} is there already, and is not what the delta makes",
+        hint="write to a path that does not exist: -o NEW",
+        code="PHI703",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def apply(old: Path, delta: Path, output: Path | None) -> None:
 def _made_by(delta: Path) -> Path:
     """The name of what a delta makes, by its own; nothing is replaced that nobody named."""
     output = delta.with_suffix("")
-    if delta.suffix == _SUFFIX and not output.exists():
+    if delta.suffix == _SUFFIX and not os.path.lexists(output):
         return output
     why = "is there already" if delta.suffix == _SUFFIX else "does not tell what it makes"
     raise PackagingError(f"{output} {why}", hint="name what to write: -o NEW", code="PHI703")

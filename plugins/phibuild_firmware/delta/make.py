@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from phibuild_firmware.delta.records import (
     DIFFERENCES,
     FILE,
     LARGEST_WINDOW,
+    MAGIC,
     RAW,
     SMALLEST_WINDOW,
     TREE,
@@ -59,9 +61,10 @@ def make_delta(
             hint=f"it has {SMALLEST_WINDOW:,} to {LARGEST_WINDOW:,} bytes",
             code="PHI703",
         )
+    _refuse_to_replace(delta, old, new)
     is_tree = new.is_dir()
     old_files, new_files = files_of(old), files_of(new)
-    beside = delta.with_name(f".{delta.name}.{os.getpid()}")
+    beside = delta.with_name(f".{delta.name[:50]}.{secrets.token_hex(8)}.phi-part")
     try:
         with Space(old, old_files) as before, Space(new, new_files) as after:
             entries = write_files(old_files) + write_files(new_files) if is_tree else b""
@@ -82,7 +85,7 @@ def make_delta(
                 for region in regions(old, before, new, after)
                 for one in windows(region, window, old_files)
             )
-            with beside.open("wb") as out:
+            with beside.open("xb") as out:
                 out.write(header.to_bytes() + entries)
                 count = made = 0
                 for record in in_order(lambda one: _smallest(one, before, after, window), cut):
@@ -95,6 +98,22 @@ def make_delta(
         beside.replace(delta)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _refuse_to_replace(delta: Path, *sources: Path) -> None:
+    """PackagingError PHI703 unless the path is free or holds a delta."""
+    if not os.path.lexists(delta):
+        return
+    if delta.is_file() and not delta.is_symlink():
+        with delta.open("rb") as file:
+            is_delta = file.read(len(MAGIC)) == MAGIC
+        if is_delta and not any(delta.samefile(source) for source in sources):
+            return
+    raise PackagingError(
+        f"{delta} is there already, and is not a delta",
+        hint="write to another path: -o DELTA",
+        code="PHI703",
+    )
 
 
 def _smallest(region: Region, before: Space, after: Space, window: int) -> Record:

@@ -12,7 +12,7 @@ from phibuild_firmware.delta.spaces import File, bad_path
 SMALLEST_WINDOW, LARGEST_WINDOW = 4 << 10, 16 << 20
 COPY, RAW, ZSTD, DIFFERENCES, WITH_OLD = range(5)
 FILE, TREE = 0, 1
-_MAGIC = b"PHIDELTA"
+MAGIC = b"PHIDELTA"
 _VERSION = 1
 _HEADER = struct.Struct("<8sIIIIQQ32s32sIII12x")
 HEADER_SIZE = _HEADER.size
@@ -40,7 +40,7 @@ class Header(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """The 128 bytes."""
-        return _HEADER.pack(_MAGIC, _VERSION, *self)
+        return _HEADER.pack(MAGIC, _VERSION, *self)
 
 
 class Field(NamedTuple):
@@ -88,7 +88,7 @@ def read_header(file: BinaryIO) -> Header:
     """The header at the beginning; PackagingError PHI703 if there is none."""
     content = _exactly(file, HEADER_SIZE)
     magic, version, *rest = _HEADER.unpack(content)
-    if magic != _MAGIC:
+    if magic != MAGIC:
         raise damaged("it does not begin with PHIDELTA")
     if version != _VERSION:
         raise damaged(f"it is of version {version}; {_VERSION} is known")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import json
@@ -19,11 +20,21 @@ import SCons.Node.FS
 import SCons.Util
 from SCons.Script import BUILD_TARGETS, Action, GetOption
 
+from .archiving import add_archiver
+from .cleaning import (
+    built_files,
+    finish_artifact,
+    is_reached,
+    named_files,
+    remove_empty_folders,
+)
 from .command import ask_for_offers, build, find_command, is_current
+from .installing import add_installers
 from .states import MANIFEST, read_json, state_of_artifact, state_of_folder, write
 
 FOLDER = ".phibuild"
 """Beside the SConstruct: the generated one, and what is remembered from build to build."""
+_OWN_FILES = ("SConstruct", "known.json", "sconsign.dblite")
 _HEAD = """\
 # Written by the SCons tool `phibuild` for a build whose Python cannot import phibuild.
 from phibuild.scons import phibuild
@@ -90,7 +101,8 @@ class Guest:
         path = Path(manifest.get_abspath()[: -len(MANIFEST)])
         for name in ("model", "artifact"):
             source = fields.pop(name, source)
-        paths = {name: fields.pop(name, None) for name in self.builders[builder]["paths"]}
+        offer = self.builders.get(builder, {"paths": (), "nodes": ()})  # InstallAs has neither
+        paths = {name: fields.pop(name, None) for name in offer["paths"]}
         named = {name: self.find(env, one) for name, one in paths.items() if one is not None}
         inputs = {n: self.find(env, one) for n, one in (fields.pop("inputs", None) or {}).items()}
         sources = [] if source is None else [self.find(env, source)]
@@ -100,14 +112,13 @@ class Guest:
             fields["inputs"] = {name: str(one.path) for name, one in inputs.items()}
         arguments += [f"{name}={_text(name, value)}" for name, value in fields.items()]
         taken = [*sources, *named.values(), *inputs.values()]
-        files = self.builders[builder]["nodes"]
         name = os.path.relpath(str(path), str(self.top))
         one = Target(
             name=str(path) if name.startswith("..") else name,
             path=path,
             call=f"env.{builder}({', '.join(arguments)})",
             where=_user_line(),
-            nodes=(manifest, *(self.fs.File(f"{path}/{file}") for file in files)),
+            nodes=(manifest, *(self.fs.File(f"{path}/{file}") for file in offer["nodes"])),
             sources=tuple(node for found in taken for node in found.nodes),
         )
         self.targets[path] = one
@@ -126,13 +137,26 @@ class Guest:
         )
         self.env.Precious(nodes)  # SCons would delete the old manifest before
         self.env.NoCache(nodes)
-        self.env.Clean(manifest, self.fs.Entry(str(one.path)))
-        self.env.Clean(manifest, self.fs.Dir(str(self.top / FOLDER)))
+        self.env.NoClean(nodes)  # `Clean` removes them if phibuild built them
+        if GetOption("clean"):
+            self._clean(one)
         if self.known.get("made", {}).get(str(one.path)) != state_of_artifact(one.path):
             self.env.AlwaysBuild(manifest)  # deleted or changed: SCons cannot see it
         for position, typed in enumerate(BUILD_TARGETS):
             if os.path.normpath(str(self.top / str(typed))) == str(one.path):
                 BUILD_TARGETS[position] = one.name
+
+    def _clean(self, one: Target) -> None:
+        """Have SCons remove what the manifest names, and our own notes; folders that are empty then
+        follow at the end."""
+        own = [self.top / FOLDER / name for name in _OWN_FILES]
+        paths = [*built_files(one.path), *(path for path in own if is_reached(path, self.top))]
+        self.env.Clean(one.nodes[0], [self.fs.Entry(str(path)) for path in paths])
+        if GetOption("no_exec"):
+            return
+        if len(self.targets) == 1:
+            atexit.register(remove_empty_folders, self.top / FOLDER, _OWN_FILES)
+        atexit.register(finish_artifact, one.path, named_files(one.path))
 
     def find(self, env: Any, value: Any) -> Found:
         """The path of a source: a string, a node, or what a builder or `PhiModel` returned."""
@@ -151,6 +175,16 @@ class Guest:
         if path.is_dir():
             return Found(path, (), state_of_folder(path))
         return Found(path, (self.fs.File(str(path)),), [])
+
+    def artifact(self, env: Any, value: Any) -> Path | None:
+        """The path of a source that is an artifact of this build; None of anything else."""
+        if isinstance(value, (str, Path)):
+            value = self.fs.Entry(env.subst(str(value)))
+        if not isinstance(value, SCons.Node.Node):
+            return None
+        is_file = isinstance(value, SCons.Node.FS.Base)
+        path = Path(value.get_abspath()) if is_file else self.top / str(value)
+        return path if path in self.targets else None
 
     def make(self, one: Target) -> None:
         """Run `phibuild build` for this target and for all others of this build whose turn it could
@@ -210,6 +244,8 @@ def generate(env: Any) -> None:
     env.AddMethod(lambda env, source: Model(source), "PhiModel")
     for builder in guest().builders:
         env.AddMethod(functools.partial(guest().declare, builder), builder)
+    add_installers(env, guest().artifact, functools.partial(guest().declare, "InstallAs"))
+    add_archiver(env, guest().artifact)
 
 
 def _make(target: Any, source: Any, env: Any) -> None:

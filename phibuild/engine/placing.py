@@ -1,0 +1,129 @@
+"""From a result to the user's path: only what phibuild put there is replaced.
+
+A file is phibuild's if the manifest names it, or if the store remembers that it placed it and
+nobody changed it since. The manifest is written last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from phibuild.engine.declaration import Declaration
+from phibuild.engine.workshop import Workshop
+from phibuild.model.errors import StoreError
+from phibuild.model.manifest import SUFFIX, Manifest
+from phibuild.model.tree import THE_FILE, Tree
+from phibuild.store import (
+    Stranger,
+    as_place_error,
+    in_the_way,
+    place_artifact,
+    placed_tree,
+    refuse,
+    replace_file,
+    shown,
+)
+
+_BEGINNING = re.compile(r'\{\s*"manifest"\s*:\s*"phibuild-manifest/')
+_FIRST = '{\n "manifest": "phibuild-manifest/'
+"""How every manifest begins: one that was cut off holds the beginning of this."""
+
+
+def check_place(shop: Workshop, declaration: Declaration) -> None:
+    """StoreError PHI304 if something that is not phibuild's is where the artifact or its manifest
+    has to be, PHI305 if nothing can be there. Called before work as well, which may take hours."""
+    target = declaration.target
+    with place_errors(target):
+        refuse(target, _in_the_way(shop, declaration)[1])
+        _check_manifest(Path(f"{target}{SUFFIX}"))
+
+
+def is_held(shop: Workshop, declaration: Declaration, tree: Tree) -> bool:
+    """Whether the files of this result are at the path already, whoever put them there."""
+    before = shop.manifest_of(declaration.target)
+    is_another = before is not None and before.tree != tree  # then it is not read
+    return not is_another and shop.is_made(declaration, tree)
+
+
+def place(shop: Workshop, declaration: Declaration, manifest: Manifest) -> None:
+    """Make the target what the manifest says, and report what else happened to what was there."""
+    target, name = declaration.target, declaration.name
+    with place_errors(target):
+        if not is_held(shop, declaration, manifest.tree):
+            done = place_artifact(
+                shop.store,
+                manifest.tree,
+                target,
+                known=_in_the_way(shop, declaration)[0],
+                keeps_others=declaration.is_compiled_in_place,
+            )
+            for path in done.changed:
+                file = name if path == THE_FILE else f"{name}/{path}"
+                shop.reporter.noticed(
+                    f"replaced {shown(file)}, which was changed after it was built"
+                )
+            _report_kept(shop, name, done.kept)
+        _report_kept(shop, f"{name}{SUFFIX}", _write_manifest(manifest, Path(f"{target}{SUFFIX}")))
+
+
+@contextlib.contextmanager
+def place_errors(target: Path) -> Iterator[None]:
+    """Turn what the file system says of the target's path into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise as_place_error(error, target) from error
+
+
+def _in_the_way(shop: Workshop, declaration: Declaration) -> tuple[Tree | None, list[Stranger]]:
+    """What phibuild is known to have put at the target, and what else is there."""
+    target = declaration.target
+    manifest = shop.manifest_of(target)
+    named = manifest.tree if manifest is not None and manifest.artifact == target.name else None
+    keeps_others = declaration.is_compiled_in_place
+    found = in_the_way(target, named, keeps_others=keeps_others)
+    if found:  # a manifest may be missing, or a killed build may not have come to write it
+        placed = placed_tree(shop.store, str(target))
+        if placed is not None and not in_the_way(target, placed, keeps_others=keeps_others):
+            return placed, []
+    return named, found
+
+
+def _check_manifest(path: Path) -> None:
+    if not _is_free(path):
+        raise StoreError(
+            f"{path} is not a manifest of phibuild",
+            hint="move it away, or give the target another path",
+            code="PHI304",
+        )
+
+
+def _is_free(path: Path) -> bool:
+    """Whether a manifest may be written there: nothing else is, or a manifest, damaged or not."""
+    if path.is_symlink() or not path.is_file():
+        return not path.is_symlink() and not path.exists()
+    with path.open("rb") as stream:
+        text = stream.read(1000).decode("utf-8", errors="replace")
+    return _FIRST.startswith(text) or _BEGINNING.match(text) is not None
+
+
+def _write_manifest(manifest: Manifest, path: Path) -> list[Path]:
+    """A manifest that is right already keeps its time."""
+    text = manifest.to_text()
+    _check_manifest(path)
+    if path.is_file() and path.read_text("utf-8", errors="replace") == text:
+        return []
+    return replace_file(path, text, is_ours=_is_free)
+
+
+def _report_kept(shop: Workshop, name: str, kept: Sequence[Path]) -> None:
+    for path in kept:
+        shop.reporter.noticed(
+            f"kept {shown(str(path))}: it was at {shown(name)}, and phibuild did not build it"
+        )

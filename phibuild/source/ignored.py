@@ -1,0 +1,84 @@
+"""The files in a checkpoint's folder that no artifact is made of, and why.
+
+The first pattern that a name matches gives the reason. A file that says something about the model
+which is then not done is a warning; a file that nobody needs is not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from phibuild.source.checkpoint import Checkpoint
+from phibuild.source.documents import CARD
+from phibuild.source.files import INDEX, TEMPLATES, WEIGHTS
+
+_NOTED = "the weights are taken as they are stored, whatever it says"
+_REASONS: tuple[tuple[str, str, bool], ...] = (
+    (r"adapter_config\.json|adapter_model\..*", "the adapter is not applied: merge it first", True),
+    (r".*\.incomplete|.*\.part|.*\.crdownload|.*\.aria2", "a download that is not complete", True),
+    (r"(hf_quant|quantize|quant|quantization)_config\.json", _NOTED, True),
+    (r"chat_template\.json", "a template of processors: transformers' tokenizers ignore it", True),
+    (r".*\.safetensors", "transformers does not load it beside the weights", True),
+    (r"pytorch_model\.bin\.index\.json", "the index of pickled weights, never loaded", False),
+    (r".*\.safetensors\.index\.json", "the index of shards that are not loaded", True),
+    (r".*\.(bin|pt|pth|ckpt|pkl|msgpack|h5)", "pickled weights or another framework's", False),
+    (r".*\.(gguf|onnx|onnx\.data|xml|mlmodel)", "a model in another format", False),
+    (r".*\.py|__pycache__", "code, which is never run", False),
+    (
+        r"(pre)?processor_config\.json|(image|video|feature)_.*config\.json|"
+        r"processing_.*\.json|speech-lora|vision-lora",
+        "only the text model is built",
+        True,
+    ),
+    (r"sentence_bert_config\.json|modules\.json|1_Pooling", "of sentence embeddings", False),
+    (r"params\.json|original|tekken\.json", "the model in its first publisher's layout", False),
+    (r"(genai|openvino)_config\.json", "settings of an artifact", False),
+    (r"(?i)(readme|licen[sc]e|notice|copying|security|support|code_of_conduct|cgmanifest|"
+     r"citation|changelog|sample_finetune|data_summary_card).*|.*\.(md|txt|pdf|png|jpe?g|svg|gif)",
+     "about the model", False),
+    (r"training_args\..*|trainer_state\.json|optimizer.*|scheduler.*|rng_state.*|"
+     r"all_results\.json|.*_results\.json|runs", "a record of training", False),
+    (r"\..*", "of other tools", False),
+    (r".*\.phi\.json|SConstruct|\.sconsign.*", "of a build", False),
+)  # fmt: skip
+
+
+class IgnoredFile(NamedTuple):
+    """A file or folder that is not read. `warns` if it may mean something for the model."""
+
+    name: str
+    reason: str
+    warns: bool
+
+
+def ignored_files(checkpoint: Checkpoint) -> tuple[IgnoredFile, ...]:
+    """What lies in the folder beside the files of the checkpoint, by name."""
+    used = {path.relative_to(checkpoint.folder).as_posix() for path, _ in checkpoint.files}
+    used |= {name.partition("/")[0] for name in used}
+    others = sorted(_others(checkpoint, used))
+    return tuple(_ignored(checkpoint, name, is_folder=is_folder) for name, is_folder in others)
+
+
+def _others(checkpoint: Checkpoint, used: set[str]) -> Iterator[tuple[str, bool]]:
+    with os.scandir(checkpoint.folder) as entries:
+        yield from ((one.name, one.is_dir()) for one in entries if one.name not in used)
+    if TEMPLATES in used:
+        with os.scandir(checkpoint.folder / TEMPLATES) as entries:
+            names = (f"{TEMPLATES}/{one.name}" for one in entries)
+            yield from ((name, False) for name in names if name not in used)
+
+
+def _ignored(checkpoint: Checkpoint, name: str, *, is_folder: bool) -> IgnoredFile:
+    shown = name if name.isprintable() else repr(name)
+    shown = f"{shown}/" if is_folder else shown
+    if name == CARD:
+        return IgnoredFile(shown, "the model's card: only the license in it is read", False)
+    if name == INDEX and checkpoint.shards == (checkpoint.folder / WEIGHTS,):
+        return IgnoredFile(shown, f"{WEIGHTS} goes before an index, as in transformers", True)
+    for pattern, reason, warns in _REASONS:
+        if re.fullmatch(pattern, name):
+            return IgnoredFile(shown, reason, warns)
+    return IgnoredFile(shown, "not a file that phibuild knows", True)

@@ -1,0 +1,219 @@
+"""Artifacts at users' paths: put in the place of what is phibuild's own, and found there again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from phibuild.model.errors import StoreError
+from phibuild.model.tree import THE_FILE, Entry, Tree
+from phibuild.store.index import hash_file
+from phibuild.store.place import beside, carry_others, keep
+from phibuild.store.placements import (
+    KnownFiles,
+    Placement,
+    intend,
+    is_same_file,
+    known_files,
+    place_of,
+    placements,
+    remember,
+    signature_of,
+)
+from phibuild.store.store import Store
+from phibuild.store.strangers import (
+    FILE,
+    FOLDER,
+    LINK,
+    Stranger,
+    folders_of,
+    kind_of,
+    remove_known,
+    strangers,
+)
+
+_NAMED = 5
+"""Names that an error lists."""
+
+
+class Replacement(NamedTuple):
+    """What happened to what was there: files of the artifact that somebody had `changed`, by their
+    paths inside it, and the paths where files that are not phibuild's are `kept` now."""
+
+    changed: tuple[str, ...] = ()
+    kept: tuple[Path, ...] = ()
+
+
+def place_artifact(
+    store: Store, tree: Tree, target: Path, *, known: Tree | None, keeps_others: bool = False
+) -> Replacement:
+    """Put an artifact at a path in one step. What is there is replaced as far as it is of the tree
+    `known`; with `keeps_others`, other files in that folder stay.
+
+    StoreError PHI302 if an object is gone or damaged, PHI304 if something else is at the path.
+    """
+    kept: list[Path] = []
+    changed: tuple[str, ...] = ()
+    old_paths = () if known is None else tuple(entry.path for entry in known.entries)
+    new_paths = (entry.path for entry in tree.entries)
+    with beside(target, {*old_paths, *new_paths}, on_kept=kept.append) as room:
+        reused = _Reused(target, known_files(store.index, str(target)))
+        store.copy_tree(tree, room.new, reuse=reused.create)
+        refuse(target, in_the_way(target, known, keeps_others=keeps_others, new=tree))
+        intend(store.index, tree, str(target), built=str(room.new))
+        try:
+            old = room.swap(target)
+        except FileExistsError:
+            refuse(target, in_the_way(target, known, keeps_others=keeps_others, new=tree))
+            raise
+        if old is not None:
+            if known is not None:
+                before = placements(store.index, str(target))[1:]
+                changed = tuple(_changed(store, known, str(old), before))
+                if keeps_others:
+                    carry_others(old, target, known)
+            if not remove_known(str(old), old_paths):
+                kept.append(keep(old, target))
+        if reused.are_unchanged():  # else the next build reads them
+            remember(store.index, tree, str(target), is_ours=True)
+    return Replacement(changed, tuple(kept))
+
+
+class _Reused:
+    """The files of the artifact at `target` that the next one has too: they get a second name in it
+    and lose the first with the old one, so that an edited template does not copy gigabytes."""
+
+    def __init__(self, target: Path, known: KnownFiles) -> None:
+        self._target = str(target)
+        self._known = known
+        self._files: dict[str, str] = {}
+
+    def create(self, entry: Entry, path: Path) -> bool:
+        """Create a file of the next artifact, if the old one has it and nobody else does."""
+        old = place_of(self._target, entry)
+        try:
+            if not self._known.holds(entry, old) or os.lstat(old).st_nlink > 1:
+                return False
+            path.hardlink_to(old)
+        except OSError:
+            return False
+        self._files[old] = signature_of(old)
+        return True
+
+    def are_unchanged(self) -> bool:
+        """Whether the files are as they were; called when they are in their place. Other build
+        tools compare times: what is placed now is newer than what it was built from."""
+        for path, signature in self._files.items():
+            if not is_same_file(path, signature):
+                return False
+            os.utime(path)
+        return True
+
+
+def in_the_way(
+    target: Path, known: Tree | None, *, keeps_others: bool, new: Tree | None = None
+) -> list[Stranger]:
+    """What is at a path, is not of the tree `known`, and cannot stay beside the artifact; `new` is
+    the artifact where it is known already."""
+    found = sorted(strangers(str(target), known))
+    if not keeps_others:
+        return found
+    files = {entry.path for entry in new.entries} if new is not None else set()
+    taken = {THE_FILE} | files | folders_of(files)
+    return [one for one in found if one.path in taken]
+
+
+def refuse(target: Path, found: Sequence[Stranger]) -> None:
+    """StoreError PHI304 if there is anything in the way."""
+    if not found:
+        return
+    kind = found[0].kind
+    if found[0].path != THE_FILE:
+        what = f"{target} holds what phibuild did not build: {_listed(found)}"
+    elif kind == LINK:
+        what = (
+            f"{target} is a link to {shown(str(target.readlink()))}, and phibuild creates no links"
+        )
+    elif kind == FOLDER:
+        inside = sorted(strangers(str(target), Tree(())))
+        what = f"{target} is a folder that phibuild did not build; it holds {_listed(inside)}"
+    else:
+        what = f"{target} is a {kind} that phibuild did not build"
+    raise StoreError(
+        what, hint="move it to another place, or give the target another path", code="PHI304"
+    )
+
+
+def _listed(found: Sequence[Stranger]) -> str:
+    names = ", ".join(_described(one) for one in found[:_NAMED])
+    return names + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+
+
+def lies_at(store: Store, tree: Tree, target: str) -> bool:
+    """Whether this path holds the tree's files; others may lie beside them. Reads a file only if
+    its stat is not known. Each null build looks at every file, so that paths are strings here."""
+    known = known_files(store.index, target)
+    is_known = True
+    try:
+        for entry in tree.entries:
+            path = place_of(target, entry)
+            if not known.holds(entry, path):
+                is_known = False
+                if not _holds(store, entry, path):
+                    return False
+    except OSError:
+        return False
+    if not is_known:
+        remember(store.index, tree, target, is_ours=False)
+    return True
+
+
+def placed_tree(store: Store, target: str) -> Tree | None:
+    """The tree that phibuild placed at a path, if what is left of it was not changed since."""
+    for one in placements(store.index, target):
+        if one.is_ours and all(
+            is_same_file(path, signature)
+            for entry, signature in one.files
+            if kind_of(path := place_of(target, entry)) is not None
+        ):
+            return one.tree
+    return None
+
+
+def shown(name: str) -> str:
+    """A name as an error shows it: in quotes where it could be misread."""
+    return name if name.isprintable() and not set(name) & set(" ,") else repr(name)
+
+
+def _described(one: Stranger) -> str:
+    return shown(one.path) if one.kind == FILE else f"{shown(one.path)} ({one.kind})"
+
+
+def _changed(store: Store, known: Tree, old: str, before: Sequence[Placement]) -> Iterator[str]:
+    """The files of a replaced artifact that somebody changed."""
+    signatures = {entry: signature for one in before for entry, signature in one.files}
+    for entry in known.entries:
+        path = place_of(old, entry)
+        with contextlib.suppress(OSError):
+            if (
+                kind_of(path) == FILE
+                and not is_same_file(path, signatures.get(entry, ""))
+                and not store.is_object_at(entry, path)
+                and hash_file(Path(path)) != entry.digest
+            ):
+                yield entry.path
+
+
+def _holds(store: Store, entry: Entry, path: str) -> bool:
+    if kind_of(path) != FILE:
+        return False
+    if store.is_object_at(entry, path):
+        return True
+    place = Path(path)
+    stat = place.stat()
+    if stat.st_size != entry.size or bool(stat.st_mode & 0o100) != entry.executable:
+        return False
+    return store.index.digest_of(place) == entry.digest

@@ -1,0 +1,127 @@
+"""What phibuild put at a user's path, by the stat of each file: a null build then reads none of
+them, and an artifact is known as phibuild's own without its manifest.
+
+Two placements of a path are remembered: the last one, and before it the one that a killed build
+may have left there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from phibuild.model.digest import Digest
+from phibuild.model.tree import THE_FILE, Entry, Tree
+from phibuild.store.index import Index, settle
+
+
+class Placement(NamedTuple):
+    """Files at a path: of each its entry, and its signature from `signature_of`. `is_ours` unless
+    they were only seen there."""
+
+    files: tuple[tuple[Entry, str], ...]
+    is_ours: bool
+
+    @property
+    def tree(self) -> Tree:
+        """The files as a tree."""
+        return Tree(tuple(entry for entry, _ in self.files))
+
+
+class KnownFiles(NamedTuple):
+    """What the last placement says of each path inside, in the form that is quick to compare."""
+
+    rows: dict[str, tuple[str, bool, str]]
+
+    def holds(self, entry: Entry, place: str) -> bool:
+        """Whether this is the file that was placed, unchanged. OSError if it is not there."""
+        row = self.rows.get(entry.path)
+        return row == (entry.digest.hex, entry.executable, signature_of(place))
+
+
+def signature_of(place: str) -> str:
+    """What stays the same while a file does, a link not followed. The last number is the ctime,
+    which a rename changes."""
+    stat = os.lstat(place)
+    return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}:{stat.st_mode}:{stat.st_ctime_ns}"
+
+
+def place_of(target: str, entry: Entry) -> str:
+    """The path of an entry of the tree at `target`."""
+    return target if entry.path == THE_FILE else f"{target}/{entry.path}"
+
+
+def is_same_file(place: str, signature: str) -> bool:
+    """Whether this is the file with that signature, though it may have another name since."""
+    try:
+        return signature_of(place).rpartition(":")[0] == signature.rpartition(":")[0]
+    except OSError:
+        return False
+
+
+def known_files(index: Index, target: str) -> KnownFiles:
+    """What is known of the files at a path; nothing if nothing was ever placed there."""
+    text = index.placed(target)
+    newest = json.loads(text)[0]["files"] if text else []
+    return KnownFiles({row[0]: (row[1], row[3], row[4]) for row in newest})
+
+
+def placements(index: Index, target: str) -> list[Placement]:
+    """The last placements, the newest first."""
+    text = index.placed(target)
+    return [_placement(one) for one in json.loads(text)] if text else []
+
+
+def intend(index: Index, tree: Tree, target: str, *, built: str) -> None:
+    """Remember that the files at `built` are about to get the path `target`. Their signatures hold
+    for `is_same_file` only."""
+    seen = [f"{one.rpartition(':')[0]}:0" for one in _signatures(tree, built)]
+    files = tuple(zip(tree.entries, seen, strict=True))
+    _write(index, target, [Placement(files, is_ours=True), *placements(index, target)[:1]])
+
+
+def remember(index: Index, tree: Tree, target: str, *, is_ours: bool) -> None:
+    """Remember the files at `target`, which hold what the tree says. Nothing is remembered if one
+    changes in this moment."""
+    before = placements(index, target)[:1]
+    is_ours = is_ours or any(one.is_ours and one.tree == tree for one in before)
+    with contextlib.suppress(OSError):
+        seen = _signatures(tree, target)
+        settle(max((int(one.rpartition(":")[2]) for one in seen), default=0))
+        if _signatures(tree, target) == seen:
+            files = tuple(zip(tree.entries, seen, strict=True))
+            _write(index, target, [Placement(files, is_ours)])
+
+
+def _signatures(tree: Tree, target: str) -> list[str]:
+    return [signature_of(place_of(target, entry)) for entry in tree.entries]
+
+
+def _write(index: Index, target: str, placed: Sequence[Placement]) -> None:
+    index.record_placed(
+        target,
+        json.dumps(
+            [{"is_ours": one.is_ours, "files": list(_rows(one))} for one in placed],
+            separators=(",", ":"),
+        ),
+    )
+
+
+def _rows(placement: Placement) -> Iterator[list[object]]:
+    for entry, signature in placement.files:
+        yield [entry.path, entry.digest.hex, entry.size, entry.executable, signature]
+
+
+def _placement(document: dict[str, object]) -> Placement:
+    rows = document["files"]
+    assert isinstance(rows, list)
+    return Placement(
+        tuple(
+            (Entry(path, Digest(digest), size, executable), signature)
+            for path, digest, size, executable, signature in rows
+        ),
+        bool(document["is_ours"]),
+    )
