@@ -31,9 +31,11 @@ class ExpectedTensor(NamedTuple):
 
 
 class Family(NamedTuple):
-    """What one `model_type` implies. `defaults` are the values of absent fields that shape the
-    computation; `layer` yields the tensors of one layer, named from the layer's prefix on."""
+    """What one `model_type` implies. `class_name` is that of `architectures`, `defaults` are the
+    values of absent fields that shape the computation; `layer` yields the tensors of one layer,
+    named from the layer's prefix on."""
 
+    class_name: str
     defaults: Fields
     layer: Callable[[Dimensions], Iterator[ExpectedTensor]]
     final_norm: str
@@ -71,6 +73,7 @@ def with_defaults(fields: Fields) -> dict[str, Any]:
     if family is None:
         return dict(fields)
     complete = {**family.defaults, **fields}
+    complete["architectures"] = complete.get("architectures") or [family.class_name]
     complete.setdefault("num_key_value_heads", complete["num_attention_heads"])
     if fields["model_type"] == "phimoe" and not complete.get("rope_scaling"):
         # llama.cpp's converter requires the field, which has no effect on plain rope.
@@ -180,8 +183,8 @@ def _count(fields: Fields, name: str, *, most: int = 1 << 31) -> int:
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "phi": Family(
+            class_name="PhiForCausalLM",
             defaults={
-                "architectures": ["PhiForCausalLM"],
                 "hidden_act": "gelu_new",
                 "hidden_size": 2048,
                 "intermediate_size": 8192,
@@ -201,8 +204,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             head_bias=lambda _: True,
         ),
         "phi3": Family(
+            class_name="Phi3ForCausalLM",
             defaults={
-                "architectures": ["Phi3ForCausalLM"],
                 "hidden_act": "silu",
                 "hidden_size": 3072,
                 "intermediate_size": 8192,
@@ -221,8 +224,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             head_bias=lambda _: False,
         ),
         "phimoe": Family(
+            class_name="PhiMoEForCausalLM",
             defaults={
-                "architectures": ["PhiMoEForCausalLM"],
                 "attention_bias": False,
                 "hidden_act": "silu",
                 "hidden_size": 4096,

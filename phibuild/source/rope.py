@@ -15,9 +15,9 @@ from phibuild.source.families import Dimensions, Fields
 
 _ORIGINAL = "original_max_position_embeddings"
 _TYPES = {
-    "phi": {"dynamic", "linear", "llama3", "longrope", "yarn"},
-    "phi3": {"longrope"},
-    "phimoe": {"longrope"},
+    "phi": ("dynamic", "linear", "llama3", "longrope", "yarn"),
+    "phi3": ("longrope",),
+    "phimoe": ("longrope",),
 }
 """What transformers computes; each backend refuses what its toolkit does not."""
 _LISTS = ("short_factor", "long_factor")
@@ -40,7 +40,7 @@ def check_rope(size: Dimensions) -> None:
     if scaling is not None and scaling["type"] not in _TYPES[fields["model_type"]]:
         raise _refusal(
             f"rope_scaling has the type {scaling['type']!r}, and {fields['model_type']} has"
-            f" {', '.join(sorted(_TYPES[fields['model_type']]))} or none"
+            f" {', '.join(_TYPES[fields['model_type']])} or none"
         )
     if scaling is not None and scaling["type"] == "longrope":
         _check_longrope(fields, scaling, rotated // 2)

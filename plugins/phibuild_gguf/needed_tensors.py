@@ -1,7 +1,7 @@
-"""Which tensors llama.cpp needs for an architecture, with their shapes, as config.json implies them.
+"""Which tensors llama.cpp needs for an architecture, and of which shapes, by config.json.
 
-llama.cpp refuses a file that lacks one only when it loads it, takes the embedding for a head that is
-not there, and leaves out biases that are not there. Source: src/models/{phi2,phi3,phimoe}.cpp.
+llama.cpp refuses a file that lacks a tensor only when it loads it, uses the embedding in the place
+of a head that is missing, and leaves out missing biases. Source: src/models/{phi2,phi3,phimoe}.cpp.
 Standard library only; a part of the writing worker.
 """
 

@@ -83,10 +83,11 @@ def _check_heads(architecture: Mapping[str, Any]) -> None:
     hidden, heads = architecture.get("hidden_size"), architecture.get("num_attention_heads")
     if not hidden or not heads:
         return
-    if architecture.get("head_dim", hidden / heads) != hidden / heads:
+    width = architecture.get("head_dim", hidden // heads)
+    if hidden != width * heads:
         raise _refusal(
-            f"mlx-lm computes {hidden // heads} as the width of a head (hidden_size"
-            f" {hidden} over {heads} heads), and config.json has {architecture.get('head_dim')}",
+            f"mlx-lm divides hidden_size {hidden} among {heads} heads, and head_dim is {width} in"
+            " config.json",
             hint="another backend may support it",
         )
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from phibuild.api import ModelFacts, RecipeError
 
 _SUPPORTED = {"phi": "PhiForCausalLM", "phi3": "Phi3ForCausalLM"}
+_ACTIVATIONS = (
+    *("gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh"),
+    *("relu", "relu2", "silu", "swish"),
+)
 _CONTEXT_OF_PHI3 = 4096  # transformers' default of original_max_position_embeddings
 _VOCABULARY = ("model.embed_tokens.weight", "lm_head.weight")
 
@@ -33,6 +37,9 @@ def check_architecture(model: ModelFacts) -> None:
             "leaves out the norms of query and key that qk_layernorm asks for",
             "use another backend for this model",
         )
+    activation = fields.get("hidden_act")
+    if activation is not None and activation not in _ACTIVATIONS:
+        raise _refused(f"has no activation {activation!r}", f"it has {', '.join(_ACTIVATIONS)}")
     _check_rope(model)
     _check_vocabulary(model)
 

@@ -9,6 +9,11 @@ from phibuild.api import RecipeError
 from phibuild_openvino.recipe import OpenVinoRecipe
 
 _SUPPORTED = ("phi", "phi3", "phimoe")
+_ACTIVATIONS = (
+    *("gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", "quick_gelu"),
+    *("relu", "relu2", "relu6", "silu", "swish", "tanh"),
+)
+"""Those of transformers that take no numbers beside the input."""
 
 
 def check_architecture(recipe: OpenVinoRecipe, architecture: Mapping[str, Any]) -> None:
@@ -27,6 +32,12 @@ def check_architecture(recipe: OpenVinoRecipe, architecture: Mapping[str, Any]) 
         raise _refusal(
             "the checkpoint is quantized already: its config.json has quantization_config",
             hint="take the checkpoint that it was made of",
+        )
+    activation = architecture.get("hidden_act")
+    if activation is not None and activation not in _ACTIVATIONS:
+        raise _refusal(
+            f"hidden_act {activation!r} is not supported",
+            hint=f"supported are {', '.join(_ACTIVATIONS)}",
         )
     _check_nncf(recipe, model_type)
 

@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-BITS = {
-    **{"F64": 64, "I64": 64, "F32": 32, "I32": 32, "BF16": 16, "F16": 16, "I16": 16},
-    **{"F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "BOOL": 8},
-}
+BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "BF16": 16, "F16": 16, "I16": 16}
+BITS |= dict.fromkeys(("F8_E4M3", "F8_E5M2", "I8", "U8", "BOOL"), 8)
 SINGLE = "model.safetensors"
 
 

@@ -1,8 +1,8 @@
 """Prints nothing and writes logits: what a checkpoint or an artifact computes, in one runtime.
 
-Runs under the interpreter of a toolchain: `logits_program.py RUNTIME JOBS.json`. A job has a `path`,
-the rows of token `ids` (for transformers, whose `router` it has) and an `output`, a .npz file with the logits of each row and, for
-transformers, its loading report; a job that fails leaves `error` in it.
+Runs under the interpreter of a toolchain: `logits_program.py RUNTIME JOBS.json`. A job has a
+`path`, the rows of token `ids`, for transformers a `router`, and an `output`: a .npz file with the
+logits of each row and, for transformers, its loading report. A job that fails leaves `error` in it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def of_transformers(path: Path, rows: list[Row], *, router: str = "") -> Results
     from transformers import AutoModelForCausalLM
     from transformers.models.phimoe import modeling_phimoe
 
+    torch.set_num_threads(1)
     if not ROUTERS:
         ROUTERS[""] = modeling_phimoe.sparsemixer
     modeling_phimoe.sparsemixer = softmax_of_two if router else ROUTERS[""]

@@ -1,5 +1,7 @@
-"""Each worker fails if its toolkit reports a weight that is missing, unexpected or of another shape,
-whatever was checked before: the workers are shown views that no check has seen."""
+"""Each worker fails if its toolkit reports a weight that is missing, unexpected or misshaped.
+
+Whatever was checked before: the workers are shown views that no check has seen.
+"""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ with open("refused.json", "w") as file:
 
 
 class Cell(NamedTuple):
-    """One fault in one format: `outcome` is right, refused, wrong, or limited (right but for a limit
-    of the runtime, Fault.limit), and `why` says what it is based on."""
+    """One fault in one format. `outcome` is right, refused, wrong, or limited: right but for a
+    limit of the runtime (Fault.limit). `why` says what it is based on."""
 
     fault: str
     format: str
@@ -215,7 +215,7 @@ def largest(differences: Any) -> float | str:
 def some_text() -> str:
     """Words for llama.cpp to score: between 1,024 and 2,000 tokens of any tokenizer here."""
     drawn = random.Random(1)
-    words = "the way of all things is to be made by one who knows what to do with it".split()
+    words = ("the", "way", "of", "all", "things", "is", "to", "be", "made", "by", "one", "who")
     return " ".join(drawn.choice(words) for _ in range(700))
 
 

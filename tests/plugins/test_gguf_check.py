@@ -175,6 +175,7 @@ def test_the_phi_family_is_supported(model: ModelFacts) -> None:
         (a_model("phi", tie_word_embeddings=True), "tie_word_embeddings"),
         (a_model("phimoe", attention_bias=False), "attention_bias"),
         (a_model("phimoe", lm_head_bias=False), "lm_head_bias"),
+        (a_model("phimoe", num_experts_per_tok=1), "num_experts_per_tok"),
     ],
 )
 def test_what_llama_cpp_would_run_otherwise_than_trained_is_refused(

@@ -212,6 +212,10 @@ def test_the_phi_family_is_supported(model: ModelFacts) -> None:
         (a_model("phimoe", attention_bias=None), "attention_bias"),
         (a_model("phimoe", rope_scaling=None), "rope_scaling"),
         (a_model("phimoe", rope_scaling=LONGROPE), "long_mscale"),
+        (a_model("phimoe", num_experts_per_tok=3), "num_experts_per_tok"),
+        (a_model(num_attention_heads=4, head_dim=32), "head_dim"),
+        (a_model("phimoe", num_attention_heads=4, head_dim=128), "head_dim"),
+        (a_model(num_attention_heads=3), "head"),
     ],
 )
 def test_what_mlx_lm_would_run_otherwise_than_trained_is_refused(

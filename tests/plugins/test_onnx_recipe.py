@@ -180,6 +180,8 @@ def test_tied_embeddings_take_the_methods_that_share() -> None:
         a_model(rope_scaling=LONGROPE),
         a_model(max_position_embeddings=8192),
         a_model(rows=1056),
+        a_model(hidden_act="wave"),
+        a_model(hidden_act=["silu"]),
     ],
 )
 def test_a_model_that_the_builder_makes_another_of_is_refused(model: ModelFacts) -> None:

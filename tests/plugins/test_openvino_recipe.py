@@ -290,6 +290,13 @@ def test_an_unsupported_model_type_is_told_what_is_supported() -> None:
     assert "phimoe" in error.hint
 
 
+def test_an_activation_that_transformers_does_not_have_is_refused() -> None:
+    check(recipe(), a_model("phi", hidden_act="gelu_new"), {})
+    error = refusal(a_model(hidden_act="wave"))
+    assert error.code == "PHI204"
+    assert "'wave'" in error.message
+
+
 def test_a_quantized_checkpoint_is_refused() -> None:
     assert refusal(a_model(quantization_config={"quant_method": "gptq"})).code == "PHI204"
 

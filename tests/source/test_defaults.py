@@ -43,6 +43,7 @@ def test_absent_fields_get_the_familys_defaults() -> None:
     assert complete(model_type="phi")["partial_rotary_factor"] == 0.5
     assert complete(model_type="phi", num_attention_heads=16)["num_key_value_heads"] == 16
     assert complete(model_type="phi3")["rms_norm_eps"] == 1e-5
+    assert complete(model_type="phi3")["architectures"] == ["Phi3ForCausalLM"]
     assert complete(model_type="phimoe")["num_key_value_heads"] == 8
     assert complete(model_type="phimoe")["original_max_position_embeddings"] == 131072
 

@@ -32,6 +32,12 @@ def test_the_published_fields_are_consistent(family: str) -> None:
         ("phi-2", None, {"partial_rotary_factor": 0.4}, "partial_rotary_factor 0.4"),
         ("phi-2", None, {"partial_rotary_factor": 1.5}, "partial_rotary_factor 1.5"),
         ("phi-2", None, {"partial_rotary_factor": "0.5"}, "partial_rotary_factor"),
+        ("phi-3", None, {"rope_scaling": {"type": "linear", "factor": 2.0}}, "linear"),
+        ("phi-3", None, {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "yarn"),
+        ("phi-3", None, {"rope_scaling": {"type": ["longrope"]}}, "type"),
+        ("phi-3", None, {"rope_scaling": "linear"}, "rope_scaling"),
+        ("phi-2", None, {"rope_scaling": {"type": "spiral"}}, "spiral"),
+        ("phi-3.5-moe", {"type": "dynamic"}, {}, "dynamic"),
         ("phi-3", None, {"rope_theta": 0}, "rope_theta"),
         ("phi-3", None, {"rope_theta": float("nan")}, "rope_theta"),
         ("phi-3.5", {"type": ["longrope"]}, {}, "rope_scaling"),
@@ -52,6 +58,10 @@ def test_a_contradiction_is_refused_by_its_field(
         check(family, scaling, **changes)
     assert caught.value.code == "PHI103"
     assert caught.value.hint
+
+
+def test_phi_has_the_scaling_that_transformers_has() -> None:
+    check("phi-2", rope_scaling={"type": "linear", "factor": 2.0})
 
 
 def test_fields_that_only_repeat_what_follows_are_fine() -> None:

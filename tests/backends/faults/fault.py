@@ -23,8 +23,8 @@ Edit = Callable[[Path], object]
 Limit = Literal["", "softmax router", "softmax router, usual scale", "long factors", "no window"]
 """llama.cpp and mlx-lm weigh the experts of phimoe by a softmax of the two best, where Phi's router
 (sparsemixer) gives each of them its whole weight unless two are nearly equal; llama.cpp scales
-longrope by the usual formula and not by PhiMoE's fields; mlx-lm uses the long factors of longrope at
-every length; both let each token see all before it. The READMEs of the plugins say so."""
+longrope by the usual formula and not by PhiMoE's fields; mlx-lm uses the long factors of longrope
+at every length; both let each token see all before it. The READMEs of the plugins say so."""
 
 
 class Fault(NamedTuple):
