@@ -99,6 +99,13 @@ def _warnings(checkpoint: Checkpoint, ignored: tuple[IgnoredFile, ...]) -> Itera
     documents = checkpoint.documents
     names = {path.name for path, _ in checkpoint.files}
     yield from (f"{one.name} is ignored: {one.reason}" for one in ignored if one.warns)
+    if checkpoint.leftovers:
+        shown = ", ".join(checkpoint.leftovers[:3])
+        more = len(checkpoint.leftovers) - 3
+        yield (
+            f"tensors that are not part of the model are left out: {shown}"
+            + (f" and {more} more" if more > 0 else "")
+        )
     if "tokenizer.json" not in names:
         yield (
             "tokenizer.json is missing: only GGUF can be built. AutoTokenizer.from_pretrained"
