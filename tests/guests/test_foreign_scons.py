@@ -216,7 +216,7 @@ def test_an_unsafe_target_is_refused_and_nothing_is_lost(foreign: Foreign, targe
         ran = foreign.build(*arguments)
         assert snapshot(foreign.folder, without=tuple(own)) == before, arguments
         if arguments == (".",):
-            assert ran.status == 2
+            assert ran.status == 2, ran.text
             assert "[PHI205]" in ran.text
             assert "Traceback" not in ran.text
 
