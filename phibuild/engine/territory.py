@@ -53,18 +53,24 @@ class Claim:
 
 @dataclass
 class _Index:
-    """The claims of one role, by the keys of their places and of all folders around them."""
+    """The claims of one role: by the keys of their places, by the folder that they lie directly in,
+    and those folders by the keys of all folders around them."""
 
     at: dict[Key, list[Claim]] = field(default_factory=lambda: defaultdict(list))
-    below: dict[Key, list[Claim]] = field(default_factory=lambda: defaultdict(list))
+    directly_in: dict[Place, list[Claim]] = field(default_factory=lambda: defaultdict(list))
+    below: dict[Key, list[Place]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, claim: Claim) -> None:
         for place in claim.places:
             for key in place.keys:
                 self.at[key].append(claim)
-            for folder in place.around():
-                for key in folder.keys:
-                    self.below[key].append(claim)
+            if place.above is None:
+                continue
+            if place.above not in self.directly_in:
+                for folder in place.around():
+                    for key in folder.keys:
+                        self.below[key].append(place.above)
+            self.directly_in[place.above].append(claim)
 
     def same_as(self, place: Place) -> Iterator[Claim]:
         for key in place.keys:
@@ -72,7 +78,8 @@ class _Index:
 
     def inside(self, place: Place) -> Iterator[Claim]:
         for key in place.keys:
-            yield from self.below.get(key, ())
+            for folder in self.below.get(key, ()):
+                yield from self.directly_in[folder]
 
     def around(self, place: Place) -> Iterator[Claim]:
         for folder in place.around():

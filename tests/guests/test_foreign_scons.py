@@ -20,6 +20,7 @@ from phibuild.testing.checkpoint_edits import change_tensor
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import WORKER, Project, Ran
 from tests.guests.foreign import NEWEST_SCONS, OLDEST_SCONS, environment_with, packages_of
+from tests.snapshots import snapshot
 
 pytestmark = pytest.mark.toolchain
 
@@ -189,6 +190,36 @@ def test_cleaning_leaves_nothing_and_what_was_made_is_recalled(foreign: Foreign)
     ran = foreign.build()
     assert ran.names("recalled") == ["build/model/copy"]
     assert ran.actions == []
+
+
+def test_cleaning_removes_nothing_of_the_users(foreign: Foreign) -> None:
+    foreign.build()
+    notes = [
+        foreign.write(name, "mine")
+        for name in ("build/model/copy/notes.txt", "build/model/other/copy.txt", ".phibuild/notes")
+    ]
+    ran = foreign.build("-c", ".")
+    assert [path.read_text() for path in notes] == ["mine"] * 3
+    assert f"Kept {foreign.folder / 'build' / 'model' / 'copy'}" in ran.text
+    assert not (foreign.folder / "build" / "model" / "copy" / "copy.txt").exists()
+
+
+@pytest.mark.parametrize("target", ["#", "#model", "#model/in.txt", "#kept", "#build/model/copy"])
+def test_an_unsafe_target_is_refused_and_nothing_is_lost(foreign: Foreign, target: str) -> None:
+    inputs = '{"text": "in.txt", "kept": "#kept/a"}'
+    unsafe = f'env.Artifact("{target}", worker="twice.py", inputs={inputs}, times=3)\n'
+    foreign.write("model/SConscript", SCONSCRIPT.replace("Return", unsafe + "Return"))
+    foreign.foreign_sconstruct(duplicate=0)
+    foreign.write("kept/a", "mine")
+    own = {foreign.folder / name for name in ("build", ".phibuild", ".sconsign.dblite", "started")}
+    before = snapshot(foreign.folder, without=tuple(own))
+    for arguments in (("-c", "."), ("-n", "."), (".",), ("-c", ".")):
+        ran = foreign.build(*arguments)
+        assert snapshot(foreign.folder, without=tuple(own)) == before, arguments
+        if arguments == (".",):
+            assert ran.status == 2, ran.text
+            assert "[PHI205]" in ran.text
+            assert "Traceback" not in ran.text
 
 
 def test_a_dry_run_changes_nothing(foreign: Foreign) -> None:

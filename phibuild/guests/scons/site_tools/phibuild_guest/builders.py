@@ -121,6 +121,11 @@ class Guest:
             nodes=(manifest, *(self.fs.File(f"{path}/{file}") for file in offer["nodes"])),
             sources=tuple(node for found in taken for node in found.nodes),
         )
+        if path in self.targets:
+            raise SCons.Errors.StopError(
+                f"[PHI205] two targets have the path {one.name}\n"
+                f"  hint: give each artifact a path of its own\n  at {one.where}."
+            )
         self.targets[path] = one
         self._add_nodes(one, [found.state for found in taken])
         return self.env.Alias(one.name, manifest)
@@ -227,7 +232,9 @@ class Guest:
     def _waits(self, one: Target) -> bool:
         """Whether rules of the other build make something of what the target is made from."""
         for node in one.sources:
-            made_by_us = self.targets.get(Path(node.get_abspath()[: -len(MANIFEST)]))
+            path = node.get_abspath()
+            is_manifest = path.endswith(MANIFEST)
+            made_by_us = self.targets.get(Path(path[: -len(MANIFEST)])) if is_manifest else None
             if self._waits(made_by_us) if made_by_us else node.has_builder():
                 return True
         return False
