@@ -120,14 +120,15 @@ def _clone(source: Path, target: Path, mode: int) -> bool:
 
 def _copy(reading: int, writing: int) -> None:
     """Each way goes on where the one before it ended: at the end, or where it is not supported."""
+    size, done = os.fstat(reading).st_size, 0
     for move in (_move_in_file_system, _move_in_kernel, _move):
         try:
-            while move(reading, writing):
-                pass
+            while done < size and (count := move(reading, writing)):
+                done += count
         except OSError as error:
             if error.errno not in _NOT_SUPPORTED:
                 raise
-    if os.fstat(writing).st_size != os.fstat(reading).st_size:
+    if done != size:
         raise OSError(errno.EIO, "the copy is incomplete")
 
 
