@@ -39,6 +39,12 @@ def check_architecture(recipe: OpenVinoRecipe, architecture: Mapping[str, Any]) 
             f"hidden_act {activation!r} is not supported",
             hint=f"supported are {', '.join(_ACTIVATIONS)}",
         )
+    heads = architecture.get("num_attention_heads")
+    if model_type == "phi" and architecture.get("num_key_value_heads", heads) != heads:
+        raise _refusal(
+            "keys that queries share are not supported for phi",
+            hint="Optimum traces Phi-2 with as many key heads as heads: use ONNX or MLX",
+        )
     _check_nncf(recipe, model_type)
 
 

@@ -17,6 +17,9 @@ import numpy as np
 CHUNK = 256
 """Tokens that are seen; those of the second half are scored, but for the last."""
 CHUNKS = 4
+ATTEMPTS = 20
+"""llama-imatrix ends without waiting for the thread that prints: on a busy machine the last of its
+lines are lost now and then."""
 # Half precision in the cache would cost three digits.
 EXACT = ("-ctk", "f32", "-ctv", "f32", "-fa", "off", "-t", "1")
 
@@ -40,10 +43,13 @@ def scores(programs: Path, model: Path, text: Path, bos: int | None) -> Scores:
     _run(programs / "llama-completion", *options, "-n", "1", "--prompt-cache", session,
          "-no-cnv", "--no-warmup", "-c", length, "-b", length)  # fmt: skip
     ids = session_ids(session)
-    said = _run(programs / "llama-imatrix", *options, "-o", model.with_suffix(".weights"),
-                "-c", str(CHUNK), "--chunks", str(CHUNKS))  # fmt: skip
-    so_far = [np.log(float(found)) for found in re.findall(r"\[\d+\]([\d.naif]+),", said)]
-    if len(so_far) != CHUNKS:
+    for _ in range(ATTEMPTS):
+        said = _run(programs / "llama-imatrix", *options, "-o", model.with_suffix(".weights"),
+                    "-c", str(CHUNK), "--chunks", str(CHUNKS))  # fmt: skip
+        so_far = [np.log(float(found)) for found in re.findall(r"\[\d+\]([\d.naif]+),", said)]
+        if len(so_far) == CHUNKS:
+            break
+    else:
         raise ScoringError(said[-2000:])
     sums = np.array(so_far) * np.arange(1, CHUNKS + 1)
     rows = [ids[start : start + CHUNK] for start in range(0, CHUNKS * CHUNK, CHUNK)]

@@ -1,7 +1,8 @@
 """Prints nothing and writes logits: what a checkpoint or an artifact computes, in one runtime.
 
 Runs under the interpreter of a toolchain: `logits_program.py RUNTIME JOBS.json`. A job has a
-`path`, the rows of token `ids`, for transformers a `router`, and an `output`: a .npz file with the
+`path`, the rows of token `ids`, for transformers the runtime whose
+`experts` to imitate, and an `output`: a .npz file with the
 logits of each row and, for transformers, its loading report. A job that fails leaves `error` in it.
 """
 
@@ -16,21 +17,22 @@ from typing import Any
 
 import numpy as np
 
-ROUTERS: dict[str, Any] = {}
+OWN: list[Any] = []
 Row = list[int]
 Results = dict[str, Any]
 
 
-def of_transformers(path: Path, rows: list[Row], *, router: str = "") -> Results:
+def of_transformers(path: Path, rows: list[Row], *, experts: str = "") -> Results:
     """In float32, whatever dtype config.json says; `report` names what did not fit."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.models.phimoe import modeling_phimoe
 
     torch.set_num_threads(1)
-    if not ROUTERS:
-        ROUTERS[""] = modeling_phimoe.sparsemixer
-    modeling_phimoe.sparsemixer = softmax_of_two if router else ROUTERS[""]
+    if not OWN:
+        OWN.extend((modeling_phimoe.sparsemixer, torch.nn.LayerNorm.forward))
+    modeling_phimoe.sparsemixer = softmax_of_two if experts else OWN[0]
+    torch.nn.LayerNorm.forward = root_mean_square if experts == "llama.cpp" else OWN[1]
     model, info = AutoModelForCausalLM.from_pretrained(
         path, dtype=torch.float32, output_loading_info=True, local_files_only=True
     )
@@ -44,6 +46,12 @@ def softmax_of_two(scores: Any, **options: Any) -> Any:
     """The router that runtimes have which do not know Phi's."""
     best, experts = scores.topk(2, dim=-1)
     return best.softmax(dim=-1), experts
+
+
+def root_mean_square(norm: Any, values: Any) -> Any:
+    """What llama.cpp computes in the place of PhiMoE's LayerNorms."""
+    scale = (values * values).mean(-1, keepdim=True).add(norm.eps).rsqrt()
+    return values * scale * norm.weight + norm.bias
 
 
 def of_onnxruntime(path: Path, rows: list[Row]) -> Results:
@@ -110,7 +118,7 @@ RUNTIMES: dict[str, Callable[..., Results]] = {
 def main(runtime: str, jobs: Path) -> None:
     for job in json.loads(jobs.read_text("utf-8")):
         try:
-            options = {"router": job["router"]} if "router" in job else {}
+            options = {"experts": job["experts"]} if "experts" in job else {}
             results = RUNTIMES[runtime](Path(job["path"]), job["ids"], **options)
         except Exception:
             results = {"logits": [], "error": traceback.format_exc()[-2000:]}

@@ -156,9 +156,9 @@ class Runs:
             path = self.folder / "references" / f"{number}-{limit}"
             self.faults[number].write_reference(path, limit)
             rows = [IDS, *(self.scored[number].rows if number in self.scored else [])]
-            router = limit if limit.startswith("softmax router") else ""
+            experts = limit.removeprefix("experts of ") if "experts" in limit else ""
             output = self.output(number, f"transformers-{limit}")
-            jobs.append({"path": str(path), "ids": rows, "router": router, "output": str(output)})
+            jobs.append({"path": str(path), "ids": rows, "experts": experts, "output": str(output)})
         self.start("openvino", "transformers", jobs)
 
     def start(self, toolchain: str, runtime: str, jobs: Sequence[Mapping[str, object]]) -> None:

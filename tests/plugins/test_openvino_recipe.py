@@ -297,6 +297,13 @@ def test_an_activation_that_transformers_does_not_have_is_refused() -> None:
     assert "'wave'" in error.message
 
 
+def test_keys_that_queries_share_in_phi_are_refused() -> None:
+    check(recipe(), a_model("phi", num_attention_heads=4, num_key_value_heads=4), {})
+    check(recipe(), a_model("phi3", num_attention_heads=4, num_key_value_heads=2), {})
+    error = refusal(a_model("phi", num_attention_heads=4, num_key_value_heads=2))
+    assert error.code == "PHI204"
+
+
 def test_a_quantized_checkpoint_is_refused() -> None:
     assert refusal(a_model(quantization_config={"quant_method": "gptq"})).code == "PHI204"
 

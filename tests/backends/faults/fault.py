@@ -20,11 +20,12 @@ NOT_ONNX = ALL - {"onnx"}
 """The formats of a mixture of experts: the ONNX builder has none."""
 
 Edit = Callable[[Path], object]
-Limit = Literal["", "softmax router", "softmax router, usual scale", "long factors", "no window"]
+Limit = Literal["", "experts of llama.cpp", "experts of mlx-lm", "long factors", "no window"]
 """llama.cpp and mlx-lm weigh the experts of phimoe by a softmax of the two best, where Phi's router
-(sparsemixer) gives each of them its whole weight unless two are nearly equal; llama.cpp scales
-longrope by the usual formula and not by PhiMoE's fields; mlx-lm uses the long factors of longrope
-at every length; both let each token see all before it. The READMEs of the plugins say so."""
+(sparsemixer) gives each of them its whole weight unless two are nearly equal; llama.cpp also has
+root mean square norms in phimoe, where Phi's are LayerNorms, and scales its longrope by the usual
+formula and not by its fields. mlx-lm uses the long factors of longrope at every length. Both let
+each token see all before it. The READMEs of the plugins say so."""
 
 
 class Fault(NamedTuple):
@@ -43,7 +44,7 @@ class Fault(NamedTuple):
     def limit(self, name: str) -> Limit:
         """How the runtime of this format differs from transformers whatever it is given."""
         if self.family == "phi-3.5-moe" and name in ("gguf", "mlx"):
-            return "softmax router" if name == "mlx" else "softmax router, usual scale"
+            return "experts of mlx-lm" if name == "mlx" else "experts of llama.cpp"
         if "factors that differ" in self.name and name == "mlx":
             return "long factors"
         if "window of" in self.name and name in ("gguf", "mlx"):
@@ -64,7 +65,7 @@ class Fault(NamedTuple):
         if limit == "long factors":
             use_one_factor(folder)
         scaling = read_config(folder).get("rope_scaling")
-        if limit == "softmax router, usual scale" and scaling:
+        if limit == "experts of llama.cpp" and scaling:
             scale = math.sqrt(1 + math.log(LONG_CONTEXT / ORIGINAL_CONTEXT, ORIGINAL_CONTEXT))
             usual = {"short_mscale": scale, "long_mscale": scale}
             change_json(folder / "config.json", rope_scaling=scaling | usual)
