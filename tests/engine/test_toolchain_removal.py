@@ -118,7 +118,7 @@ def native(shop: Workshop, tmp_path: Path) -> Path:
     tree = shop.store.put(built)
     shop.store.record(ActionResult(key, action.name, known[0], (), tree, 0.0, 0, "", "test"))
     prefix = shop.store.root / "toolchains" / f"tool-{key.hex[:12]}"
-    shop.store.materialise(tree, prefix)
+    shop.store.install(tree, prefix)
     return prefix
 
 

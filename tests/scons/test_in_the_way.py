@@ -79,7 +79,9 @@ def a_link(target: Path) -> None:
 
 def a_link_to_a_file(target: Path) -> None:
     target.parent.mkdir()
-    target.symlink_to(target.parent.parent / "in.txt")
+    other = target.parent.parent / "mine.txt"
+    other.write_text("mine")
+    target.symlink_to(other)
 
 
 @pytest.mark.parametrize("spoil", [a_folder, a_file, a_link, a_link_to_a_file])
