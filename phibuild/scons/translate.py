@@ -76,7 +76,9 @@ def file_node(env: Any, path: str) -> SCons.Node.FS.File:
         return env.fs.File(path)
     except TypeError as error:
         raise RecipeError(
-            f"{path} lies in or is something else of this build: {error}", hint=HINT, code="PHI205"
+            f"{path} cannot be a file of this build: {str(error).partition('.:')[0]}",
+            hint=HINT,
+            code="PHI205",
         ) from None
 
 

@@ -205,7 +205,7 @@ def test_a_link_with_the_manifests_name_stays(copying: Project) -> None:
 
 def test_a_folder_with_the_manifests_name_stays(copying: Project) -> None:
     copying.write("dist/copy.phi.json/mine.txt", "mine")
-    refused(copying, "dist/copy cannot be a target: Directory", code="PHI305")
+    refused(copying, "dist/copy.phi.json cannot be a file of this build: Directory", code="PHI205")
 
 
 @pytest.mark.parametrize("length", [0, 1, 20, 60, 200])
@@ -244,7 +244,7 @@ def test_an_artifact_whose_manifest_is_gone_is_known_until_it_is_changed(
 
 def test_a_parent_that_is_a_file_is_one_error(copying: Project) -> None:
     copying.write("dist", "mine")
-    refused(copying, "dist/copy cannot be a target: File", code="PHI305")
+    refused(copying, "dist/copy.phi.json cannot be a file of this build: File", code="PHI205")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk")
