@@ -112,11 +112,11 @@ def test_a_model_that_no_builder_uses_counts_before_and_after(
         ([copy("a/b"), copy("a")], "the target a contains the target a/b"),
         ([copy("a"), copy("a.phi.json")], "the target a.phi.json is the manifest a.phi.json"),
         ([copy("a.phi.json"), copy("a")], "the manifest a.phi.json is the target a.phi.json"),
-        ([copy("a"), copy("a.phi.json/b")], "lies in or is something else of this build"),
+        ([copy("a"), copy("a.phi.json/b")], "cannot be a file of this build"),
         ([copy("a", "a.phi.json")], "the manifest a.phi.json is the input a.phi.json"),
         ([copy("a"), copy("x", "a/copy.txt")], "the target a contains the input a/copy.txt"),
         ([copy("x", "dist/mine"), copy("dist")], "the target dist contains the input dist/mine"),
-        ([copy("in.txt/out")], "lies in or is something else of this build"),
+        ([copy("in.txt/out")], "cannot be a file of this build"),
         ([copy("./a"), copy("b/../a")], "two targets have the path a"),
     ],
 )
