@@ -99,7 +99,7 @@ def _install(root: list[str], packages: tuple[str, ...]) -> None:
         package_here.cache_clear()
     known = [name for name in map(package_here, packages) if is_known(name)]
     if not known:
-        return _say("apt-get knows none of these packages; tests that need them are skipped")
+        return _say("apt-get knows none of these, even after an update: is there a network?")
     error = _run([*apt, *_INSTALL, *known])
     if error:  # the lists of packages may be older than the archive
         _run([*apt, "apt-get", "update", "-q"])

@@ -76,6 +76,15 @@ def test_apt_that_fails_is_reported_and_stops_nothing(
     assert "apt-get could not install some-package" in capsys.readouterr().out
 
 
+def test_packages_that_apt_never_heard_of_are_left_alone(
+    apt: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program(apt / "apt-cache", "exit 100")
+    set_up([], [NEED])
+    assert calls(apt) == ["update"]
+    assert "knows none of these" in capsys.readouterr().out
+
+
 def test_a_package_that_this_release_lacks_stops_no_other(apt: Path) -> None:
     program(apt / "apt-cache", 'test "$2" = some-package')
     set_up([], [NEED, Need(("old|older",), why="", tests=("test_machine.py",), programs=("gone",))])
