@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from phibuild.engine import places
 from phibuild.engine.places import Folding, Places
 from phibuild.engine.territory import Territory
 from phibuild.model.errors import RecipeError
+from tests.disks import mounted
+from tests.firmware.tools import needed_tool
 
 
 def is_one(one: str | Path, other: str | Path, known: Places | None = None) -> bool:
@@ -92,21 +93,15 @@ def test_what_does_not_exist_is_folded_as_its_folder_folds_names(
 @pytest.fixture
 def folded(tmp_path: Path) -> Iterator[Path]:
     """A folder of a file system that ignores letter case, if one can be mounted here."""
+    if "vfat" not in Path("/proc/filesystems").read_text():
+        pytest.skip("this kernel does not know vfat")
     disk, folder = tmp_path / "disk", tmp_path / "folded"
-    disk.write_bytes(bytes(8 << 20))
+    subprocess.run([needed_tool("mkfs.vfat"), "-C", disk, "8192"], check=True, capture_output=True)
     folder.mkdir()
-    for command in (["mkfs.vfat", disk], ["mount", "-o", "loop", disk, folder]):
-        try:
-            done = subprocess.run(command, capture_output=True)
-        except OSError:
-            pytest.skip(f"there is no {command[0]}")
-        if done.returncode != 0:
-            pytest.skip(f"{command[0]} is not allowed here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with mounted(folder, "-o", "loop", disk):
+        yield folder
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts a disk")
 def test_a_real_file_system_that_ignores_case(folded: Path) -> None:
     (folded / "Models").mkdir()
     assert is_one(folded / "models" / "x", folded / "MODELS" / "X")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BUILD, HEADER, WORKER, Project
+from tests.disks import tmpfs
 
 
 def text_of(project: Project) -> str:
@@ -212,16 +213,9 @@ def test_a_second_build_in_the_same_folder_is_refused(copying: Project, tmp_path
 
 def test_a_full_disk_is_one_clear_error(copying: Project, tmp_path: Path) -> None:
     copying.scons()
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("this user may not mount a small disk")
-    try:
+    with tmpfs(tmp_path / "small", "400k") as small:
         copying.sconstruct(BUILD.replace("times=2", "times=100000"))
         ran = copying.scons(PHIBUILD_STORE=str(small / "store"))
-    finally:
-        subprocess.run(["umount", small], check=True)
     assert ran.status == 2
     assert "[PHI404]" in ran.text
     assert "Traceback" not in ran.text

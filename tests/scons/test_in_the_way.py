@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import BUILD, Project
+from tests.disks import mount, mounted, tmpfs
 
 FILE = """\
 import phiworker
@@ -247,17 +246,13 @@ def test_a_parent_that_is_a_file_is_one_error(copying: Project) -> None:
     refused(copying, "dist/copy.phi.json cannot be a file of this build: File", code="PHI205")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk")
 def test_a_folder_that_cannot_be_written_to_is_one_error(copying: Project) -> None:
     copying.scons()
     dist = copying.folder / "dist"
-    subprocess.run(["mount", "--bind", dist, dist], check=True)
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", dist], check=True)
+    with mounted(dist, "--bind", dist):
+        mount("-o", "remount,ro,bind", dist)
         copying.write("in.txt", "bye ")
         refused(copying, "cannot be written", code="PHI305")
-    finally:
-        subprocess.run(["umount", dist], check=True)
 
 
 @pytest.mark.parametrize("name", ["a b", "[x]", "a\nb", "ü", "-rf", "a'b", "x" * 240])
@@ -343,14 +338,8 @@ def test_sources_are_not_put_into_a_folder_of_the_users(project: Project) -> Non
     refused(project, "it holds mine.c")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk_leaves_the_previous_artifact(copying: Project) -> None:
-    (copying.folder / "dist").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", copying.folder / "dist"]
-    subprocess.run(mount, check=True)
-    try:
+    with tmpfs(copying.folder / "dist", "400k"):
         assert copying.scons().status == 0
         copying.sconstruct(BUILD.replace("times=2", "times=100000"))
         refused(copying, code="PHI404")
-    finally:
-        subprocess.run(["umount", copying.folder / "dist"], check=True)

@@ -14,6 +14,8 @@ from phibuild.model.errors import StoreError
 from phibuild.model.tree import Tree
 from phibuild.store import Store, Way, copying, lies_at, place_artifact, way_to
 from phibuild.store.copying import LINK, SMALL, copy_file
+from tests.disks import mounted, tmpfs
+from tests.firmware.tools import needed_tool
 
 
 @pytest.fixture
@@ -190,12 +192,8 @@ def test_a_view_shows_small_files_as_copies_and_large_ones_as_links(
     assert links == {"weights.bin": 1 if is_shared else 2, "small.txt": 1, "run.sh": 1}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_copy_that_finds_no_room_leaves_what_was_there(store: Store, tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small], check=True)
-    try:
+    with tmpfs(tmp_path / "small", "3m") as small:
         assert way_to(small, source=store.marker) is Way.COPY
         old, new = a_tree(store), a_tree(store, size=8 * SMALL)
         place_artifact(store, old, small / "out", known=None)
@@ -203,8 +201,6 @@ def test_a_copy_that_finds_no_room_leaves_what_was_there(store: Store, tmp_path:
             place_artifact(store, new, small / "out", known=old)
         assert lies_at(store, old, str(small / "out"))
         assert [path.name for path in small.iterdir()] == ["out"]
-    finally:
-        subprocess.run(["umount", small], check=True)
 
 
 def test_a_file_system_with_reflinks_shares_blocks(tmp_path: Path) -> None:
@@ -212,12 +208,8 @@ def test_a_file_system_with_reflinks_shares_blocks(tmp_path: Path) -> None:
     with disk.open("wb") as stream:
         stream.truncate(400 << 20)
     place.mkdir()
-    for command in (["mkfs.xfs", "-q", disk], ["mount", "-o", "loop", disk, place]):
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("needs root, loop devices and mkfs.xfs: apt-get install xfsprogs")
-    try:
+    subprocess.run([needed_tool("mkfs.xfs"), "-q", disk], check=True)
+    with mounted(place, "-o", "loop", disk):
         store = Store(place / "store")
         assert way_to(place, source=store.marker) is Way.REFLINK
         tree = a_tree(store, size=32 * SMALL)
@@ -225,5 +217,3 @@ def test_a_file_system_with_reflinks_shares_blocks(tmp_path: Path) -> None:
         place_artifact(store, tree, place / "out", known=None)
         assert free - os.statvfs(place).f_bavail * os.statvfs(place).f_bsize < SMALL
         store.index.close()
-    finally:
-        subprocess.run(["umount", place], check=True)
