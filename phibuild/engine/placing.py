@@ -94,7 +94,8 @@ def _in_the_way(shop: Workshop, declaration: Declaration) -> tuple[Tree | None, 
     keeps_others = declaration.is_compiled_in_place
     found = in_the_way(target, named, keeps_others=keeps_others)
     if found:  # a manifest may be missing, or a killed build may not have come to write it
-        placed = placed_tree(shop.store, str(target))
+        # After `scons -c`, what other rules compiled beside the artifact may be all that is left.
+        placed = placed_tree(shop.store, str(target), may_be_gone=keeps_others)
         if placed is not None and not in_the_way(target, placed, keeps_others=keeps_others):
             return placed, []
     return named, found

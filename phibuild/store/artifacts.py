@@ -16,6 +16,7 @@ from phibuild.store.placements import (
     KnownFiles,
     Placement,
     intend,
+    is_gone,
     is_left,
     is_same_file,
     known_files,
@@ -183,10 +184,11 @@ def lies_at(store: Store, tree: Tree, target: str) -> bool:
     return True
 
 
-def placed_tree(store: Store, target: str) -> Tree | None:
-    """The tree that phibuild placed at a path, if what is left of it was not changed since."""
+def placed_tree(store: Store, target: str, *, may_be_gone: bool = False) -> Tree | None:
+    """The tree that phibuild placed at a path, if what is left of it was not changed since. Nothing
+    may be left of it only if it `may_be_gone`."""
     for one in placements(store.index, target):
-        if one.is_ours and is_left(one, target):
+        if one.is_ours and (is_left(one, target) or (may_be_gone and is_gone(one, target))):
             return one.tree
     return None
 

@@ -81,6 +81,11 @@ def is_left(placement: Placement, target: str) -> bool:
     return bool(there) and all(is_same_file(path, signature) for path, signature in there)
 
 
+def is_gone(placement: Placement, target: str) -> bool:
+    """Whether none of the placed files is there any more."""
+    return not any(os.path.lexists(place_of(target, entry)) for entry, _ in placement.files)
+
+
 def intend(index: Index, tree: Tree, target: str, *, built: str) -> None:
     """Remember that the files at `built` are about to get the path `target`. Their signatures hold
     for `is_same_file` only."""
