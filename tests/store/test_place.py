@@ -198,7 +198,7 @@ def test_a_file_that_is_changed_while_it_is_taken_over_is_found(
 ) -> None:
     old, new = a_tree(store, a="a", b="b"), a_tree(store, a="A", b="b")
     place_artifact(store, old, target, known=None)
-    meanwhile(monkeypatch, lambda: (target / "b").write_text("mine"))
+    in_between(monkeypatch, lambda: (target / "b").write_text("mine"))
     place_artifact(store, new, target, known=old)
     assert not lies_at(store, new, str(target))
 
@@ -243,7 +243,7 @@ def test_a_file_of_other_rules_that_has_a_new_files_name_is_refused(
     assert (target / "b").read_text() == "mine"
 
 
-def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+def in_between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Do this between the last look at the target and its replacement."""
     intend = artifacts_module.intend
 
@@ -257,7 +257,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> Non
 def test_what_appears_at_a_free_path_in_the_last_moment_stays(
     store: Store, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meanwhile(monkeypatch, lambda: target.write_text("mine"))
+    in_between(monkeypatch, lambda: target.write_text("mine"))
     done = place_artifact(store, a_tree(store, a="a"), target, known=None)
     (kept,) = done.kept
     assert kept.read_text() == "mine"
@@ -270,7 +270,7 @@ def test_what_appears_in_the_folder_in_the_last_moment_is_kept(
     old, new = a_tree(store, a="a"), a_tree(store, a="A", late="new")
     place_artifact(store, old, target, known=None)
     target.with_name("out.kept-1").write_text("an earlier one")
-    meanwhile(monkeypatch, lambda: (target / "late").write_text("mine"))
+    in_between(monkeypatch, lambda: (target / "late").write_text("mine"))
     done = place_artifact(store, new, target, known=old)
     assert done.kept == (target.with_name("out.kept-2"),)
     assert snapshot(target.with_name("out.kept-2")) == {"late": "mine"}
@@ -378,7 +378,7 @@ def test_builds_that_are_killed_one_after_the_other_leave_what_is_known(
             def killed() -> None:
                 raise Killed
 
-            meanwhile(patch, killed)
+            in_between(patch, killed)
             with pytest.raises(Killed):
                 place_artifact(store, tree, target, known=trees[0])
         assert placed_tree(store, str(target)) == trees[0]
