@@ -3,11 +3,14 @@
 llama.cpp takes the end of the tokenizer, and every token whose text it knows as an end
 (`special_eog_ids` in src/llama-vocab.cpp of the pinned llama.cpp). A GGUF file can add two: the key
 of the end of a message, which nothing else reads, and that of the end of a turn, which grammars and
-infill also write. Standard library only; runs in the worker that finishes the metadata.
+infill also write. But llama.cpp's own programs look at the last token of the prompt, too: with a
+token that opens the model's turn among the ends they would stop before the first word. Standard
+library only; runs in the worker that finishes the metadata.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +50,10 @@ _KNOWN_TEXTS = frozenset(
         "[e~[",
     }
 )
+_ROLE = re.compile(r"\W*(assistant|user|system)\W*")
+_OPENING = re.compile(
+    r"add_generation_prompt(?!.*add_generation_prompt)(.*?)\{%-?\s*(?:else|endif)", re.S
+)
 
 
 def named_ends(generation: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, ...]:
@@ -57,9 +64,18 @@ def named_ends(generation: Mapping[str, Any], config: Mapping[str, Any]) -> tupl
     return tuple(dict.fromkeys(one for one in ids if type(one) is int))
 
 
-def end_keys(ends: Sequence[int], tokens: Strings, eos: int | None) -> dict[str, int]:
+def opening_of(template: str) -> str:
+    """The part of a chat template that opens the model's turn; empty if none is marked."""
+    found = _OPENING.search(template)
+    return found[1] if found else ""
+
+
+def end_keys(
+    ends: Sequence[int], tokens: Strings, eos: int | None, openings: Sequence[str] = ()
+) -> dict[str, int]:
     """The keys that have to be added for llama.cpp to stop at all `ends`; `eos` is the end that the
-    file has already.
+    file has already. A token that names a role or is in one of the `openings` of chat templates
+    opens a turn, and gets no key.
 
     WorkerError PHI203 if there are more than the format has keys for, or llama.cpp takes one of
     them for something else.
@@ -68,7 +84,7 @@ def end_keys(ends: Sequence[int], tokens: Strings, eos: int | None) -> dict[str,
     named = {one for one in ends if 0 <= one < tokens.count}
     texts = tokens.at(named | ({eos} if eos is not None else set()))
     keys: dict[str, int] = {}
-    missing = [one for one in ends if one in named]
+    missing = [one for one in ends if one in named and not _opens(texts[one], openings)]
     if eos is None and missing:
         # Without the key llama.cpp stops at some token that is not an end: 2 or 11.
         keys[EOS] = eos = missing[0]
@@ -93,6 +109,12 @@ def end_keys(ends: Sequence[int], tokens: Strings, eos: int | None) -> dict[str,
             code="PHI203",
         )
     return keys | dict(zip(FURTHER, further, strict=False))
+
+
+def _opens(text: str, openings: Sequence[str]) -> bool:
+    is_mark = len(text) > 2 and not text[0].isalnum()
+    written = is_mark and any(text in opening for opening in openings)
+    return written or _ROLE.fullmatch(text) is not None
 
 
 def _lost(tokens: Strings, eos: str) -> set[str]:

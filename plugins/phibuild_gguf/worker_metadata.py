@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import phiworker
 
 if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ends import EOS, end_keys, named_ends
+    from phibuild_gguf.ends import EOS, end_keys, named_ends, opening_of
     from phibuild_gguf.gguf_header import Header, read_header
     from phibuild_gguf.gguf_values import (
         Strings,
@@ -29,7 +29,7 @@ if TYPE_CHECKING or __package__:
     )
     from phibuild_gguf.vocabulary import checked_name, read_json
 else:
-    from ends import EOS, end_keys, named_ends
+    from ends import EOS, end_keys, named_ends, opening_of
     from gguf_header import Header, read_header
     from gguf_values import (
         Strings,
@@ -88,10 +88,12 @@ def main(job: phiworker.Job) -> None:
     ids = id_values(config, header)
     eos = ids.get(EOS, header.value(EOS))
     tokens = Strings(values["tokenizer.ggml.tokens"])
-    ends = end_keys(named_ends(generation, config), tokens, eos)
+    template = chat_template(model)
+    openings = [opening_of(text) for text in template_texts(template)]
+    ends = end_keys(named_ends(generation, config), tokens, eos, openings)
     added = {key: uint32(number) for key, number in (ids | ends).items()}
     values = after_ids(values, added)
-    templates = template_values(chat_template(model))
+    templates = template_values(template)
     at = next((n for n, key in enumerate(values) if key.startswith(_NORMALIZER)), len(values))
     job.output.write_bytes(head(inserted(values, at, templates)))
 
@@ -158,6 +160,13 @@ def chat_template(model: Path) -> Any:
     if path.is_file():
         return path.read_text("utf-8")
     return read_json(model / "tokenizer_config.json").get("chat_template", "")
+
+
+def template_texts(template: str | list[Mapping[str, str]]) -> list[str]:
+    """The texts of a template, or of all named ones."""
+    if isinstance(template, str):
+        return [template]
+    return [each["template"] for each in template if each.get("template") is not None]
 
 
 def after_ids(values: Values, added: Values) -> Values:

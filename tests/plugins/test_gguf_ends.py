@@ -11,7 +11,7 @@ from phibuild_gguf.gguf_values import Strings, strings
 
 import phibuild.worker
 
-TEXTS = ["<s>", "a", "b", "c", "<|end|>", "<|endoftext|>", "<|assistant|>"]
+TEXTS = ["<s>", "a", "b", "c", "<|end|>", "<|endoftext|>", "<|stop|>", "<|assistant|>", "<|bot|>"]
 EOS, EOM, EOT = (f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eom", "eot"))
 
 
@@ -52,6 +52,8 @@ def test_the_ends_are_those_of_the_settings_else_of_the_config(
         ((4, 1), None, {EOS: 4, EOM: 1}),
         ((5, 99), 5, {}),
         ((), None, {}),
+        ((7, 5), 5, {}),
+        ((7, 1), None, {EOS: 1}),
     ],
 )
 def test_only_ends_that_llama_cpp_does_not_know_by_their_text_get_a_key(
@@ -84,3 +86,23 @@ def test_an_end_that_llama_cpp_takes_out_again_is_refused(
         return
     with pytest.raises(module.WorkerError, match="does not take for an end"):
         module.end_keys((lost,), tokens(texts), 1)
+
+
+TEMPLATES = {
+    "marked": "{% for m in messages %}<|bot|>{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|bot|>\n' }}{% else %}{{ '<|stop|>' }}{% endif %}",
+    "trimmed": "{%- if add_generation_prompt -%}<|bot|>{%- endif -%}<|stop|>",
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_token_that_opens_the_models_turn_is_not_an_end_of_a_file(
+    module: Any, template: str
+) -> None:
+    """llama-completion stops at a prompt whose last token is an end."""
+    openings = [module.opening_of(TEMPLATES[template])]
+    assert module.end_keys((8, 6, 5), tokens(TEXTS), 5, openings) == {EOM: 6}
+
+
+def test_a_template_that_marks_no_opening_has_none(module: Any) -> None:
+    assert module.opening_of("{% for m in messages %}<|bot|>{% endfor %}") == ""
