@@ -14,7 +14,8 @@ import click
 from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PhiError
 from phibuild.model.sizes import show_size
-from phibuild.store import LINK, Way, store_root, way_to
+from phibuild.store import store_root
+from phibuild.store.copying import LINK, Way, way_to
 from phibuild.toolchain.compiler import find_compiler
 
 _ROOM = 10_000_000_000

@@ -13,7 +13,8 @@ import click
 from phibuild.cli.sconstruct import chosen, describe_project, folder_option
 from phibuild.engine.predict import Size
 from phibuild.model.sizes import show_seconds, show_size
-from phibuild.store import Store, Way, way_to
+from phibuild.store import Store
+from phibuild.store.copying import Way, way_to
 
 _ORDER = ("up to date", "recall", "work", "wait")
 

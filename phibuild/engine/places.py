@@ -11,7 +11,6 @@ import itertools
 import os
 import stat
 import sys
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +30,13 @@ class Folding(NamedTuple):
 
     def of(self, name: str) -> str:
         """The one spelling of all names that mean the same entry."""
+        if not (self.case or self.forms):
+            return name
+        import unicodedata  # few file systems fold names
+
         if self.case:
             name = unicodedata.normalize("NFD", name).casefold()
-        return unicodedata.normalize("NFC", name) if self.case or self.forms else name
+        return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +147,8 @@ def _probed(folder: str) -> Folding | None:
                 if case is None and entry.name.isascii() and swapped != entry.name:
                     case = _is_one(folder, entry.name, swapped)
                 if case is not None and not forms and not entry.name.isascii():
+                    import unicodedata
+
                     forms = any(
                         other != entry.name and _is_one(folder, entry.name, other)
                         for form in ("NFC", "NFD")

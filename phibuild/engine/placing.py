@@ -19,14 +19,13 @@ from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.model.tree import THE_FILE, Tree
 from phibuild.store import (
     Stranger,
-    as_place_error,
     in_the_way,
     place_artifact,
     placed_tree,
     refuse,
-    replace_file,
     shown,
 )
+from phibuild.store.place import as_place_error, replace_file
 
 _BEGINNING = re.compile(r'\{\s*"manifest"\s*:\s*"phibuild-manifest/')
 _FIRST = '{\n "manifest": "phibuild-manifest/'

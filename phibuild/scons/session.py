@@ -20,12 +20,12 @@ from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.scons.claims import Claims, TargetClaim
-from phibuild.scons.cleaning import Cleaning
 from phibuild.scons.display import Display
 from phibuild.store import FolderLock
 
 if TYPE_CHECKING:
     from phibuild.engine.realize import Made
+    from phibuild.scons.cleaning import Cleaning
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
 """Names the file that a run of SCons which builds nothing writes its description to."""
@@ -59,7 +59,7 @@ class Session:
     declarations: dict[Path, Declaration] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
     environment: Any = field(default_factory=_own_environment)
-    cleaning: Cleaning = field(default_factory=Cleaning)
+    _cleaning: Cleaning | None = None
     _lock: FolderLock | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _shop: Workshop | None = None
@@ -81,6 +81,15 @@ class Session:
     def claims(self) -> Claims:
         """What the declarations claim of the disk."""
         return Claims(self.folder, self.shop.store.root)
+
+    @property
+    def cleaning(self) -> Cleaning:
+        """What this run may clean."""
+        if self._cleaning is None:
+            from phibuild.scons.cleaning import Cleaning  # few runs clean
+
+            self._cleaning = Cleaning()
+        return self._cleaning
 
     def declare(self, declaration: Declaration, claim: TargetClaim) -> None:
         """Remember a declaration; RecipeError PHI205 if its path is taken, or if building it would
@@ -156,7 +165,8 @@ def session() -> Session:
 def _finish(one: Session) -> None:
     if one._shop is None:
         return  # it could not be opened: the SConstruct was not read
-    one.cleaning.finish(print if not one.display.silent else lambda _: None)
+    if one.only_cleans:
+        one.cleaning.finish(print if not one.display.silent else lambda _: None)
     depfile = os.environ.get(DEPFILE)
     if depfile:
         from phibuild.scons.depfile import write_depfile

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from phibuild.model.errors import SourceError
-from phibuild.source.folders import explain_adapter, explain_folder, explain_path
 from phibuild.source.reading import check_content, read_object
 
 TOKENIZER_JSON = ("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
@@ -30,8 +29,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 _SMALL = (CONFIG, GENERATION, TOKENIZER_CONFIG, TEMPLATE, *TOKENIZER_JSON, *TOKENIZER_BYTES)
-_NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
-_NEVER_WEIGHTS = re.compile(r"(adapter_model|consolidated).*\.safetensors")
+_NUMBERED = r"(.*)-(\d{5})-of-(\d{5})\.safetensors"
+_NEVER_WEIGHTS = r"(adapter_model|consolidated).*\.safetensors"
 _PICKLED = (".bin", ".pt", ".pth")
 _SUSPICIOUS = 1024  # bytes below which a file may be a pointer to what was not downloaded
 
@@ -61,9 +60,13 @@ def find_files(folder: Path) -> CheckpointFiles:
     """The files by what they are for; SourceError PHI101 to PHI105, PHI113 and PHI114 for a folder
     that is not a whole checkpoint, or whose files were not downloaded or lie elsewhere."""
     if not folder.is_dir():
+        from phibuild.source.folders import explain_path
+
         raise explain_path(folder)
     names = _names(folder)
     if CONFIG not in names:
+        from phibuild.source.folders import explain_folder
+
         raise explain_folder(folder, names)
     documents = [folder / name for name in _SMALL if name in names]
     if TEMPLATES in names and (folder / TEMPLATES).is_dir():
@@ -163,8 +166,8 @@ def _refuse_outside(document: Path, names: Collection[object]) -> None:
 def _without_index(folder: Path, names: Collection[str]) -> list[str]:
     """A whole numbered set, or one file, with no other beside it: that leaves nothing to guess."""
     stored = sorted(name for name in names if name.endswith(".safetensors"))
-    weights = [name for name in stored if not _NEVER_WEIGHTS.fullmatch(name)]
-    numbered = _NUMBERED.fullmatch(stored[0]) if stored else None
+    weights = [name for name in stored if not re.fullmatch(_NEVER_WEIGHTS, name)]
+    numbered = re.fullmatch(_NUMBERED, stored[0]) if stored else None
     if numbered:
         count = int(numbered[3])
         whole = [
@@ -176,6 +179,8 @@ def _without_index(folder: Path, names: Collection[str]) -> list[str]:
     if len(stored) == 1 and weights:
         return stored
     if "adapter_config.json" in names and not weights:
+        from phibuild.source.folders import explain_adapter
+
         raise explain_adapter(folder)
     if stored:
         raise SourceError(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from phibuild.model.errors import SourceError
 from phibuild.source.families import EMBEDDING, HEAD, ROWS, Fields
 
 Shape = tuple[int, ...]
@@ -45,6 +47,30 @@ class Differences(NamedTuple):
         ]
         parts = (("missing", self.missing), ("unexpected", self.unexpected), ("shapes", shapes))
         return "; ".join(f"{word}: {some_of(names)}" for word, names in parts if names)
+
+
+def refusal(
+    folder: Path,
+    fields: Fields,
+    *,
+    stored: Mapping[str, Shape],
+    expected: Mapping[str, Shape],
+    optional: Mapping[str, Shape],
+) -> SourceError:
+    """PHI107 for tensors that differ from the expected ones; `optional` ones may be absent."""
+    found = Differences(
+        missing=tuple(name for name in expected if name not in stored),
+        unexpected=tuple(sorted(stored.keys() - expected.keys() - optional.keys())),
+        shapes={
+            name: (shape, stored[name])
+            for name, shape in {**expected, **optional}.items()
+            if name in stored and stored[name] != shape
+        },
+        stored=tuple(stored),
+        fields=fields,
+    )
+    cause, cure = likeliest_cause(found)
+    return SourceError(f"{folder}: {cause}\n  {found}", hint=cure, code="PHI107")
 
 
 def some_of(names: Sequence[str]) -> str:

@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from phibuild.model.digest import Digest
 from phibuild.model.errors import SourceError
 from phibuild.source.safetensors import Span, read_spans
-from phibuild.source.values import Magnitude
 
 _BLOCK = 4 << 20
 
@@ -98,7 +97,7 @@ def read_tensors(
 
 
 def _read(shard: Path, spans: tuple[Span, ...]) -> Iterator[SourceTensor]:
-    read = _Reader(shard)
+    read = partial(_read_span, shard)
     try:
         from concurrent.futures import ThreadPoolExecutor  # logging and more: not for a null build
 
@@ -111,35 +110,30 @@ def _read(shard: Path, spans: tuple[Span, ...]) -> Iterator[SourceTensor]:
         yield from tensors
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
+def _read_span(path: Path, span: Span) -> SourceTensor:
     """Reads a span of one file; hashing lets other threads run."""
+    from phibuild.source.values import Magnitude  # null builds read no tensor
 
-    path: Path
-
-    def __call__(self, span: Span) -> SourceTensor:
-        digest, magnitude = hashlib.sha256(), Magnitude(span.dtype)
-        with self.path.open("rb", buffering=0) as stream:
-            buffer = memoryview(bytearray(min(_BLOCK, max(span.size, 1))))
-            stream.seek(span.begin)
-            left = span.size
-            while left:
-                count = stream.readinto(buffer[: min(left, len(buffer))])
-                if not count:
-                    raise SourceError(
-                        f"{self.path} became shorter while it was read", code="PHI106"
-                    )
-                digest.update(buffer[:count])
-                magnitude.update(buffer[:count])
-                left -= count
-        return SourceTensor(
-            name=span.name,
-            dtype=span.dtype,
-            shape=span.shape,
-            size=span.size,
-            digest=Digest(digest.hexdigest()),
-            largest=magnitude.largest,
-        )
+    digest, magnitude = hashlib.sha256(), Magnitude(span.dtype)
+    with path.open("rb", buffering=0) as stream:
+        buffer = memoryview(bytearray(min(_BLOCK, max(span.size, 1))))
+        stream.seek(span.begin)
+        left = span.size
+        while left:
+            count = stream.readinto(buffer[: min(left, len(buffer))])
+            if not count:
+                raise SourceError(f"{path} became shorter while it was read", code="PHI106")
+            digest.update(buffer[:count])
+            magnitude.update(buffer[:count])
+            left -= count
+    return SourceTensor(
+        name=span.name,
+        dtype=span.dtype,
+        shape=span.shape,
+        size=span.size,
+        digest=Digest(digest.hexdigest()),
+        largest=magnitude.largest,
+    )
 
 
 def _to_text(tensors: list[SourceTensor]) -> str:

@@ -8,16 +8,13 @@ from phibuild.store.artifacts import (
     refuse,
     shown,
 )
-from phibuild.store.copying import LINK, Way, way_to
 from phibuild.store.index import Cost, Index, Piece
 from phibuild.store.locks import FolderLock, locked
-from phibuild.store.place import as_place_error, replace_file
 from phibuild.store.results import ActionResult
 from phibuild.store.store import Store, Told, store_root
 from phibuild.store.strangers import Stranger
 
 __all__ = [
-    "LINK",
     "ActionResult",
     "Cost",
     "FolderLock",
@@ -26,16 +23,12 @@ __all__ = [
     "Store",
     "Stranger",
     "Told",
-    "Way",
-    "as_place_error",
     "in_the_way",
     "lies_at",
     "locked",
     "place_artifact",
     "placed_tree",
     "refuse",
-    "replace_file",
     "shown",
     "store_root",
-    "way_to",
 ]

@@ -6,12 +6,11 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import THE_FILE, Entry, Tree
 from phibuild.store.index import hash_file
-from phibuild.store.place import Beside, beside, carry_others, keep
 from phibuild.store.placements import (
     KnownFiles,
     Placement,
@@ -36,6 +35,9 @@ from phibuild.store.strangers import (
     remove_known,
     strangers,
 )
+
+if TYPE_CHECKING:
+    from phibuild.store.place import Beside
 
 _NAMED = 5
 """Names that an error lists."""
@@ -64,6 +66,8 @@ def place_artifact(
 
     StoreError PHI302 if an object is gone or damaged, PHI304 if something else is at the path.
     """
+    from phibuild.store.place import beside, carry_others, keep  # null builds place nothing
+
     kept: list[Path] = []
     changed: tuple[str, ...] = ()
     old_paths = () if known is None else tuple(entry.path for entry in known.entries)

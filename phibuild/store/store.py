@@ -27,7 +27,6 @@ from phibuild.model.digest import Digest
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import THE_FILE, Entry, Tree
 from phibuild.store.copying import SMALL, are_hard_links_requested, copy_file, may_be_links
-from phibuild.store.exchange import exchange
 from phibuild.store.index import Index, Piece, hash_file
 from phibuild.store.locks import locked
 from phibuild.store.placements import place_of
@@ -213,6 +212,8 @@ class Store:
         try:
             self.show(tree, folder / "new")
             if os.path.lexists(path):
+                from phibuild.store.exchange import exchange
+
                 exchange(folder / "new", path, aside=folder / "old")
             else:
                 (folder / "new").rename(path)

@@ -19,7 +19,8 @@ import pytest
 from phibuild.engine.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.registry import load_registry
-from phibuild.store import Store, Way, store_root, way_to
+from phibuild.store import Store, store_root
+from phibuild.store.copying import Way, way_to
 from phibuild.testing.checkpoint_edits import change_tensor, reshard, set_chat_template
 from phibuild.testing.checkpoints import random_checkpoint
 from tests.backends.cases import CALLS, INT4, path

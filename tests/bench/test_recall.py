@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.store import Way, way_to
+from phibuild.store.copying import Way, way_to
 from tests.bench.measure import best, cost_of
 from tests.conftest import Project
 

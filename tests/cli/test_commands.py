@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from phibuild.store import Way, way_to
+from phibuild.store.copying import Way, way_to
 from tests.conftest import BUILD, Project
 
 

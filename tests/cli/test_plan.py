@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from phibuild.cli.plan import rooms, to_run
-from phibuild.store import Way, way_to
+from phibuild.store.copying import Way, way_to
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.cases import CALLS
 from tests.conftest import BUILD, Project

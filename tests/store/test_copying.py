@@ -12,8 +12,8 @@ import pytest
 
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import Tree
-from phibuild.store import Store, Way, copying, lies_at, place_artifact, way_to
-from phibuild.store.copying import LINK, SMALL, copy_file
+from phibuild.store import Store, copying, lies_at, place_artifact
+from phibuild.store.copying import LINK, SMALL, Way, copy_file, way_to
 from tests.disks import mounted, tmpfs
 from tests.firmware.tools import needed_tool
 

@@ -10,9 +10,9 @@ import pytest
 
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import Tree
-from phibuild.store import Store, lies_at, place_artifact, placed_tree, replace_file
+from phibuild.store import Store, lies_at, place_artifact, placed_tree
 from phibuild.store import artifacts as artifacts_module
-from phibuild.store.place import beside
+from phibuild.store.place import beside, replace_file
 
 
 @pytest.fixture
