@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -87,6 +86,8 @@ def _unknown(
         return RecipeError(
             f"{builder}: the field {name!r} is outdated", hint=f"write {outdated[name]} instead"
         )
+    import difflib  # only for errors
+
     close = difflib.get_close_matches(name, [*known, *outdated], n=1)
     suggestion = outdated.get(close[0], close[0]) if close else ""
     return RecipeError(
@@ -99,6 +100,8 @@ def _checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
     value = _of_kind(name, value, rules.kind, builder)
     for single in value if isinstance(value, tuple) and rules.kind == "strs" else (value,):
         if rules.choices is not None and single not in rules.choices:
+            import difflib
+
             close = difflib.get_close_matches(str(single), [str(c) for c in rules.choices], n=1)
             raise RecipeError(
                 f"{builder}: {name}={single!r} is not possible",
