@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,8 @@ class Folding(NamedTuple):
         return unicodedata.normalize("NFC", name)
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
     """`path` holds no link above its last name. `keys` begins with the key that names inside use;
     a folder also has the key that it would have if it did not exist."""
 

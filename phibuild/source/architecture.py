@@ -75,7 +75,7 @@ def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
 def _older_rope(parameters: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str, Any]:
     top: dict[str, Any] = {}
     if not isinstance(parameters, Mapping) or not isinstance(scaling, Mapping):
-        raise _rope_refusal("rope_scaling or rope_parameters is not an object with fields")
+        raise config_refusal("rope_scaling or rope_parameters is not an object with fields")
     inner = {k: value for k, value in {**scaling, **parameters}.items() if value is not None}
     for name in ("rope_theta", "partial_rotary_factor", _ORIGINAL):
         if name in inner:
@@ -83,13 +83,14 @@ def _older_rope(parameters: Mapping[str, Any], scaling: Mapping[str, Any]) -> di
     kind = inner.pop("rope_type", None) or inner.pop("type", None)
     inner.pop("type", None)
     if kind is not None and not isinstance(kind, str):
-        raise _rope_refusal(f"the type of rope_scaling is {kind!r}, which is not a string")
+        raise config_refusal(f"the type of rope_scaling is {kind!r}, which is not a string")
     if kind not in (None, "default"):
         top["rope_scaling"] = dict(sorted({**inner, "type": _ROPE_TYPES.get(kind, kind)}.items()))
     return top
 
 
-def _rope_refusal(problem: str) -> SourceError:
+def config_refusal(problem: str) -> SourceError:
+    """PHI103 for fields of config.json that cannot be what was published."""
     return SourceError(
         f"config.json: {problem}",
         hint="use config.json of the published checkpoint",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from phibuild.model.errors import SourceError
+from phibuild.source.architecture import config_refusal
 
 Fields = Mapping[str, Any]
 """config.json in its canonical spelling, with the family's defaults written out."""
@@ -86,11 +86,8 @@ def dimensions(fields: Fields) -> Dimensions:
     hidden, heads = _count(fields, "hidden_size"), _count(fields, "num_attention_heads")
     key_heads = _count(fields, "num_key_value_heads")
     if heads % key_heads:
-        raise SourceError(
-            f"config.json: num_attention_heads {heads} is not a multiple of num_key_value_heads"
-            f" {key_heads}",
-            hint="use config.json of the published checkpoint",
-            code="PHI103",
+        raise config_refusal(
+            f"num_attention_heads {heads} is not a multiple of num_key_value_heads {key_heads}"
         )
     return Dimensions(
         fields=fields,
@@ -172,11 +169,7 @@ def _norm(name: str, width: int, *, bias: bool = False) -> Iterator[ExpectedTens
 def _count(fields: Fields, name: str, *, most: int = 1 << 31) -> int:
     value = fields[name]
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
-        raise SourceError(
-            f"config.json: {name} is {value!r}, which is not a number between 1 and {most}",
-            hint="use config.json of the published checkpoint",
-            code="PHI103",
-        )
+        raise config_refusal(f"{name} is {value!r}, which is not a number between 1 and {most}")
     return value
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from phibuild.model.errors import SourceError
+from phibuild.source.architecture import config_refusal
 from phibuild.source.families import Dimensions, Fields
 
 _ORIGINAL = "original_max_position_embeddings"
@@ -32,13 +32,13 @@ def check_rope(size: Dimensions) -> None:
     share = _positive(fields, "partial_rotary_factor") if "partial_rotary_factor" in fields else 1.0
     rotated = int(size.head_size * share)
     if share > 1 or rotated < 2 or rotated % 2:
-        raise _refusal(
+        raise config_refusal(
             f"partial_rotary_factor {share} rotates {rotated} of the {size.head_size} dimensions of"
             " a head, which is not an even number of them"
         )
     scaling = fields.get("rope_scaling")
     if scaling is not None and scaling["type"] not in _TYPES[fields["model_type"]]:
-        raise _refusal(
+        raise config_refusal(
             f"rope_scaling has the type {scaling['type']!r}, and {fields['model_type']} has"
             f" {', '.join(_TYPES[fields['model_type']])} or none"
         )
@@ -50,22 +50,22 @@ def _check_longrope(fields: Fields, scaling: Fields, count: int) -> None:
     for name in _LISTS:
         factors = scaling.get(name)
         if not isinstance(factors, list) or not all(map(_is_positive, factors)):
-            raise _refusal(f"{name} of rope_scaling is not a list of positive numbers")
+            raise config_refusal(f"{name} of rope_scaling is not a list of positive numbers")
         if len(factors) != count:
-            raise _refusal(
+            raise config_refusal(
                 f"{name} of rope_scaling has {len(factors)} numbers, and there are {count} rotated"
                 " frequencies of a head"
             )
     if _ORIGINAL not in fields:
-        raise _refusal(f"{_ORIGINAL} is absent, and longrope needs it")
+        raise config_refusal(f"{_ORIGINAL} is absent, and longrope needs it")
     original = _positive(fields, _ORIGINAL)
     if original < 2:
-        raise _refusal(f"{_ORIGINAL} is {original:g}, which is less than two tokens")
+        raise config_refusal(f"{_ORIGINAL} is {original:g}, which is less than two tokens")
     growth = _positive(fields, "max_position_embeddings") / original
     usual = {"factor": growth, "attention_factor": _attention(growth, original)}
     for name, value in usual.items():
         if name in scaling and not _is_about(scaling[name], value):
-            raise _refusal(
+            raise config_refusal(
                 f"{name} of rope_scaling is {scaling[name]}, and the context grows"
                 f" {growth:g} times, which means {value:.6g}"
             )
@@ -73,7 +73,9 @@ def _check_longrope(fields: Fields, scaling: Fields, count: int) -> None:
         if fields["model_type"] == "phimoe":
             _positive(scaling, name)
         elif name in scaling:
-            raise _refusal(f"rope_scaling has {name}, which {fields['model_type']} does not have")
+            raise config_refusal(
+                f"rope_scaling has {name}, which {fields['model_type']} does not have"
+            )
 
 
 def _attention(growth: float, original: float) -> float:
@@ -83,7 +85,7 @@ def _attention(growth: float, original: float) -> float:
 
 def _positive(fields: Fields, name: str) -> float:
     if not _is_positive(fields.get(name)):
-        raise _refusal(f"{name} is {fields.get(name)!r}, which is not a positive number")
+        raise config_refusal(f"{name} is {fields.get(name)!r}, which is not a positive number")
     return float(fields[name])
 
 
@@ -94,11 +96,3 @@ def _is_positive(value: Any) -> bool:
 
 def _is_about(value: Any, expected: float) -> bool:
     return _is_positive(value) and abs(value - expected) <= _ENOUGH_ALIKE * expected
-
-
-def _refusal(problem: str) -> SourceError:
-    return SourceError(
-        f"config.json: {problem}",
-        hint="use config.json of the published checkpoint",
-        code="PHI103",
-    )

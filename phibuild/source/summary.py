@@ -21,6 +21,7 @@ from phibuild.source.files import (
     TOKENIZER_JSON,
 )
 from phibuild.source.ignored import IgnoredFile, ignored_files
+from phibuild.source.layout_causes import some_of
 from phibuild.source.reading import read_object
 from phibuild.source.templates import DEFAULT
 
@@ -100,12 +101,8 @@ def _warnings(checkpoint: Checkpoint, ignored: tuple[IgnoredFile, ...]) -> Itera
     names = {path.name for path, _ in checkpoint.files}
     yield from (f"{one.name} is ignored: {one.reason}" for one in ignored if one.warns)
     if checkpoint.leftovers:
-        shown = ", ".join(checkpoint.leftovers[:3])
-        more = len(checkpoint.leftovers) - 3
-        yield (
-            f"tensors that are not part of the model are left out: {shown}"
-            + (f" and {more} more" if more > 0 else "")
-        )
+        names_left = some_of(checkpoint.leftovers)
+        yield f"tensors that are not part of the model are left out: {names_left}"
     if "tokenizer.json" not in names:
         yield (
             "tokenizer.json is missing: only GGUF can be built. AutoTokenizer.from_pretrained"
