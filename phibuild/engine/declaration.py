@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,9 +152,10 @@ def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
 def _in_current(step: Step) -> Step:
     """The same step under the running interpreter, and so are its inputs."""
     inputs = tuple((name, _input_in_current(one)) for name, one in step.inputs)
-    if isinstance(step, Assembly) or step.toolchain == "host":
-        return dataclasses.replace(step, inputs=inputs)
-    return dataclasses.replace(step, toolchain=CURRENT + step.toolchain, inputs=inputs)
+    if isinstance(step, Assembly):
+        return Assembly(step.name, inputs)
+    own = step.toolchain
+    return step._replace(toolchain=own if own == "host" else CURRENT + own, inputs=inputs)
 
 
 def _input_in_current(one: Input) -> Input:

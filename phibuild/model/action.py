@@ -29,8 +29,7 @@ SLICES: tuple[Slice, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FileInput:
+class FileInput(NamedTuple):
     """A file or folder of the user's, known to the action by its bytes and not by its path."""
 
     path: str
@@ -49,8 +48,7 @@ class Program(NamedTuple):
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """A worker, what it is told and what it is shown.
 
     `recipe` holds JSON values in canonical form, `slices` is what the worker sees of the model,
@@ -100,8 +98,7 @@ class Assembly:
     programs: ClassVar[tuple[Program, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One file or folder of an action's result, by its path inside. Who reads a part does not run
     again when the rest of that result changes."""
 

@@ -11,8 +11,8 @@ import platform
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from phibuild.model.digest import digest_of_value
 from phibuild.model.errors import ToolchainError
@@ -31,8 +31,7 @@ _PIP_TO_UV = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreters:
+class Interpreters(NamedTuple):
     """The environments under one root folder; `cache` is uv's, on the same file system, `bytecode`
     where Python keeps what it compiled between runs."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from phibuild.api import (
@@ -112,8 +111,7 @@ def with_key(action: Action, name: str, extras: Extras) -> Action:
     `cryptography` is installed."""
     if name not in extras:
         return action
-    return replace(
-        action,
+    return action._replace(
         toolchain="signing",
         worker_files=(*action.worker_files, _HERE / "signatures.py"),
         inputs=(*action.inputs, (name, extras[name])),

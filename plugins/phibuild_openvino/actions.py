@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,14 +33,14 @@ def plan(recipe: OpenVinoRecipe, model: ModelFacts, extras: Mapping[str, FileInp
         fields["sym"] = bool(recipe.sym)
     if recipe.precision == "int4":
         compression = compression_of(recipe, calibrated=calibration is not None)
-        fields |= dataclasses.asdict(compression)
+        fields |= compression._asdict()
     tokenizer = _tokenizer()
     weights = _weights(fields if calibration is None else {"precision": "stored"})
     exported = Part(weights, "model")
     ir: Action | Part = exported
     if calibration is not None:
         tokens = _tokens(calibration, tokenizer)
-        ir = _compress(fields | dataclasses.asdict(correction_of(recipe)), exported, tokens)
+        ir = _compress(fields | correction_of(recipe)._asdict(), exported, tokens)
     return Assembly(
         name="openvino.assemble",
         inputs=(
