@@ -11,6 +11,7 @@ from phibuild.engine.declaration import (
     Declaration,
     model_facts,
 )
+from phibuild.engine.inputs import digest_of_input
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.placing import check_place, is_held
 from phibuild.engine.workshop import Workshop
@@ -144,7 +145,7 @@ def _walk(
                 trees[name] = taken_of(one, result.tree)
     if isinstance(step, Assembly):
         return  # it does no work, and what changes in it is what it is made of
-    digests = {name: tree.digest for name, tree in trees.items()}
+    digests = {name: digest_of_input(tree) for name, tree in trees.items()}
     result = _result(shop, step, checkpoint)
     states.append(
         ActionState(

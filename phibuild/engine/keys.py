@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from phibuild.engine.inputs import UserInput, digest_of_input, read_input, seen_beside_bytes
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, FileInput, Input, Part, Step, facts_of, step_of, taken_of
 from phibuild.model.digest import Digest, digest_of_value
@@ -65,13 +66,18 @@ def _toolchains(shop: Workshop, action: Step) -> str:
     return shop.once(name, found)[0].value
 
 
-def file_digests(shop: Workshop, action: Step) -> dict[str, Digest]:
-    """The digests of those inputs that are files."""
+def user_inputs(shop: Workshop, action: Step) -> dict[str, UserInput]:
+    """Those inputs that are the user's files, as they are now."""
     return {
-        name: shop.digest_of_path(Path(one.path))
+        name: read_input(shop, Path(one.path))
         for name, one in action.inputs
         if isinstance(one, FileInput)
     }
+
+
+def file_digests(shop: Workshop, action: Step) -> dict[str, Digest]:
+    """The digests of those inputs that are the user's files."""
+    return {name: one.digest for name, one in user_inputs(shop, action).items()}
 
 
 def known_result(
@@ -86,14 +92,14 @@ def known_result(
             known = known_result(shop, step, checkpoint)
             if known is None or known[1] is None:
                 return None
-            digests[name] = taken_of(one, known[1].tree).digest
+            digests[name] = digest_of_input(taken_of(one, known[1].tree))
     found = facts(shop, action, checkpoint, digests)
     return found, shop.store.recall(action_key(found))
 
 
 def signature(shop: Workshop, action: Step, checkpoint: Checkpoint | None) -> Digest:
-    """A digest that changes whenever the action's key may: known before anything has run. Files
-    are left out, since the build graph watches them itself."""
+    """A digest that changes whenever the action's key may: known before anything has run. Files'
+    bytes are left out, since the build graph watches them itself."""
     return _signature(shop, action, checkpoint, {})
 
 
@@ -119,8 +125,8 @@ def _signature(
 def _of_input(
     shop: Workshop, one: Input, checkpoint: Checkpoint | None, taken: dict[int, Digest]
 ) -> list[str]:
-    step = step_of(one)
-    if step is None:
-        return []
-    path = [one.path] if isinstance(one, Part) else []
-    return [str(_signature(shop, step, checkpoint, taken)), *path]
+    if isinstance(one, FileInput):
+        return seen_beside_bytes(Path(one.path))
+    if isinstance(one, Part):
+        return [str(_signature(shop, one.of, checkpoint, taken)), one.path]
+    return [str(_signature(shop, one, checkpoint, taken))]

@@ -146,7 +146,8 @@ def _realize(
         try:
             made = _work(shop, tasks, checkpoint, tools, name)
         except PhiError as error:
-            if len(tasks) == 1 or error.code in ("PHI404", "PHI406"):  # no room, interrupted
+            # A source that changes, a full disk, an interruption: no target is at fault.
+            if len(tasks) == 1 or error.code in ("PHI106", "PHI404", "PHI406"):
                 raise
             shop.wanted.clear()  # each target by itself, so that the one at fault tells
             tasks = [task]

@@ -8,21 +8,24 @@ import errno
 import os
 import shutil
 import sqlite3
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from phibuild import __version__
 from phibuild.engine.costs import expected_cost, input_size, record_cost
+from phibuild.engine.inputs import UserInput, changed_while_read, is_unchanged, show_input
 from phibuild.engine.keys import identity
 from phibuild.engine.workshop import Workshop
 from phibuild.executors import Request, WorkOrder, run_worker
 from phibuild.executors.local import disk_full
 from phibuild.model.action import Action, Assembly, FileInput, assembled
 from phibuild.model.digest import Digest
-from phibuild.model.errors import ActionError, PhiError, SourceError
+from phibuild.model.errors import ActionError, PhiError
 from phibuild.model.facts import Facts, action_key
 from phibuild.model.tree import Tree
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
@@ -35,13 +38,14 @@ S = TypeVar("S", Action, Assembly)
 
 
 class Task(NamedTuple, Generic[S]):
-    """A step that has to be done: its facts, the results of its input steps, and what it takes of
-    each of them."""
+    """A step that has to be done: its facts, the results of its input steps, what it takes of each
+    of them, and the user's files among its inputs."""
 
     step: S
     facts: Facts
     results: Mapping[str, ActionResult]
     trees: Mapping[str, Tree]
+    files: Mapping[str, UserInput] = MappingProxyType({})
 
     @property
     def key(self) -> Digest:
@@ -68,7 +72,8 @@ def work(
     shop.reporter.started(reported_as, seconds=sum(known) if len(known) == len(tasks) else None)
     try:
         with disk_full_as_error(shop.store.root), shop.store.workspace() as folder:
-            requests = _requests(shop, tasks, checkpoint, folder)
+            with _while_unchanged(shop, tasks, checkpoint):
+                requests = _requests(shop, tasks, checkpoint, folder)
             order = WorkOrder(
                 requests=requests,
                 python=python,
@@ -81,17 +86,12 @@ def work(
                 else (),
             )
             following = _Following(shop, reported_as, [request.output for request in requests])
-            try:
-                outcome = run_worker(order, following)
-            except PhiError:
-                _keep_log(shop, order.log, tasks[0].key)
-                raise
-            if checkpoint is not None and not shop.was_unchanged(checkpoint):
-                raise SourceError(
-                    f"{checkpoint.folder} changed while {action.name} was reading it",
-                    hint="build again when the files are complete",
-                    code="PHI106",
-                )
+            with _while_unchanged(shop, tasks, checkpoint):
+                try:
+                    outcome = run_worker(order, following)
+                except PhiError:
+                    _keep_log(shop, order.log, tasks[0].key)
+                    raise
             _check_inputs(shop, tasks)
             made = [
                 shop.store.put(request.output, following.told[number])
@@ -222,13 +222,38 @@ def _inputs(shop: Workshop, task: Task[Action], place: Path) -> dict[str, Path]:
     for name, one in task.step.inputs:
         inputs[name] = place / name
         if isinstance(one, FileInput):
-            inputs[name] = place / f"{name}{Path(one.path).suffix}"
-            inputs[name].symlink_to(Path(one.path).resolve())
+            inputs[name] = show_input(task.files[name], inputs[name])
         elif task.trees[name].is_file:
             inputs[name].symlink_to(shop.store.object_path(task.trees[name].entries[0]))
         else:
             shop.store.show(task.trees[name], inputs[name])
     return inputs
+
+
+@contextlib.contextmanager
+def _while_unchanged(
+    shop: Workshop, tasks: Sequence[Task[Action]], checkpoint: Checkpoint | None
+) -> Iterator[None]:
+    """SourceError PHI106 if a source or an input is not the same at the end as it was when its
+    digest was taken: whatever became of the work, a failure included, is due to that."""
+    try:
+        yield
+    finally:
+        error = sys.exception()
+        if error is None or isinstance(error, PhiError | OSError):
+            _check_sources(shop, tasks, checkpoint)
+
+
+def _check_sources(
+    shop: Workshop, tasks: Sequence[Task[Action]], checkpoint: Checkpoint | None
+) -> None:
+    name = tasks[0].step.name
+    if checkpoint is not None and not shop.was_unchanged(checkpoint):
+        raise changed_while_read(checkpoint.folder, name)
+    for task in tasks:
+        for one in task.files.values():
+            if not is_unchanged(shop, one):
+                raise changed_while_read(one.path, name)
 
 
 def _check_inputs(shop: Workshop, tasks: Sequence[Task[Action]]) -> None:

@@ -14,10 +14,10 @@ from phibuild.engine.declaration import CURRENT, Declaration
 from phibuild.engine.reporter import Reporter, Silent
 from phibuild.model.action import Action, Program
 from phibuild.model.digest import Digest, digest_of_value
-from phibuild.model.errors import PhiError, PluginError, SourceError, StoreError
+from phibuild.model.errors import PhiError, PluginError, StoreError
 from phibuild.model.facts import Facts
 from phibuild.model.manifest import SUFFIX, Manifest
-from phibuild.model.tree import Entry, Tree
+from phibuild.model.tree import Tree
 from phibuild.offers import NativeToolchain, PythonToolchain
 from phibuild.registry import Registry, load_registry
 from phibuild.source import Checkpoint, read_checkpoint
@@ -27,8 +27,6 @@ from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_l
 
 _WORTH_TELLING = 500_000_000
 """Bytes to read below which it is over before anyone has read that it began."""
-SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
-"""Folders in a user's folder whose files are not taken for content."""
 
 
 @dataclass
@@ -102,12 +100,12 @@ class Workshop:
         if self.is_unchanged(checkpoint):
             return True
         with contextlib.suppress(OSError, PhiError):
-            is_ours = self._manifest_in_place(checkpoint.folder) is not None
+            is_ours = self.manifest_in_place(checkpoint.folder) is not None
             if is_ours or self._are_same_files(checkpoint):
                 return self.checkpoint(checkpoint.folder).slices == checkpoint.slices
         return False
 
-    def _manifest_in_place(self, path: Path) -> Manifest | None:
+    def manifest_in_place(self, path: Path) -> Manifest | None:
         """The manifest of an artifact whose files are all as it says."""
         manifest = self.manifest_of(path)
         return manifest if manifest and self.is_in_place(manifest.tree, path) else None
@@ -182,20 +180,6 @@ class Workshop:
             self._workers[files] = digest_of_value(named)
         return self._workers[files]
 
-    def digest_of_path(self, path: Path) -> Digest:
-        """The digest of a user's file or folder, or of an artifact by its manifest.
-
-        SourceError PHI101 if it is not there.
-        """
-        manifest = self._manifest_in_place(path)
-        if manifest is not None:
-            return manifest.tree.digest
-        if path.is_file():
-            return self.store.index.digest_of(path)
-        if not path.is_dir():
-            raise SourceError(f"there is no file or folder {path}", hint="check the path")
-        return Tree(tuple(sorted(self._entries(path)))).digest
-
     def manifest_of(self, target: Path) -> Manifest | None:
         """The manifest beside an artifact, None if there is none or it cannot be read as one."""
         path = Path(f"{target}{SUFFIX}")
@@ -239,19 +223,6 @@ class Workshop:
                     if aside is not None:
                         print(f"Kept {aside}: phibuild did not make it", file=sys.stderr)
         return self.interpreters.python_of(offer)
-
-    def _entries(self, folder: Path) -> list[Entry]:
-        return [
-            Entry(
-                name,
-                self.store.index.digest_of(path),
-                path.stat().st_size,
-                bool(path.stat().st_mode & 0o100),
-            )
-            for name in _names(str(folder))
-            if (path := folder / name).is_file()
-            and not SKIPPED_FOLDERS.intersection(name.split("/"))
-        ]
 
 
 def _names(folder: str, prefix: str = "") -> Iterator[str]:

@@ -302,7 +302,10 @@ def _action() -> Any:
 
 def _signature(declaration: Declaration, model: Model | None) -> str:
     action = declaration.action(model.facts if model else NO_MODEL)
-    return str(signature(session().shop, action, model.checkpoint if model else None))
+    of_action = str(signature(session().shop, action, model.checkpoint if model else None))
+    # What an answer must contain decides whether the target is built, and is in no key.
+    what = declaration.what
+    return f"{of_action} {what.expect}" if isinstance(what, Generation) else of_action
 
 
 def _is_damaged(declaration: Declaration) -> bool:

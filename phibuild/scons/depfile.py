@@ -17,7 +17,8 @@ from pathlib import Path
 import SCons.Node
 
 from phibuild.engine.declaration import Declaration, model_facts
-from phibuild.engine.workshop import SKIPPED_FOLDERS, Workshop
+from phibuild.engine.inputs import SKIPPED_FOLDERS
+from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError
 from phibuild.scons.session import DEPFILE_FROM, DEPFILE_TARGET, Session

@@ -13,6 +13,7 @@ import SCons.Node
 import SCons.Node.FS
 import SCons.Util
 
+from phibuild.engine.inputs import read_input
 from phibuild.engine.territory import HINT
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
@@ -96,7 +97,7 @@ def find(env: Any, value: Any) -> Found:
     if path in session().declarations:
         return Found(path, env.fs.File(f"{path}{SUFFIX}"))
     if path.is_dir():
-        return Found(path, env.Value(str(session().shop.digest_of_path(path))))
+        return Found(path, env.Value(str(read_input(session().shop, path).digest)))
     return Found(path, file_node(env, str(path)))
 
 

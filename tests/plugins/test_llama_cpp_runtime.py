@@ -10,6 +10,7 @@ import pytest
 from phibuild_gguf.llama_cpp import build, build_for_device
 from phibuild_gguf.recipe import LlamaCppRecipe
 
+from phibuild.engine.inputs import read_input
 from phibuild.engine.keys import facts, file_digests
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, Part, steps_of
@@ -48,7 +49,7 @@ def test_compiler_flags_and_c_library_are_facts() -> None:
     assert compiler.identity.startswith(f"Target: {TRIPLET}; gcc version ")
     assert compiler.identity in found["recipe.compiler"]
     assert "armv8.2-a+dotprod" in found["recipe.flags"]
-    assert found["input.libc"] == str(shop.digest_of_path(libc))
+    assert found["input.libc"] == str(read_input(shop, libc).digest)
     assert not [value for value in found.values() if str(Path(compiler.cxx).parent) in value]
 
 
