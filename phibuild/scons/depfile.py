@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ def write_depfile(session: Session, path: Path) -> None:
     """One rule with all targets of this build, named as from the folder that the command was typed
     in, or with the one name that was asked for; then an empty rule for each file, so that one that
     is deleted is no error."""
-    names = session.asked()
+    names = session.asked().names
     chosen = [one for one in session.declarations.values() if one.name in names]
     files = set(_scripts(session))
     seen: set[Path] = set()
@@ -41,10 +40,7 @@ def write_depfile(session: Session, path: Path) -> None:
     listed = [_escaped(str(file)) for file in sorted(files)]
     lines = [" ".join(map(_escaped, targets)) + ": \\", *(f"  {file} \\" for file in listed), ""]
     lines += [f"{file}:" for file in listed]
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with beside.open("x", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-    beside.replace(path)
+    path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def _escaped(path: str) -> str:
