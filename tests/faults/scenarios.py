@@ -231,8 +231,9 @@ def disturb(path: Path, change: str) -> None:
         pass
 
 
+STRAY = b'hello\n[1]\n7\n"x"\nnull\n{"recall": 7}\n\xff\xfe\n'
 BAD = {
-    "stray lines": 'os.write(out, b\'hello\\n[1]\\n7\\n"x"\\nnull\\n{"recall": 7}\\n\\xff\\xfe\\n\')',
+    "stray lines": f"os.write(out, {STRAY!r})",
     "no newline": 'os.write(out, b"{" * 100_000)',
     "deep": 'os.write(out, b"[" * 50_000 + b"\\n")',
     "odd messages": "".join(

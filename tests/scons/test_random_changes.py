@@ -181,11 +181,12 @@ def of_artifact(name: str, *, deletes: bool) -> Change:
     return change
 
 
+CODE = ("worker.py", "helper.py", "parts/first.py")
 SMALL = st.integers(0, 3)
 CHANGES = st.one_of(
-    st.tuples(
-        st.sampled_from(["worker.py", "helper.py", "parts/first.py"]), SMALL, st.booleans()
-    ).map(lambda drawn: (f"code {drawn}", of_code(drawn[0], drawn[1], keeps_time=drawn[2]))),
+    st.tuples(st.sampled_from(CODE), SMALL, st.booleans()).map(
+        lambda drawn: (f"code {drawn}", of_code(drawn[0], drawn[1], keeps_time=drawn[2]))
+    ),
     st.tuples(st.sampled_from([".txt", ".md", ".sh", "link", "folder"]), SMALL).map(
         lambda drawn: (f"source {drawn}", of_source(*drawn))
     ),
