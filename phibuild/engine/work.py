@@ -20,11 +20,13 @@ from phibuild.engine.keys import identity
 from phibuild.engine.workshop import Workshop
 from phibuild.executors import Request, WorkOrder, run_worker
 from phibuild.executors.local import disk_full
+from phibuild.executors.messages import Remember, Written
 from phibuild.model.action import Action, Assembly, FileInput, assembled
 from phibuild.model.digest import Digest
 from phibuild.model.errors import ActionError, PhiError, SourceError
 from phibuild.model.facts import Facts, action_key
 from phibuild.model.tree import Tree
+from phibuild.process.ending import removed_at_the_end
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
 from phibuild.store import ActionResult, Cost, Piece, Told
 
@@ -67,7 +69,11 @@ def work(
     known = [cost.seconds for cost in expected if cost is not None]
     shop.reporter.started(reported_as, seconds=sum(known) if len(known) == len(tasks) else None)
     try:
-        with disk_full_as_error(shop.store.root), shop.store.workspace() as folder:
+        with (
+            disk_full_as_error(shop.store.root),
+            shop.store.workspace() as folder,
+            removed_at_the_end(folder),
+        ):
             requests = _requests(shop, tasks, checkpoint, folder)
             order = WorkOrder(
                 requests=requests,
@@ -172,15 +178,15 @@ class _Following:
         self.recalled += len(known)
         return known
 
-    def on_remember(
-        self, number: int, key: str, file: str, offset: int, size: int, sha256: str
-    ) -> None:
-        self.pieces.setdefault((number, file), {})[key] = Piece(offset, size, sha256)
+    def on_remember(self, piece: Remember) -> None:
+        pieces = self.pieces.setdefault((piece.number, piece.file), {})
+        pieces[piece.key] = Piece(piece.offset, piece.size, piece.sha256)
 
-    def on_written(self, number: int, file: str, sha256: str) -> None:
+    def on_written(self, file: Written) -> None:
         with contextlib.suppress(OSError, ValueError):  # then the store reads the file
-            digest = Digest.parse(f"sha256:{sha256}")
-            self.told[number][file] = self.shop.store.told(self.outputs[number] / file, digest)
+            digest = Digest.parse(f"sha256:{file.sha256}")
+            path = self.outputs[file.number] / file.file
+            self.told[file.number][file.file] = self.shop.store.told(path, digest)
 
 
 @contextlib.contextmanager

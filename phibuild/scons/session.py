@@ -19,6 +19,7 @@ from phibuild.engine.declaration import Declaration
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, RecipeError
+from phibuild.process import ending
 from phibuild.scons.claims import Claims, TargetClaim
 from phibuild.scons.display import Display
 from phibuild.store import FolderLock
@@ -157,6 +158,7 @@ def session() -> Session:
     # While a SConscript is read, the current folder is that script's; and the SConstruct of other
     # builds may lie elsewhere, as PlatformIO's does.
     folder = Path(get_default_fs().Top.get_abspath())
+    ending.watch()
     one = Session(folder, Display(silent=bool(GetOption("silent"))))
     atexit.register(_finish, one)
     return one

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from phibuild.model.errors import ToolchainError
-from phibuild.process import capture
+from phibuild.process.answers import capture
 
 
 class Compiler(NamedTuple):

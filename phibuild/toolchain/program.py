@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from phibuild.model.action import Program
 from phibuild.model.errors import ToolchainError
-from phibuild.process import capture
 
 
 class FoundProgram(NamedTuple):
@@ -31,6 +30,8 @@ def path_of(program: Program) -> Path:
 def ask(program: Program, path: Path) -> str:
     """The lines that tell which one it is; ToolchainError PHI606 if it prints none. Some programs
     print their version and fail, so their status does not count."""
+    from phibuild.process.answers import capture  # a build with nothing to do asks nothing
+
     try:
         told = capture([path, *program.ask], may_fail=True)
     except OSError as error:

@@ -18,7 +18,6 @@ from phibuild.model.digest import digest_of_value
 from phibuild.model.errors import ToolchainError
 from phibuild.model.facts import Fact, Facts
 from phibuild.offers import PythonToolchain
-from phibuild.process import run_logged
 from phibuild.toolchain.lock import read_lock
 from phibuild.toolchain.removal import Removal, is_within, remove_owned, set_aside
 
@@ -83,6 +82,10 @@ class Interpreters:
     def install(self, toolchain: PythonToolchain) -> Path | None:
         """Make the environment; the caller holds its lock. A half-made one is removed; anything
         that phibuild did not make gets another name, which is returned."""
+        from phibuild.process.supervised import (
+            run_logged,  # builds with nothing to do start nothing
+        )
+
         folder = self.path_of(toolchain)
         self.root.mkdir(parents=True, exist_ok=True)
         log = self._log_of(folder)
