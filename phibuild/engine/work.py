@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import stat
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +30,10 @@ from phibuild.model.tree import Tree
 from phibuild.process.ending import removed_at_the_end
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
 from phibuild.store import ActionResult, Cost, Piece, Told
+from phibuild.store.index import hash_file
 
 _MAKER = f"phibuild {__version__}"
+_ALWAYS_READ = 64 << 20
 
 
 S = TypeVar("S", Action, Assembly)
@@ -183,10 +186,24 @@ class _Following:
         pieces[piece.key] = Piece(piece.offset, piece.size, piece.sha256)
 
     def on_written(self, file: Written) -> None:
-        with contextlib.suppress(OSError, ValueError):  # then the store reads the file
-            digest = Digest.parse(f"sha256:{file.sha256}")
-            path = self.outputs[file.number] / file.file
-            self.told[file.number][file.file] = self.shop.store.told(path, digest)
+        """The store need not read the file again, unless it changes. Files of up to _ALWAYS_READ
+        bytes are read all the same, while the worker goes on, and of larger ones so many that it is
+        as much of each on average."""
+        path = self.outputs[file.number] / file.file
+        with contextlib.suppress(OSError):  # then the store reads the file, if there is one
+            seen = path.lstat()
+            if not stat.S_ISREG(seen.st_mode):
+                return
+            told = self.shop.store.told(path, Digest.parse(f"sha256:{file.sha256}"))
+            drawn = int.from_bytes(os.urandom(8)) % max(seen.st_size, 1)
+            if drawn < _ALWAYS_READ and hash_file(path) != told.digest:
+                raise ActionError(
+                    f"the worker reported a digest of {file.file} in its output that is false",
+                    hint="job.written(sha256) is for a file that is complete;"
+                    " without it, the store reads the file",
+                    code="PHI407",
+                )
+            self.told[file.number][file.file] = told
 
 
 @contextlib.contextmanager

@@ -101,13 +101,13 @@ def _recall(document: dict[str, Any]) -> Recall:
 def _remember(document: dict[str, Any]) -> Remember:
     number, key, file, offset, size, sha256 = _of(document["remember"], list)
     return Remember(
-        _count(number), _text(key), _text(file), _count(offset), _count(size), _sha256(sha256)
+        _count(number), _text(key), _name(file), _count(offset), _count(size), _sha256(sha256)
     )
 
 
 def _written(document: dict[str, Any]) -> Written:
     number, file, sha256 = _of(document["written"], list)
-    return Written(_count(number), _text(file), _sha256(sha256))
+    return Written(_count(number), _name(file), _sha256(sha256))
 
 
 def _failure(document: dict[str, Any]) -> Failure:
@@ -142,6 +142,14 @@ def _text(value: object) -> str:
     """A string that can be encoded."""
     text: str = _of(value, str)
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _name(value: object) -> str:
+    """A path that does not lead out of the output."""
+    name = _text(value)
+    if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+        raise ValueError
+    return name
 
 
 def _count(value: object) -> int:

@@ -3,8 +3,10 @@ keys."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +21,29 @@ class FoundProgram(NamedTuple):
     identity: str
 
 
+_LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "colorgcc"})
+
+
 def path_of(program: Program) -> Path:
     """Where it lies; ToolchainError PHI606 if it does not."""
-    path = shutil.which(program.name)
+    beside = Path(sys.executable).parent if program.with_python else None
+    path = (beside and shutil.which(program.name, path=beside)) or shutil.which(program.name)
     if path is None:
         raise ToolchainError(f"there is no {program.name}", hint=program.hint, code="PHI606")
     return Path(path)
+
+
+def starts_another(path: Path) -> bool:
+    """Whether the program that answers is another than this file, which then stays as it is when
+    that one changes: behind a script, ccache and its like, or Apple's xcrun."""
+    real = os.path.realpath(path)
+    if Path(real).name in _LAUNCHERS or (sys.platform == "darwin" and real.startswith("/usr/bin/")):
+        return True
+    try:
+        with open(real, "rb") as file:  # noqa: PTH123 - null builds come along here
+            return file.read(2) == b"#!"
+    except OSError:
+        return True
 
 
 def ask(program: Program, path: Path) -> str:
