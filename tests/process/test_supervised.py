@@ -133,10 +133,10 @@ def test_messages_are_answered_however_long(run: Callable[..., Outcome]) -> None
 
     outcome = run(
         "import os\n"
-        "for _ in range(3): os.write(int(os.environ['PHIBUILD_MESSAGES']), b'm' * 1000000 + b'\\n')\n"
-        "answers = open(int(os.environ['PHIBUILD_ANSWERS']), 'rb')\n"
         "line = b'm' * 1000000 + b'\\n'\n"
         "for _ in range(3): os.write(int(os.environ['PHIBUILD_MESSAGES']), line)\n"
+        "answers = open(int(os.environ['PHIBUILD_ANSWERS']), 'rb')\n"
+        "assert [len(answers.readline()) for _ in range(3)] == [1000001] * 3\n"
         "os.write(int(os.environ['PHIBUILD_MESSAGES']), b'\\xff\\n\\nlast\\nunfinished')",
         on_message=answer,
     )
