@@ -133,9 +133,17 @@ def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
         raise ActionError(f"{order.action.name}: {error}", code="PHI402") from None
     if outcome.status != 0:
         raise reported[0] if reported else _unexplained(order, outcome)
-    if not all(one.output.exists() for one in order.requests):
-        raise ActionError(f"{order.action.name} ended without making its output", code="PHI403")
+    if not all(_is_made(one.output) for one in order.requests):
+        raise ActionError(
+            f"{order.action.name} ended without making its output",
+            hint="job.output has to be a file or a folder, and not a link",
+            code="PHI403",
+        )
     return outcome
+
+
+def _is_made(output: Path) -> bool:
+    return not output.is_symlink() and (output.is_file() or output.is_dir())
 
 
 def disk_full(folder: Path) -> ActionError:
