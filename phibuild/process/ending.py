@@ -50,10 +50,10 @@ class _Watch:
             pass
         os.close(self._asking)
         time.sleep(_PATIENCE)
-        print("phibuild: interrupted", file=sys.stderr, flush=True)
+        print("phibuild: interrupted", file=sys.stderr)
         for folder in list(_scratch):
             shutil.rmtree(folder, ignore_errors=True)
-        os._exit(_STATUS)
+        _leave(_STATUS)
 
 
 _watch: _Watch | None = None
@@ -78,6 +78,24 @@ def end_by_exception() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup's stays ignored
             signal.signal(number, leave)
+
+
+@contextlib.contextmanager
+def status_at_exit() -> Iterator[None]:
+    """Around what runs at exit: of an exception there Python prints a traceback, and then it ends
+    with status 0."""
+    try:
+        yield
+    except SystemExit as leaving:
+        _leave(leaving.code if isinstance(leaving.code, int) else 1)
+    except KeyboardInterrupt:
+        _leave(128 + signal.SIGINT)
+
+
+def _leave(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def asked() -> int | None:

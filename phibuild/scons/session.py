@@ -166,6 +166,11 @@ def session() -> Session:
 
 
 def _finish(one: Session) -> None:
+    with ending.status_at_exit():
+        _conclude(one)
+
+
+def _conclude(one: Session) -> None:
     if one._shop is None:
         return  # it could not be opened: the SConstruct was not read
     if one.only_cleans:

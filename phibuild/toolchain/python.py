@@ -28,6 +28,21 @@ _PIP_TO_UV = {
     "PIP_EXTRA_INDEX_URL": "UV_INDEX",
     "PIP_CERT": "SSL_CERT_FILE",
 }
+_FETCHING = (
+    *("HOME", "USER", "PATH", "TMPDIR", "XDG_", "NETRC", "LD_LIBRARY_PATH"),
+    *(
+        "UV_DEFAULT_INDEX",
+        "UV_INDEX",
+        "UV_EXTRA_INDEX",
+        "UV_FIND_LINKS",
+        "UV_KEYRING",
+        "UV_OFFLINE",
+    ),
+    *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_INSECURE", "UV_HTTP", "UV_REQUEST", "UV_CONCURRENT"),
+    *("SSL_", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
+"""How the names begin of what says where packages are fetched from and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +191,9 @@ def _uv() -> str:
 
 
 def _environment(user: Mapping[str, str], cache: Path) -> dict[str, str]:
-    """The user's environment with pip's settings in uv's names, where uv's are not set."""
-    environment = {
-        name: value
-        for name, value in user.items()
-        if name not in ("VIRTUAL_ENV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT")
-    }
+    """What uv needs to fetch, with pip's settings in uv's names, where uv's are not set. The lock
+    says what is installed, and nothing else does."""
+    environment = {name: text for name, text in user.items() if name.startswith(_FETCHING)}
     for pip_name, uv_name in _PIP_TO_UV.items():
         if pip_name in user and uv_name not in user:
             separator = "," if uv_name == "UV_FIND_LINKS" else " "

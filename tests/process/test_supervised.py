@@ -102,24 +102,31 @@ def test_an_exception_while_listening_ends_the_program(
     assert processes_with(mark) == []
 
 
-def test_a_build_that_is_killed_takes_all_descendants_along(tmp_path: Path, mark: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, -2)]
+)
+def test_a_build_that_is_ended_takes_all_descendants_along(
+    tmp_path: Path, mark: str, number: signal.Signals, status: int
+) -> None:
     program = (LEAVING + "time.sleep(600)").replace("MARK", repr(mark))
     build = subprocess.Popen(
         [
             *(sys.executable, "-c"),
             "import sys, pathlib; from phibuild.process.supervised import run_logged\n"
+            "from phibuild.process.ending import end_by_exception; end_by_exception()\n"
             "folder = pathlib.Path(sys.argv[1])\n"
             "run_logged([sys.executable, '-c', sys.argv[2]], folder=folder, environment={},"
             " log=folder / 'log.txt')",
             *(tmp_path, program),
         ],
         start_new_session=True,
+        stderr=subprocess.DEVNULL,
     )
     while len(processes_with(mark)) < 5:  # build, program and what it leaves
         assert build.poll() is None
         time.sleep(0.01)
-    os.killpg(build.pid, signal.SIGKILL)
-    build.wait()
+    os.killpg(build.pid, number)
+    assert build.wait() == status
     assert are_gone(mark)
 
 

@@ -158,11 +158,24 @@ def test_a_signal_at_any_moment_leaves_nothing_wrong(
     assert lasting.scons().text == "scons: `.' is up to date.\n"
 
 
-def test_a_plan_ends_by_a_signal(lasting: Project) -> None:
-    lasting.sconstruct("import pathlib, time\npathlib.Path('read').touch()\ntime.sleep(600)\n")
+@pytest.mark.parametrize(
+    "during",
+    [
+        "wait()",
+        "import phibuild.scons.description as one\none.write_description = lambda *_, **__: wait()",
+    ],
+    ids=["reading", "describing"],
+)
+def test_a_plan_ends_by_a_signal(lasting: Project, during: str) -> None:
+    lasting.sconstruct(
+        "import pathlib, time\n"
+        "def wait():\n    pathlib.Path('here').touch()\n    time.sleep(600)\n"
+        f"{SCONSTRUCT}{during}\n"
+    )
     plan = start(lasting, "-m", "phibuild.cli", "plan")
-    while not (lasting.folder / "read").exists():
+    while not (lasting.folder / "here").exists():
         time.sleep(0.05)
     plan.send_signal(signal.SIGTERM)
-    plan.communicate(timeout=60)
+    text, _ = plan.communicate(timeout=60)
     assert plan.returncode == 143
+    assert "Traceback" not in text
