@@ -41,7 +41,13 @@ from phibuild.offers import (
     Tensor,
 )
 from phibuild.registry import describe_artifact
-from phibuild.toolchain.compiler import Compiler, CrossCompiler, find_compiler, find_cross_compiler
+from phibuild.toolchain.compiler import (
+    Compiler,
+    CrossCompiler,
+    compiler_program,
+    find_compiler,
+    find_cross_compiler,
+)
 
 __all__ = [
     "API_VERSION",
@@ -77,6 +83,7 @@ __all__ = [
     "Step",
     "Tensor",
     "ToolchainError",
+    "compiler_program",
     "describe_artifact",
     "find_compiler",
     "find_cross_compiler",

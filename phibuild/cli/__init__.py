@@ -6,10 +6,12 @@ import sys
 
 from phibuild.cli.main import cli
 from phibuild.model.errors import PhiError
+from phibuild.process import ending
 
 
 def main() -> None:
     """The entry point: the only place besides the SCons room that turns errors into text."""
+    ending.end_by_exception()
     try:
         cli.main(prog_name="phibuild", standalone_mode=True)
     except PhiError as error:

@@ -17,6 +17,7 @@ from phibuild.model.sizes import show_size
 from phibuild.store import store_root
 from phibuild.store.copying import LINK, Way, way_to
 from phibuild.toolchain.compiler import find_compiler
+from phibuild.toolchain.program import ask, path_of
 
 _ROOM = 10_000_000_000
 """Bytes that the four Python toolchains, llama.cpp and a first small model need together."""
@@ -49,7 +50,8 @@ def findings() -> Iterator[Finding]:
     """Everything that a build needs, in the order in which it needs it."""
     yield Finding("python", f"{sys.version.split()[0]} at {sys.executable}")
     try:
-        yield Finding("C++ compiler", find_compiler().identity)
+        compiler = find_compiler().cxx
+        yield Finding("C++ compiler", ask(compiler, path_of(compiler)))
     except PhiError as error:
         yield Finding("C++ compiler", error.message, error.hint, is_error=True)
     try:

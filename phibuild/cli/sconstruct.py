@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from phibuild.process import run_attached
+from phibuild.process.attached import run_attached
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
 DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"

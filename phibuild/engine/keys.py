@@ -34,7 +34,11 @@ def toolchain_facts(shop: Workshop, action: Step) -> Facts:
     return (
         *shop.interpreter_facts(action.toolchain),
         *(fact for tool in action.tools for fact in _tool_facts(shop, tool)),
-        *(Fact(f"program.{one.name}", shop.program(one).identity) for one in action.programs),
+        *(
+            Fact(f"program.{one.name}", shop.program(one).identity)
+            for one in action.programs
+            if one.ask
+        ),
     )
 
 
@@ -56,7 +60,7 @@ def identity(shop: Workshop, action: Action) -> Digest:
 
 def _toolchains(shop: Workshop, action: Step) -> str:
     """The digest of the toolchain facts, taken once for each set of toolchains."""
-    programs = (one.name for one in action.programs)
+    programs = (one.name for one in action.programs if one.ask)
     name = " ".join(("toolchains", action.toolchain, *action.tools, *programs))
 
     def found() -> Facts:

@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import stat
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,15 +24,19 @@ from phibuild.engine.keys import identity
 from phibuild.engine.workshop import Workshop
 from phibuild.executors import Request, WorkOrder, run_worker
 from phibuild.executors.local import disk_full
+from phibuild.executors.messages import Remember, Written
 from phibuild.model.action import Action, Assembly, FileInput, assembled
 from phibuild.model.digest import Digest
 from phibuild.model.errors import ActionError, PhiError
 from phibuild.model.facts import Facts, action_key
 from phibuild.model.tree import Tree
+from phibuild.process.ending import removed_at_the_end
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
 from phibuild.store import ActionResult, Cost, Piece, Told
+from phibuild.store.index import hash_file
 
 _MAKER = f"phibuild {__version__}"
+_ALWAYS_READ = 64 << 20
 
 
 S = TypeVar("S", Action, Assembly)
@@ -71,7 +76,11 @@ def work(
     known = [cost.seconds for cost in expected if cost is not None]
     shop.reporter.started(reported_as, seconds=sum(known) if len(known) == len(tasks) else None)
     try:
-        with disk_full_as_error(shop.store.root), shop.store.workspace() as folder:
+        with (
+            disk_full_as_error(shop.store.root),
+            shop.store.workspace() as folder,
+            removed_at_the_end(folder),
+        ):
             with _while_unchanged(shop, tasks, checkpoint):
                 requests = _requests(shop, tasks, checkpoint, folder)
             order = WorkOrder(
@@ -172,15 +181,29 @@ class _Following:
         self.recalled += len(known)
         return known
 
-    def on_remember(
-        self, number: int, key: str, file: str, offset: int, size: int, sha256: str
-    ) -> None:
-        self.pieces.setdefault((number, file), {})[key] = Piece(offset, size, sha256)
+    def on_remember(self, piece: Remember) -> None:
+        pieces = self.pieces.setdefault((piece.number, piece.file), {})
+        pieces[piece.key] = Piece(piece.offset, piece.size, piece.sha256)
 
-    def on_written(self, number: int, file: str, sha256: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # then the store reads the file
-            digest = Digest.parse(f"sha256:{sha256}")
-            self.told[number][file] = self.shop.store.told(self.outputs[number] / file, digest)
+    def on_written(self, file: Written) -> None:
+        """The store need not read the file again, unless it changes. Files of up to _ALWAYS_READ
+        bytes are read all the same, while the worker goes on, and of larger ones so many that it is
+        as much of each on average."""
+        path = self.outputs[file.number] / file.file
+        with contextlib.suppress(OSError):  # then the store reads the file, if there is one
+            seen = path.lstat()
+            if not stat.S_ISREG(seen.st_mode):
+                return
+            told = self.shop.store.told(path, Digest.parse(f"sha256:{file.sha256}"))
+            drawn = int.from_bytes(os.urandom(8)) % max(seen.st_size, 1)
+            if drawn < _ALWAYS_READ and hash_file(path) != told.digest:
+                raise ActionError(
+                    f"the worker reported a digest of {file.file} in its output that is false",
+                    hint="job.written(sha256) is for a file that is complete;"
+                    " without it, the store reads the file",
+                    code="PHI407",
+                )
+            self.told[file.number][file.file] = told
 
 
 @contextlib.contextmanager

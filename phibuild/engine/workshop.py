@@ -22,7 +22,7 @@ from phibuild.offers import NativeToolchain, PythonToolchain
 from phibuild.registry import Registry, load_registry
 from phibuild.source import Checkpoint, read_checkpoint
 from phibuild.store import Store, lies_at, store_root
-from phibuild.toolchain.program import FoundProgram, ask, path_of
+from phibuild.toolchain.program import FoundProgram, ask, path_of, starts_another
 from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_lock
 
 _WORTH_TELLING = 500_000_000
@@ -162,15 +162,22 @@ class Workshop:
         """A program of the machine; ToolchainError PHI606 without it. It is started only if its
         file has changed since it was last asked, so that a null build starts none."""
         if program not in self._programs:
-            path, question = path_of(program), repr((program.ask, program.tells))
-            known = (self.store.index.recall(path, "program") or "").partition("\n")
-            identity = known[2] if known[0] == question else ""
-            if not identity:
-                seen = self.store.index.signature(path)
-                identity = ask(program, path)
-                self.store.index.record(path, "program", f"{question}\n{identity}", seen=seen)
+            path = path_of(program)
+            identity = self._identity(program, path) if program.ask else ""
             self._programs[program] = FoundProgram(path, identity)
         return self._programs[program]
+
+    def _identity(self, program: Program, path: Path) -> str:
+        if starts_another(path):
+            return ask(program, path)
+        question = repr((program.ask, program.tells))
+        known = (self.store.index.recall(path, "program") or "").partition("\n")
+        if known[0] == question and known[2]:
+            return known[2]
+        seen = self.store.index.signature(path)
+        identity = ask(program, path)
+        self.store.index.record(path, "program", f"{question}\n{identity}", seen=seen)
+        return identity
 
     def worker_digest(self, action: Action) -> Digest:
         """The digest of the worker's script and of the files that it reads beside it."""

@@ -39,13 +39,16 @@ class Program(NamedTuple):
     """A program that the machine has to have, such as a cross compiler, by its name on the PATH.
 
     What it prints when started with `ask` is a fact, as far as the lines go in which the regular
-    expression `tells` is found; `hint` says how to install it.
+    expression `tells` is found; one that is not asked cannot change what is made. `hint` says how
+    to install it, and `with_python` that it comes with Python packages: the one beside the
+    interpreter is used, if there is one.
     """
 
     name: str
     ask: tuple[str, ...]
     tells: str
     hint: str
+    with_python: bool = False
 
 
 class Action(NamedTuple):

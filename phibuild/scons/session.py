@@ -21,6 +21,7 @@ from phibuild.engine.declaration import Declaration
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, RecipeError
+from phibuild.process import ending
 from phibuild.scons.claims import Claims, TargetClaim
 from phibuild.scons.display import Display
 from phibuild.store import FolderLock
@@ -111,6 +112,7 @@ class Session:
         from phibuild.engine.budgets import check_budgets
 
         shop = self.shop
+        ending.asked()  # from here on a signal ends us, also while we wait for a lock
         with self._guard:
             if self._lock is None:
                 self.claims.check_again()
@@ -161,12 +163,18 @@ def session() -> Session:
     # While a SConscript is read, the current folder is that script's; and the SConstruct of other
     # builds may lie elsewhere, as PlatformIO's does.
     folder = Path(get_default_fs().Top.get_abspath())
+    ending.watch()
     one = Session(folder, Display(silent=bool(GetOption("silent"))))
     atexit.register(_finish, one)
     return one
 
 
 def _finish(one: Session) -> None:
+    with ending.status_at_exit():
+        _conclude(one)
+
+
+def _conclude(one: Session) -> None:
     if one._shop is None:
         return  # it could not be opened: the SConstruct was not read
     if one.only_cleans:

@@ -18,7 +18,6 @@ from phibuild.model.digest import digest_of_value
 from phibuild.model.errors import ToolchainError
 from phibuild.model.facts import Fact, Facts
 from phibuild.offers import PythonToolchain
-from phibuild.process import run_logged
 from phibuild.toolchain.lock import read_lock
 from phibuild.toolchain.removal import Removal, is_within, remove_owned, set_aside
 
@@ -29,6 +28,21 @@ _PIP_TO_UV = {
     "PIP_EXTRA_INDEX_URL": "UV_INDEX",
     "PIP_CERT": "SSL_CERT_FILE",
 }
+_FETCHING = (
+    *("HOME", "USER", "PATH", "TMPDIR", "XDG_", "NETRC", "LD_LIBRARY_PATH"),
+    *(
+        "UV_DEFAULT_INDEX",
+        "UV_INDEX",
+        "UV_EXTRA_INDEX",
+        "UV_FIND_LINKS",
+        "UV_KEYRING",
+        "UV_OFFLINE",
+    ),
+    *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_INSECURE", "UV_HTTP", "UV_REQUEST", "UV_CONCURRENT"),
+    *("SSL_", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
+"""How the names begin of what says where packages are fetched from and how."""
 
 
 class Interpreters(NamedTuple):
@@ -82,6 +96,10 @@ class Interpreters(NamedTuple):
     def install(self, toolchain: PythonToolchain) -> Path | None:
         """Make the environment; the caller holds its lock. A half-made one is removed; anything
         that phibuild did not make gets another name, which is returned."""
+        from phibuild.process.supervised import (
+            run_logged,  # builds with nothing to do start nothing
+        )
+
         folder = self.path_of(toolchain)
         self.root.mkdir(parents=True, exist_ok=True)
         log = self._log_of(folder)
@@ -172,12 +190,9 @@ def _uv() -> str:
 
 
 def _environment(user: Mapping[str, str], cache: Path) -> dict[str, str]:
-    """The user's environment with pip's settings in uv's names, where uv's are not set."""
-    environment = {
-        name: value
-        for name, value in user.items()
-        if name not in ("VIRTUAL_ENV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT")
-    }
+    """What uv needs to fetch, with pip's settings in uv's names, where uv's are not set. The lock
+    says what is installed, and nothing else does."""
+    environment = {name: text for name, text in user.items() if name.startswith(_FETCHING)}
     for pip_name, uv_name in _PIP_TO_UV.items():
         if pip_name in user and uv_name not in user:
             separator = "," if uv_name == "UV_FIND_LINKS" else " "
