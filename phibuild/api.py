@@ -24,8 +24,6 @@ from phibuild.model.recipe import (
 )
 from phibuild.offers import (
     API_VERSION,
-    PHITOKENIZER,
-    PHITRANSFORMERS,
     ArtifactFacts,
     Backend,
     Command,
@@ -45,8 +43,6 @@ from phibuild.toolchain.compiler import Compiler, CrossCompiler, find_compiler, 
 
 __all__ = [
     "API_VERSION",
-    "PHITOKENIZER",
-    "PHITRANSFORMERS",
     "PRECISIONS",
     "Action",
     "ArtifactFacts",

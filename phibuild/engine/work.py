@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from phibuild import __version__
+from phibuild.engine.code import Code, changed
+from phibuild.engine.code_folder import code_folder
 from phibuild.engine.costs import expected_cost, input_size, record_cost
 from phibuild.engine.keys import identity
 from phibuild.engine.workshop import Workshop
@@ -23,7 +25,7 @@ from phibuild.executors.local import disk_full
 from phibuild.model.action import Action, Assembly, FileInput, assembled
 from phibuild.model.digest import Digest
 from phibuild.model.errors import ActionError, PhiError, SourceError
-from phibuild.model.facts import Facts, action_key
+from phibuild.model.facts import Fact, Facts, action_key
 from phibuild.model.tree import Tree
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
 from phibuild.store import ActionResult, Cost, Piece, Told
@@ -60,6 +62,7 @@ def work(
     """Run the worker once for all of these, which go together, and record what it made of each."""
     action = tasks[0].step
     python = shop.python_of(action.toolchain)
+    code = _code(shop, tasks)
     sizes = [input_size(task.step, checkpoint, task.trees) for task in tasks]
     expected = [
         expected_cost(shop, task.step, size) for task, size in zip(tasks, sizes, strict=True)
@@ -72,6 +75,8 @@ def work(
             order = WorkOrder(
                 requests=requests,
                 python=python,
+                code=code_folder(shop.store, code),
+                script=code.script,
                 workspace=folder,
                 tools=tools,
                 bytecode=shop.interpreters.bytecode,
@@ -112,6 +117,7 @@ def work(
                 if not following.recalled:  # else it took less than the next may take
                     cost = Cost(sizes[number], result.seconds, result.peak_bytes, result.tree.size)
                     record_cost(shop, tasks[number].step, cost)
+            shop.store.index.record_items(str(code.digest), code.items)
             if checkpoint is not None:
                 for name in action.slices:
                     items = slice_items(checkpoint, name)
@@ -196,6 +202,15 @@ def disk_full_as_error(folder: Path) -> Iterator[None]:
         if "full" in str(error) or "disk I/O" in str(error):
             raise disk_full(folder) from error
         raise
+
+
+def _code(shop: Workshop, tasks: Sequence[Task[Action]]) -> Code:
+    """The code of the worker that all these share. SourceError PHI106 if it is no longer what their
+    keys say."""
+    code = shop.code.read(tasks[0].step)
+    if any(Fact("worker", str(code.digest)) not in task.facts for task in tasks):
+        raise changed(tasks[0].step.worker)
+    return code
 
 
 def _requests(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import phibuild.worker
-from phibuild.model.action import Action
+from phibuild.executors.missing import missing_module
+from phibuild.model.action import HOST, Action
 from phibuild.model.errors import ActionError, PhiError, error_of_code
 from phibuild.process import Outcome, run_logged
 
@@ -39,12 +39,15 @@ class Request(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
     """What one run of a worker is asked for: one action, or several that go together. All paths are
-    absolute, `workspace` is empty but for the requests' folders with their inputs. `bytecode` is
-    where Python keeps what it compiled between runs; `identity` and `tensors` are those of the
-    worker's jobs (phiworker.py)."""
+    absolute, `workspace` is empty but for the requests' folders with their inputs. `code` is the
+    folder of all that the worker may import beside its toolchain, `script` the path in it of what
+    runs. `bytecode` is where Python keeps what it compiled between runs; `identity` and `tensors`
+    are those of the worker's jobs (phiworker.py)."""
 
     requests: Sequence[Request]
     python: Path
+    code: Path
+    script: str
     workspace: Path
     tools: Mapping[str, Path]
     bytecode: Path
@@ -111,7 +114,7 @@ def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
         return b""
 
     outcome = run_logged(
-        [order.python, "-s", order.action.worker, job],
+        [order.python, *_isolated(order.action), order.code / order.script, job],
         folder=order.workspace,
         environment=_environment(order),
         log=order.log,
@@ -132,6 +135,12 @@ def disk_full(folder: Path) -> ActionError:
         " is kept and the artifact is as it was",
         code="PHI404",
     )
+
+
+def _isolated(action: Action) -> tuple[str, ...]:
+    """Options of Python: nothing of the script's folder, nor of the user's; and under HOST no
+    site-packages."""
+    return ("-P", "-s", "-S") if action.toolchain == HOST else ("-P", "-s")
 
 
 def _document(order: WorkOrder) -> dict[str, object]:
@@ -156,20 +165,19 @@ def _document(order: WorkOrder) -> dict[str, object]:
 
 def _environment(order: WorkOrder) -> dict[str, str]:
     """Nothing ambient reaches a worker but how to find programs and libraries."""
-    names = _PASSED_ON + (_BUILD if order.action.toolchain == "host" else ())
+    names = _PASSED_ON + (_BUILD if order.action.toolchain == HOST else ())
     passed = {name: os.environ[name] for name in names if name in os.environ}
     home = str(order.workspace / "home")
     if order.action.network:  # the user's index, proxy and certificate settings are in force
         passed |= {name: text for name, text in os.environ.items() if name.startswith(_NETWORK)}
         home = os.environ.get("HOME", home)
-    own = Path(phibuild.worker.__file__).parent
     return passed | {
         "HOME": home,
         "TMPDIR": str(order.workspace / "tmp"),
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
-        "PYTHONPATH": str(own),
+        "PYTHONPATH": str(order.code),
         "PYTHONHASHSEED": "0",
         "PYTHONPYCACHEPREFIX": str(order.bytecode),
         "PYTHONUNBUFFERED": "1",
@@ -209,5 +217,8 @@ def _unexplained(order: WorkOrder, outcome: Outcome) -> PhiError:
             " or on a larger machine",
             code="PHI402",
         )
+    missing = missing_module(order.action, log)
+    if missing is not None:
+        return missing
     tail = "\n".join(f"  | {line}" for line in log.strip().splitlines()[-12:])
     return ActionError(f"{name} failed with exit status {outcome.status}; its last words:\n{tail}")
