@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -62,17 +62,17 @@ class CodeReader:
     other targets of the same build may write it."""
 
     def __init__(self) -> None:
-        self._codes: dict[tuple[Path, tuple[Path, ...]], Code] = {}
+        self._codes: dict[tuple[Path, ...], Code] = {}
         self._modules: dict[_Place, _Module] = {}
 
     def read(self, action: Action) -> Code:
         """SourceError PHI101 if a file is not there, RecipeError PHI202 if two have one path."""
+        named = (action.worker, *action.worker_files)
         if action.code_root is not None:
-            return _collect(action, action.code_root, {})
-        named = (action.worker, action.worker_files)
+            return _collect(named, action.code_root, {})
         if named not in self._codes:
             root = _around_package(action.worker)
-            self._codes[named] = _collect(action, root, self._modules)
+            self._codes[named] = _collect(named, root, self._modules)
         return self._codes[named]
 
     @cached_property
@@ -93,12 +93,13 @@ class _Module(NamedTuple):
     imports: tuple[_Place, ...]
 
 
-def _collect(action: Action, root: Path, known: dict[_Place, _Module]) -> Code:
-    """All files, beginning at those that the action names. `root` is where their paths begin."""
-    package = root / action.worker.relative_to(root).parts[0]
+def _collect(named: tuple[Path, ...], root: Path, known: dict[_Place, _Module]) -> Code:
+    """All files, beginning at those that an action names, its script first. `root` is where their
+    paths begin."""
+    root, script, *others = (Path(os.path.normpath(path)) for path in (root, *named))
+    package = root / script.relative_to(root).parts[0]
     waiting = [(_PROTOCOL, _FOR_WORKERS / _PROTOCOL)]
-    for named in (action.worker, *action.worker_files):
-        waiting += _named(named, root)
+    waiting += [place for path in (script, *others) for place in _places(path, root)]
     found: dict[str, CodeFile] = {}
     while waiting:
         path, source = waiting.pop()
@@ -115,14 +116,20 @@ def _collect(action: Action, root: Path, known: dict[_Place, _Module]) -> Code:
             module = known[path, source] = _module(path, source, package)
         found[path] = CodeFile(path, source, module.digest)
         waiting += module.imports
-    for path in [path for path in found if path.startswith(f"{package.name}/")]:
-        for folder in PurePosixPath(path).parents[:-1]:
-            if (root / folder / _PACKAGE).is_file():
-                init = f"{folder}/{_PACKAGE}"
-                found.setdefault(init, CodeFile(init, None, _EMPTY))
+    for init in _inits(found, package):
+        found.setdefault(init, CodeFile(init, None, _EMPTY))
     files = tuple(sorted(found.values()))
-    script = action.worker.relative_to(root).as_posix()
-    return Code(script, files, digest_of_value([[one.path, str(one.digest)] for one in files]))
+    digest = digest_of_value([[one.path, str(one.digest)] for one in files])
+    return Code(script.relative_to(root).as_posix(), files, digest)
+
+
+def _inits(paths: Iterable[str], package: Path) -> list[str]:
+    """The `__init__.py` of each folder of a package that holds one of these files. Without it, an
+    installed package of the same name would be imported in place of what is shown."""
+    inside = [path for path in paths if path.startswith(f"{package.name}/")]
+    folders = {folder for path in inside for folder in PurePosixPath(path).parents[:-1]}
+    inits = [f"{folder}/{_PACKAGE}" for folder in folders]
+    return [init for init in inits if (package.parent / init).is_file()]
 
 
 def _around_package(worker: Path) -> Path:
@@ -133,7 +140,7 @@ def _around_package(worker: Path) -> Path:
     return folder
 
 
-def _named(named: Path, root: Path) -> Iterator[_Place]:
+def _places(named: Path, root: Path) -> Iterator[_Place]:
     """A file, or the files in a folder, by their paths from the root, or from the folder that it
     lies in if that is elsewhere."""
     begin = root if named.is_relative_to(root) else named.parent

@@ -12,7 +12,7 @@ _NAME = re.compile(r"ImportError: cannot import name '([^']+)' from '([^']+)'")
 
 
 def missing_module(action: Action, log: str) -> ActionError | None:
-    """ActionError PHI407 if the last line of a failed worker's log says so."""
+    """ActionError PHI408 if the last line of a failed worker's log says so."""
     last = log.strip().rpartition("\n")[2]
     if match := _MODULE.match(last):
         module = match[1]
@@ -33,5 +33,5 @@ def missing_module(action: Action, log: str) -> ActionError | None:
     return ActionError(
         f"{action.name} imports {module}, which its worker {action.worker.name} is not shown",
         hint=f"a module of your own belongs into {declared}; {packages}",
-        code="PHI407",
+        code="PHI408",
     )

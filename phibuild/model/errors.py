@@ -35,7 +35,7 @@ CODES: dict[str, str] = {
     "PHI404": "the disk is full",
     "PHI405": "another build is working in this folder",
     "PHI406": "the build was interrupted",
-    "PHI407": "a worker imports a module that it is not shown",
+    "PHI408": "a worker imports a module that it is not shown",
     "PHI501": "two plugins claim one name, or a hook is misspelt",
     "PHI502": "a plugin was made for another api_version",
     "PHI503": "no plugin provides what was asked for",
