@@ -195,8 +195,8 @@ def declare_artifact(
     can import its `modules`, files and folders beside it."""
     with read_phase():
         script, *others = code = [find(env, one) for one in (worker, *listed(modules))]
-        for one in code:
-            session().claims.use(_use_of(one, "the worker" if one is script else "the module"))
+        _use([script], "the worker")
+        _use(others, "the module")
         found = {name: find(env, value) for name, value in (inputs or {}).items()}
         action = PhiAction(
             name=script.path.stem,
@@ -264,9 +264,7 @@ def _declare(
         what=what,
         current_interpreter=toolchain == "current",
     )
-    for source in sources:
-        if source.path not in one.declarations:
-            one.claims.use(_use_of(source, "the input"))
+    _use(sources, "the input")
     files = (manifest, *(file_node(env, f"{target_path}/{name}") for name in nodes))
     one.declare(declaration, TargetClaim(target_path, declaration.name, nodes, files))
     own = one.environment
@@ -290,9 +288,14 @@ def _declare(
     return own.Alias(declaration.name, manifest)
 
 
-def _use_of(source: Found, what: str) -> Use:
-    is_file = isinstance(source.node, SCons.Node.FS.Base)
-    return Use(source.path, what, built=is_file and source.node.has_builder())
+def _use(sources: list[Found], what: str) -> None:
+    """Claim files and folders that the build reads, but for its own targets."""
+    one = session()
+    for source in sources:
+        if source.path not in one.declarations:
+            is_file = isinstance(source.node, SCons.Node.FS.Base)
+            built = is_file and source.node.has_builder()
+            one.claims.use(Use(source.path, what, built=built))
 
 
 def make_target(target: Any, source: Any, env: Any) -> None:
