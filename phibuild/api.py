@@ -24,8 +24,6 @@ from phibuild.model.recipe import (
 )
 from phibuild.offers import (
     API_VERSION,
-    PHITOKENIZER,
-    PHITRANSFORMERS,
     ArtifactFacts,
     Backend,
     Command,
@@ -51,8 +49,6 @@ from phibuild.toolchain.compiler import (
 
 __all__ = [
     "API_VERSION",
-    "PHITOKENIZER",
-    "PHITRANSFORMERS",
     "PRECISIONS",
     "Action",
     "ArtifactFacts",

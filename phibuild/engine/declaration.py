@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from phibuild.model.action import Action, Assembly, FileInput, Input, Part, Step, files_of
+from phibuild.model.action import (
+    HOST,
+    OWN,
+    Action,
+    Assembly,
+    FileInput,
+    Input,
+    Part,
+    Step,
+    files_of,
+)
 from phibuild.offers import (
     ArtifactFacts,
     Backend,
@@ -114,6 +124,8 @@ class Declaration:
         """The folders and files that the target is made from; some are other targets."""
         paths = [self.model.folder] if self.model is not None else []
         what = self.what
+        if isinstance(what, Custom) and what.made_by.code_root is not None:
+            paths += [what.made_by.worker, *what.made_by.worker_files]
         if isinstance(what, Custom | Programs):
             return [*paths, *(Path(one.path) for one in files_of(what.action(NO_MODEL)))]
         if isinstance(what, Packaging | Generation):
@@ -155,7 +167,7 @@ def _in_current(step: Step) -> Step:
     if isinstance(step, Assembly):
         return Assembly(step.name, inputs)
     own = step.toolchain
-    return step._replace(toolchain=own if own == "host" else CURRENT + own, inputs=inputs)
+    return step._replace(toolchain=own if own in (HOST, OWN) else CURRENT + own, inputs=inputs)
 
 
 def _input_in_current(one: Input) -> Input:

@@ -20,7 +20,7 @@ def facts(
     """The facts of a step whose inputs have these digests."""
     return facts_of(
         action,
-        worker=shop.worker_digest(action) if isinstance(action, Action) else None,
+        worker=shop.code.read(action).digest if isinstance(action, Action) else None,
         slices={} if checkpoint is None else checkpoint.slices,
         inputs=inputs,
         toolchains=toolchain_facts(shop, action),
@@ -55,7 +55,7 @@ def _tool_facts(shop: Workshop, tool: str) -> Facts:
 
 def identity(shop: Workshop, action: Action) -> Digest:
     """What does the work: the digest of the worker and of its toolchains."""
-    return digest_of_value([str(shop.worker_digest(action)), _toolchains(shop, action)])
+    return digest_of_value([str(shop.code.read(action).digest), _toolchains(shop, action)])
 
 
 def _toolchains(shop: Workshop, action: Step) -> str:
@@ -103,7 +103,7 @@ def known_result(
 
 def signature(shop: Workshop, action: Step, checkpoint: Checkpoint | None) -> Digest:
     """A digest that changes whenever the action's key may: known before anything has run. Files'
-    bytes are left out, since the build graph watches them itself."""
+    bytes are left out, the user's code among them, since the build graph watches them itself."""
     return _signature(shop, action, checkpoint, {})
 
 
@@ -117,13 +117,17 @@ def _signature(
     taken[id(action)] = found = digest_of_value(
         [
             [action.name, *map(list, action.recipe)],
-            str(shop.worker_digest(action)) if isinstance(action, Action) else "",
+            str(_worker_signature(shop, action)) if isinstance(action, Action) else "",
             [[name, str(checkpoint.slices[name])] for name in action.slices] if checkpoint else [],
             _toolchains(shop, action),
             [[name, *_of_input(shop, one, checkpoint, taken)] for name, one in action.inputs],
         ]
     )
     return found
+
+
+def _worker_signature(shop: Workshop, action: Action) -> Digest:
+    return shop.code.read(action).digest if action.code_root is None else shop.code.offered
 
 
 def _of_input(

@@ -18,6 +18,8 @@ from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from phibuild import __version__
+from phibuild.engine.code import Code, changed
+from phibuild.engine.code_folder import code_folder
 from phibuild.engine.costs import expected_cost, input_size, record_cost
 from phibuild.engine.inputs import UserInput, changed_while_read, is_unchanged, show_input
 from phibuild.engine.keys import identity
@@ -28,7 +30,7 @@ from phibuild.executors.messages import Remember, Written
 from phibuild.model.action import Action, Assembly, FileInput, assembled
 from phibuild.model.digest import Digest
 from phibuild.model.errors import ActionError, PhiError
-from phibuild.model.facts import Facts, action_key
+from phibuild.model.facts import Fact, Facts, action_key
 from phibuild.model.tree import Tree
 from phibuild.process.ending import removed_at_the_end
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
@@ -69,6 +71,7 @@ def work(
     """Run the worker once for all of these, which go together, and record what it made of each."""
     action = tasks[0].step
     python = shop.python_of(action.toolchain)
+    code = _code(shop, tasks)
     sizes = [input_size(task.step, checkpoint, task.trees) for task in tasks]
     expected = [
         expected_cost(shop, task.step, size) for task, size in zip(tasks, sizes, strict=True)
@@ -86,6 +89,8 @@ def work(
             order = WorkOrder(
                 requests=requests,
                 python=python,
+                code=code_folder(shop.store, code),
+                script=code.script,
                 workspace=folder,
                 tools=tools,
                 bytecode=shop.interpreters.bytecode,
@@ -121,6 +126,7 @@ def work(
                 if not following.recalled:  # else it took less than the next may take
                     cost = Cost(sizes[number], result.seconds, result.peak_bytes, result.tree.size)
                     record_cost(shop, tasks[number].step, cost)
+            shop.store.index.record_items(str(code.digest), code.items)
             if checkpoint is not None:
                 for name in action.slices:
                     items = slice_items(checkpoint, name)
@@ -219,6 +225,15 @@ def disk_full_as_error(folder: Path) -> Iterator[None]:
         if "full" in str(error) or "disk I/O" in str(error):
             raise disk_full(folder) from error
         raise
+
+
+def _code(shop: Workshop, tasks: Sequence[Task[Action]]) -> Code:
+    """The code of the worker that all these share. SourceError PHI106 if it is no longer what their
+    keys say."""
+    code = shop.code.read(tasks[0].step)
+    if any(Fact("worker", str(code.digest)) not in task.facts for task in tasks):
+        raise changed(tasks[0].step.worker)
+    return code
 
 
 def _requests(

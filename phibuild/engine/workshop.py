@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from phibuild.engine.code import CodeReader
 from phibuild.engine.declaration import CURRENT, Declaration
 from phibuild.engine.reporter import Reporter, Silent
-from phibuild.model.action import Action, Program
-from phibuild.model.digest import Digest, digest_of_value
+from phibuild.model.action import HOST, OWN, Action, Program
+from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, PluginError, StoreError
 from phibuild.model.facts import Facts
 from phibuild.model.manifest import SUFFIX, Manifest
@@ -42,8 +43,8 @@ class Workshop:
     reporter: Reporter = field(default_factory=Silent)
     wanted: dict[Path, Declaration] = field(default_factory=dict)
     made_ahead: dict[Digest, float] = field(default_factory=dict)
+    code: CodeReader = field(default_factory=CodeReader)
     _facts: dict[str, Facts] = field(default_factory=dict)
-    _workers: dict[tuple[Path, ...], Digest] = field(default_factory=dict)
     _builds: dict[str, Action] = field(default_factory=dict)
     _programs: dict[Program, FoundProgram] = field(default_factory=dict)
     _checkpoints: dict[Path, Checkpoint] = field(default_factory=dict)
@@ -121,7 +122,7 @@ class Workshop:
         if found is None:
             raise PluginError(
                 f"no plugin offers the Python toolchain {name!r}",
-                hint=f"there are {', '.join(sorted(self.registry.pythons))}",
+                hint=f"there are {', '.join(sorted({HOST, OWN, *self.registry.pythons}))}",
             )
         return found
 
@@ -142,10 +143,14 @@ class Workshop:
         return self._facts[name]
 
     def interpreter_facts(self, name: str) -> Facts:
-        """The identity facts of an action's interpreter. `host`, phibuild's own, runs workers that
-        need the standard library only and so has none."""
-        if name == "host":
+        """The identity facts of an action's interpreter. HOST has the standard library only, and so
+        has none."""
+        if name == HOST:
             return ()
+        if name == OWN:
+            from phibuild.toolchain.own import facts_of_own
+
+            return self.once(name, facts_of_own)
         if name.startswith(CURRENT):
             current = self.python_toolchain(name.removeprefix(CURRENT))
             return self.once(name, lambda: facts_of_current(current))
@@ -179,14 +184,6 @@ class Workshop:
         self.store.index.record(path, "program", f"{question}\n{identity}", seen=seen)
         return identity
 
-    def worker_digest(self, action: Action) -> Digest:
-        """The digest of the worker's script and of the files that it reads beside it."""
-        files = (action.worker, *action.worker_files)
-        if files not in self._workers:
-            named = sorted((path.name, str(Digest.of(path.read_bytes()))) for path in files)
-            self._workers[files] = digest_of_value(named)
-        return self._workers[files]
-
     def manifest_of(self, target: Path) -> Manifest | None:
         """The manifest beside an artifact, None if there is none or it cannot be read as one."""
         path = Path(f"{target}{SUFFIX}")
@@ -214,7 +211,7 @@ class Workshop:
 
     def python_of(self, toolchain: str) -> Path:
         """The interpreter of a toolchain, installed if it is not there yet."""
-        if toolchain == "host" or toolchain.startswith(CURRENT):
+        if toolchain in (HOST, OWN) or toolchain.startswith(CURRENT):
             return Path(sys.executable)
         offer = self.python_toolchain(toolchain)
         if not self.interpreters.is_installed(offer):

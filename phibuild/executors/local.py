@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import phibuild.worker
 from phibuild.executors.environment import worker_environment
 from phibuild.executors.messages import (
     Failure,
@@ -24,7 +23,8 @@ from phibuild.executors.messages import (
     Written,
     read_message,
 )
-from phibuild.model.action import Action
+from phibuild.executors.missing import missing_module
+from phibuild.model.action import HOST, Action
 from phibuild.model.errors import ActionError, PhiError, error_of_code
 from phibuild.process.supervised import Interrupted, MessageTooLong, Outcome, run_logged
 
@@ -49,12 +49,15 @@ class Request(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
     """What one run of a worker is asked for: one action, or several that go together. All paths are
-    absolute, `workspace` is empty but for the requests' folders with their inputs. `bytecode` is
-    where Python keeps what it compiled between runs; `identity` and `tensors` are those of the
-    worker's jobs (phiworker.py)."""
+    absolute, `workspace` is empty but for the requests' folders with their inputs. `code` is the
+    folder of all that the worker may import beside its toolchain, `script` the path in it of what
+    runs. `bytecode` is where Python keeps what it compiled between runs; `identity` and `tensors`
+    are those of the worker's jobs (phiworker.py)."""
 
     requests: Sequence[Request]
     python: Path
+    code: Path
+    script: str
     workspace: Path
     tools: Mapping[str, Path]
     bytecode: Path
@@ -117,7 +120,7 @@ def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
 
     try:
         outcome = run_logged(
-            [order.python, "-s", order.action.worker, job],
+            [order.python, *_isolated(order.action), order.code / order.script, job],
             folder=order.workspace,
             environment=_environment(order),
             log=order.log,
@@ -156,6 +159,12 @@ def disk_full(folder: Path) -> ActionError:
     )
 
 
+def _isolated(action: Action) -> tuple[str, ...]:
+    """Options of Python: nothing of the script's folder, nor of the user's; and under HOST no
+    site-packages."""
+    return ("-P", "-s", "-S") if action.toolchain == HOST else ("-P", "-s")
+
+
 def _document(order: WorkOrder) -> dict[str, object]:
     return {
         "protocol": _PROTOCOL,
@@ -183,7 +192,7 @@ def _environment(order: WorkOrder) -> dict[str, str]:
         programs=[order.tools[one.name] for one in order.action.programs],
         bytecode=order.bytecode,
         network=order.action.network,
-    ) | {"PYTHONPATH": str(Path(phibuild.worker.__file__).parent)}
+    ) | {"PYTHONPATH": str(order.code)}
 
 
 def _cores() -> int:
@@ -232,5 +241,8 @@ def _unexplained(order: WorkOrder, outcome: Outcome) -> PhiError:
             " or on a larger machine",
             code="PHI402",
         )
+    missing = missing_module(order.action, log)
+    if missing is not None:
+        return missing
     tail = "\n".join(f"  | {line}" for line in log.strip().splitlines()[-12:])
     return ActionError(f"{name} failed with exit status {outcome.status}; its last words:\n{tail}")

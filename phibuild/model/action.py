@@ -15,6 +15,12 @@ from phibuild.model.tree import THE_FILE, Tree
 FACTS_FORMAT = "1"
 """Moves when the meaning of facts changes; every key changes with it."""
 
+HOST = "host"
+"""The interpreter that runs phibuild, with the standard library and no package."""
+
+OWN = "phibuild"
+"""The same interpreter with the packages that are installed there, phibuild among them."""
+
 TOLD = "told.txt"
 """The file in a result by which a worker tells people what it decided: the first paragraph in a
 plan, all of it where an artifact is shown or explained."""
@@ -56,11 +62,14 @@ class Action(NamedTuple):
 
     `recipe` holds JSON values in canonical form, `slices` is what the worker sees of the model,
     as the input "model", `inputs` are results of other actions, parts of such results, or the
-    user's files by name, `toolchain` is the interpreter, `tools` native toolchains by name, and
-    `programs` are the machine's own; the worker finds both in `job.tools`.
-    `worker` is a script; its bytes, and those of `worker_files` beside it, are facts, and its path
-    is not. The worker of a `batched` action can be given several at once that differ in recipe and
-    inputs only; what it makes of each may not depend on the others.
+    user's files by name, `toolchain` is the interpreter (HOST and OWN, or one that a plugin
+    offers), `tools` native toolchains by name, and `programs` are the machine's own; the worker
+    finds both in `job.tools`.
+    `worker` is a script. It is shown the modules of its own package that it imports, and
+    `worker_files`: files and folders that it reads beside it, or imports by a computed name. Their
+    bytes are facts, and so are their paths from `code_root` on (by default, the folder that holds
+    the worker's package). The worker of a `batched` action can be given several at once that differ
+    in recipe and inputs only; what it makes of each may not depend on the others.
     """
 
     name: str
@@ -71,6 +80,7 @@ class Action(NamedTuple):
     inputs: tuple[tuple[str, Input], ...] = ()
     tools: tuple[str, ...] = ()
     worker_files: tuple[Path, ...] = ()
+    code_root: Path | None = None
     network: bool = False
     batched: bool = False
     programs: tuple[Program, ...] = ()
@@ -94,7 +104,7 @@ class Assembly:
 
     name: str
     inputs: tuple[tuple[str, Input], ...]
-    toolchain: ClassVar[str] = "host"
+    toolchain: ClassVar[str] = HOST
     recipe: ClassVar[tuple[tuple[str, str], ...]] = ()
     slices: ClassVar[tuple[Slice, ...]] = ()
     tools: ClassVar[tuple[str, ...]] = ()

@@ -28,8 +28,8 @@ from phibuild.engine.declaration import (
     model_facts,
 )
 from phibuild.engine.keys import signature
+from phibuild.model.action import HOST, FileInput, files_of, frozen_recipe
 from phibuild.model.action import Action as PhiAction
-from phibuild.model.action import FileInput, files_of, frozen_recipe
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.model.recipe import parse_recipe
@@ -37,7 +37,15 @@ from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model, as_model
 from phibuild.scons.session import session
-from phibuild.scons.translate import Found, file_node, find, read_phase, single, target_node
+from phibuild.scons.translate import (
+    Found,
+    file_node,
+    find,
+    listed,
+    read_phase,
+    single,
+    target_node,
+)
 
 
 def declare_conversion(
@@ -175,36 +183,54 @@ def declare_artifact(
     target: Any,
     *,
     worker: Any,
+    modules: Any = (),
     inputs: Mapping[str, Any] | None = None,
-    toolchain: str = "host",
+    toolchain: str = HOST,
     network: bool = False,
     label: str = "",
     **recipe: Any,
 ) -> Any:
-    """`env.Artifact(target, worker="script.py", inputs={...}, ...)`: a keyed, recalled action of
-    the user's own. The script gets a job through phibuild's worker protocol."""
+    """`env.Artifact(target, worker="script.py", modules=[...], inputs={...}, ...)`: a keyed,
+    recalled action of the user's own. The script gets a job through phibuild's worker protocol, and
+    can import its `modules`, files and folders beside it."""
     with read_phase():
-        script = find(env, worker)
-        session().claims.use(_use_of(script, "the worker"))
+        script, *others = code = [find(env, one) for one in (worker, *listed(modules))]
+        _use([script], "the worker")
+        _use(others, "the module")
         found = {name: find(env, value) for name, value in (inputs or {}).items()}
         action = PhiAction(
             name=script.path.stem,
             worker=script.path,
+            worker_files=tuple(one.path for one in others),
+            code_root=script.path.parent,
             toolchain=toolchain,
             recipe=frozen_recipe(recipe),
             inputs=tuple((name, FileInput(str(one.path))) for name, one in sorted(found.items())),
             network=network,
         )
-        return _declare(
+        return declare_action(
             env,
             target,
-            format_name="artifact",
+            action,
+            sources=[*code, *found.values()],
             label=label or script.path.stem,
-            model=None,
-            what=Custom(action),
-            sources=list(found.values()),
-            toolchain=None,
         )
+
+
+def declare_action(
+    env: Any, target: Any, action: PhiAction, *, sources: list[Found], label: str
+) -> Any:
+    """An artifact that one action makes, of no backend and no model."""
+    return _declare(
+        env,
+        target,
+        format_name="artifact",
+        label=label,
+        model=None,
+        what=Custom(action),
+        sources=sources,
+        toolchain=None,
+    )
 
 
 def _declare(
@@ -238,9 +264,7 @@ def _declare(
         what=what,
         current_interpreter=toolchain == "current",
     )
-    for source in sources:
-        if source.path not in one.declarations:
-            one.claims.use(_use_of(source, "the input"))
+    _use(sources, "the input")
     files = (manifest, *(file_node(env, f"{target_path}/{name}") for name in nodes))
     one.declare(declaration, TargetClaim(target_path, declaration.name, nodes, files))
     own = one.environment
@@ -264,9 +288,14 @@ def _declare(
     return own.Alias(declaration.name, manifest)
 
 
-def _use_of(source: Found, what: str) -> Use:
-    is_file = isinstance(source.node, SCons.Node.FS.Base)
-    return Use(source.path, what, built=is_file and source.node.has_builder())
+def _use(sources: list[Found], what: str) -> None:
+    """Claim files and folders that the build reads, but for its own targets."""
+    one = session()
+    for source in sources:
+        if source.path not in one.declarations:
+            is_file = isinstance(source.node, SCons.Node.FS.Base)
+            built = is_file and source.node.has_builder()
+            one.claims.use(Use(source.path, what, built=built))
 
 
 def make_target(target: Any, source: Any, env: Any) -> None:

@@ -18,10 +18,11 @@ import SCons.Node
 from phibuild.engine.declaration import Declaration, model_facts
 from phibuild.engine.inputs import SKIPPED_FOLDERS
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Action, FileInput, Step, steps_of
+from phibuild.model.action import OWN, Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError
 from phibuild.scons.session import DEPFILE_FROM, DEPFILE_TARGET, Session
 from phibuild.source import CARD
+from phibuild.toolchain.own import own_code
 
 
 def write_depfile(session: Session, path: Path) -> None:
@@ -84,10 +85,13 @@ def _files_of(session: Session, one: Declaration, seen: set[Path]) -> Iterator[P
 
 
 def _programs(shop: Workshop, step: Step) -> Iterator[Path]:
-    """The worker of a step and what pins its toolchains."""
+    """The code of a step's worker and what pins its toolchains."""
     if isinstance(step, Action):
-        yield step.worker
-        yield from step.worker_files
+        for file in shop.code.read(step).files:
+            if file.source is not None:
+                yield file.source
+    if step.toolchain == OWN:
+        yield from own_code()
     python = shop.registry.pythons.get(step.toolchain)
     if python is not None:
         yield python.lock

@@ -113,6 +113,11 @@ def artifact_path(env: Any, value: Any) -> Path | None:
     return path if path in declared else None
 
 
+def listed(values: Any) -> list[Any]:
+    """The items of a value that may be one item, or lists in lists of them, or None."""
+    return [] if values is None else list(SCons.Util.flatten([values]))
+
+
 def single(value: Any, what: str) -> Any:
     """The one item of a value that may be a list of nodes."""
     if isinstance(value, Path):

@@ -56,7 +56,7 @@ class Interpreters(NamedTuple):
     def path_of(self, toolchain: PythonToolchain) -> Path:
         """The folder of a toolchain's environment, made or not."""
         lock = read_lock(toolchain.lock)
-        name = digest_of_value([str(lock.digest), sys.version, _python()])
+        name = digest_of_value([str(lock.digest), sys.version, python_identity()])
         return self.root / f"{toolchain.name}-{name.hex[:12]}"
 
     def is_installed(self, toolchain: PythonToolchain) -> bool:
@@ -143,7 +143,7 @@ def facts_of_lock(toolchain: PythonToolchain) -> Facts:
     prefix = f"toolchain.{toolchain.name}"
     return (
         Fact(prefix, str(lock.digest)),
-        Fact(f"{prefix}.python", _python()),
+        Fact(f"{prefix}.python", python_identity()),
         *(Fact(f"{prefix}.{pin.name}", pin.version) for pin in lock.pins),
     )
 
@@ -164,12 +164,13 @@ def facts_of_current(toolchain: PythonToolchain) -> Facts:
         )
     return (
         Fact(prefix, "current"),
-        Fact(f"{prefix}.python", _python()),
+        Fact(f"{prefix}.python", python_identity()),
         *(Fact(f"{prefix}.{name}", version) for name, version in versions.items() if version),
     )
 
 
-def _python() -> str:
+def python_identity() -> str:
+    """The running interpreter, which makes every environment, for keys."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return f"{sys.implementation.name} {version} {sys.platform} {platform.machine()}"
 

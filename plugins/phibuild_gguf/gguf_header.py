@@ -10,12 +10,9 @@ from __future__ import annotations
 import mmap
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ggml_types import BY_NUMBER, GgmlType
-else:
-    from ggml_types import BY_NUMBER, GgmlType
+from phibuild_gguf.ggml_types import BY_NUMBER, GgmlType
 
 _SCALARS = {
     0: "<B",

@@ -15,14 +15,11 @@ from concurrent.futures import Future
 from itertools import cycle
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_mlx.streamed import Layout, Stream
-else:
-    from streamed import Layout, Stream
+from phibuild_mlx.streamed import Layout, Stream
 
 AHEAD = 8
 """Tensors that are begun before the first of them is awaited."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from phibuild.api import (
-    PHITRANSFORMERS,
     Action,
     Assembly,
     FileInput,
@@ -18,9 +17,6 @@ from phibuild.api import (
 from phibuild_openvino.recipe import FLOATS, OpenVinoRecipe, compression_of, correction_of
 
 _HERE = Path(__file__).parent
-_TOOLKIT = _HERE / "toolkit.py"
-_WRITING = _HERE / "ir_writing.py"
-_COMPRESSION = _HERE / "ir_compression.py"
 
 
 def plan(recipe: OpenVinoRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Assembly:
@@ -56,7 +52,6 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
     return Action(
         name="openvino.generate",
         worker=_HERE / "worker_generate.py",
-        worker_files=(_TOOLKIT,),
         toolchain="openvino",
         recipe=frozen_recipe({"prompt": prompt, "max_tokens": max_tokens}),
         inputs=(("artifact", artifact),),
@@ -91,7 +86,6 @@ def _weights(fields: Mapping[str, Any]) -> Action:
     return Action(
         name="openvino.weights",
         worker=_HERE / "worker_weights.py",
-        worker_files=(_COMPRESSION, _WRITING, _TOOLKIT, PHITRANSFORMERS),
         toolchain="openvino",
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),
@@ -103,7 +97,6 @@ def _tokenizer() -> Action:
     return Action(
         name="openvino.tokenizer",
         worker=_HERE / "worker_tokenizer.py",
-        worker_files=(_WRITING, _TOOLKIT),
         toolchain="openvino",
         slices=("architecture", "tokenizer"),
     )
@@ -141,7 +134,6 @@ def _compress(fields: Mapping[str, Any], ir: Part, tokens: Action) -> Action:
     return Action(
         name="openvino.compress",
         worker=_HERE / "worker_compress.py",
-        worker_files=(_COMPRESSION, _WRITING, _TOOLKIT),
         toolchain="openvino",
         recipe=frozen_recipe(fields),
         inputs=(("ir", ir), ("tokens", tokens)),
