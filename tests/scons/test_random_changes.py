@@ -37,10 +37,10 @@ def seen(path):
 
 def main(job):
     shown = job.inputs["text"]
-    hidden = {"HOME", "TMPDIR", "PWD", "PYTHONPATH"}
+    places = {"HOME", "TMPDIR", "PYTHONPATH", "PYTHONPYCACHEPREFIX"}
     variables = {
         name: value for name, value in os.environ.items()
-        if str(job.scratch.parent.parent) not in value and not name.startswith("PHIBUILD_")
+        if name not in places and not name.startswith("PHIBUILD_")
     }
     modules = [SALT, helper.SALT, first.SALT]
     document = [shown.name, seen(shown), modules, variables, job.recipe, os.getcwd() == "/"]
