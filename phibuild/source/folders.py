@@ -114,7 +114,7 @@ def _explain_cache(folder: Path) -> SourceError:
 def _folders(parent: Path) -> list[str]:
     try:
         with os.scandir(parent) as entries:
-            return [entry.name for entry in entries if entry.is_dir()]
+            return [entry.name for entry in entries if os.path.isdir(entry.path)]  # noqa: PTH112
     except OSError:
         return []
 
