@@ -64,8 +64,8 @@ def ignored_files(checkpoint: Checkpoint) -> tuple[IgnoredFile, ...]:
 
 def _others(checkpoint: Checkpoint, used: set[str]) -> Iterator[tuple[str, bool]]:
     with os.scandir(checkpoint.folder) as entries:
-        names = [one.name for one in entries if one.name not in used]
-    yield from ((name, (checkpoint.folder / name).is_dir()) for name in names)
+        others = [one.name for one in entries if one.name not in used]
+    yield from ((name, (checkpoint.folder / name).is_dir()) for name in others)
     if TEMPLATES in used:
         with os.scandir(checkpoint.folder / TEMPLATES) as entries:
             names = (f"{TEMPLATES}/{one.name}" for one in entries)
