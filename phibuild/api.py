@@ -1,5 +1,6 @@
 """The public facade for plugins, names only: a plugin imports phibuild through this alone."""
 
+from phibuild.foreign import open_regular, read_regular, strict_json
 from phibuild.hookspecs import hookimpl
 from phibuild.model.action import (
     Action,
@@ -85,9 +86,12 @@ __all__ = [
     "find_cross_compiler",
     "frozen_recipe",
     "hookimpl",
+    "open_regular",
     "parse_recipe",
+    "read_regular",
     "recipe_field",
     "recipe_values",
     "rules_of",
     "steps_of",
+    "strict_json",
 ]

@@ -6,6 +6,12 @@ import click
 
 from phibuild.engine.workshop import Workshop
 from phibuild.model.sizes import show_seconds
+from phibuild.model.text import printable_lines
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print text that others wrote a part of."""
+    click.echo(printable_lines(text), err=err)
 
 
 class _Lines:
@@ -13,7 +19,7 @@ class _Lines:
 
     def started(self, name: str, *, seconds: float | None) -> None:
         guess = "" if seconds is None else f", about {show_seconds(seconds)}"
-        click.echo(f"working   {name}{guess}")
+        say(f"working   {name}{guess}")
 
     def progressed(self, name: str, fraction: float | None, text: str) -> None:
         pass
@@ -22,7 +28,7 @@ class _Lines:
         pass
 
     def noticed(self, text: str) -> None:
-        click.echo(text)
+        say(text)
 
 
 def telling_workshop() -> Workshop:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from phibuild.cli.console import say
 from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PhiError
 from phibuild.model.sizes import show_size
@@ -39,9 +40,9 @@ def command() -> None:
     failed = False
     for finding in findings():
         mark = "FAIL" if finding.is_error else ("todo" if finding.cure else "ok")
-        click.echo(f"{mark:<5} {finding.what}: {finding.state}")
+        say(f"{mark:<5} {finding.what}: {finding.state}")
         if finding.cure:
-            click.echo(f"      cure: {finding.cure}")
+            say(f"      cure: {finding.cure}")
         failed = failed or finding.is_error
     raise SystemExit(int(failed))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from phibuild.cli.console import say
 from phibuild.cli.sconstruct import chosen, describe_targets, folder_option
 
 
@@ -17,17 +18,17 @@ def command(target: str, folder: Path) -> None:
     (one,) = chosen(describe_targets(folder), [target])
     if "error" in one:
         raise click.ClickException(one["error"])
-    click.echo(f"{one['name']} ({one['format']} {one['label']}): {one['standing']}")
+    say(f"{one['name']} ({one['format']} {one['label']}): {one['standing']}")
     changes = [
         (action["name"], change) for action in one["actions"] for change in action["changes"]
     ]
     for name, change in changes:
-        click.echo(f"  {name}: {change}")
+        say(f"  {name}: {change}")
     if not changes and one["reason"]:
-        click.echo(f"  {one['reason']}")
+        say(f"  {one['reason']}")
     for action in one["actions"]:
         for line in action["told"].splitlines():
-            click.echo(f"  {line}".rstrip())
+            say(f"  {line}".rstrip())
     if one["actions"]:
         count = sum(not action["is_known"] for action in one["actions"])
-        click.echo(f"  {count} of {len(one['actions'])} actions would run")
+        say(f"  {count} of {len(one['actions'])} actions would run")

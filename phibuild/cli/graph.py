@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from phibuild.cli.console import say
 from phibuild.cli.sconstruct import describe_targets, folder_option
 
 
@@ -17,7 +18,7 @@ from phibuild.cli.sconstruct import describe_targets, folder_option
 def command(language: str, folder: Path) -> None:
     """Print the graph of all targets, for Graphviz (dot) or mermaid."""
     targets = describe_targets(folder)
-    click.echo((_dot if language == "dot" else _mermaid)(targets))
+    say((_dot if language == "dot" else _mermaid)(targets))
 
 
 def _dot(targets: list[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from phibuild.cli.console import say
 from phibuild.cli.sconstruct import chosen, describe_project, folder_option
 from phibuild.engine.predict import Size
 from phibuild.model.sizes import show_seconds, show_size
@@ -37,16 +38,16 @@ def command(targets: tuple[str, ...], as_json: bool, folder: Path) -> None:
         return
     for one in described:
         for line in _lines(one):
-            click.echo(line)
+            say(line)
     counts = {name: sum(one.get("standing") == name for one in described) for name in _ORDER}
-    click.echo(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing")
+    say(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing")
     actions = to_run(described)
     if actions:
-        click.echo(f"in all: {_all(actions)}")
+        say(f"in all: {_all(actions)}")
     store, beside = Path(project["store"]), Path(project["folder"])
     are_copies = way_to(beside, source=Store(store).marker) is Way.COPY
     for room in rooms(described, store, beside, are_copies=are_copies):
-        click.echo(room)
+        say(str(room))
 
 
 def _lines(one: Document) -> Iterator[str]:

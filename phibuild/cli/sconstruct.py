@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from phibuild.cli.console import say
+from phibuild.model.text import printable
 from phibuild.process.attached import run_attached
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
@@ -107,7 +109,7 @@ def describe_project(folder: Path, *, with_sizes: bool = False) -> dict[str, Any
             log=log,
         )
         if status != 0 or not answer.is_file():
-            click.echo(log.read_text("utf-8", errors="replace").strip(), err=True)
+            say(log.read_text("utf-8", errors="replace").strip(), err=True)
             raise SystemExit(status or 2)
         document: dict[str, Any] = json.loads(answer.read_text("utf-8"))
         return document
@@ -120,8 +122,9 @@ def chosen(targets: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str
     wanted = {str(Path(name)) for name in names}
     unknown = wanted - {one["name"] for one in targets}
     if unknown:
-        known = "\n  ".join(one["name"] for one in targets)
-        raise click.ClickException(f"no target {', '.join(sorted(unknown))}; there are\n  {known}")
+        known = "\n  ".join(printable(one["name"]) for one in targets)
+        named = printable(", ".join(sorted(unknown)))
+        raise click.ClickException(f"no target {named}; there are\n  {known}")
     return [one for one in targets if one["name"] in wanted]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from phibuild.cli.console import say
 from phibuild.cli.show_model import show_model
 from phibuild.engine.describe import told
 from phibuild.engine.workshop import Workshop
@@ -35,13 +36,11 @@ def command(artifact: Path, tensors: bool, as_json: bool) -> None:
         raise click.UsageError("--json describes a model, and this is an artifact")
     if manifest is None:
         raise click.ClickException(f"{artifact} has no manifest: phibuild did not make it")
-    click.echo(f"{artifact.name}: {manifest.format}, {show_size(manifest.tree.size)}")
+    say(f"{artifact.name}: {manifest.format}, {show_size(manifest.tree.size)}")
     if manifest.bits_per_weight is not None:
-        click.echo(
-            f"{manifest.bits_per_weight:.3f} bits per weight, {manifest.parameters:,} weights"
-        )
+        say(f"{manifest.bits_per_weight:.3f} bits per weight, {manifest.parameters:,} weights")
     is_intact = shop.is_in_place(manifest.tree, artifact)
-    click.echo(f"{manifest.tree.digest}  {'intact' if is_intact else 'CHANGED since it was made'}")
+    say(f"{manifest.tree.digest}  {'intact' if is_intact else 'CHANGED since it was made'}")
     description = _described(manifest, artifact)
     if description is not None:
         _print_description(description, tensors=tensors)
@@ -61,33 +60,33 @@ def _described(manifest: Manifest, artifact: Path) -> Description | None:
 
 def _print_description(description: Description, *, tensors: bool) -> None:
     if description.metadata:
-        click.echo("\nmetadata")
+        say("\nmetadata")
         for name, value in description.metadata:
-            click.echo(f"  {name} = {value}")
+            say(f"  {name} = {value}")
     count = len(description.tensors)
-    click.echo(f"\n{count} tensors")
+    say(f"\n{count} tensors")
     types: dict[str, int] = {}
     for tensor in description.tensors:
         types[tensor.type] = types.get(tensor.type, 0) + 1
         if tensors:
             shape = " x ".join(map(str, tensor.shape)) or "scalar"
-            click.echo(f"  {tensor.name:<48} {tensor.type:<8} {shape:<20} {show_size(tensor.size)}")
-    click.echo("  " + ", ".join(f"{kind}: {number}" for kind, number in sorted(types.items())))
+            say(f"  {tensor.name:<48} {tensor.type:<8} {shape:<20} {show_size(tensor.size)}")
+    say("  " + ", ".join(f"{kind}: {number}" for kind, number in sorted(types.items())))
 
 
 def _print_provenance(shop: Workshop, manifest: Manifest) -> None:
     """The records of what made the artifact and of what its inputs were made by, each once."""
-    click.echo("\nprovenance")
+    say("\nprovenance")
     keys = [manifest.key]
     for key in keys:
         result = shop.store.recall(key)
         if result is None:
-            click.echo(f"  the record of {key} is not in this store")
+            say(f"  the record of {key} is not in this store")
             continue
-        click.echo(f"  {result.action}, {result.maker}, {result.finished}, {result.seconds:.1f} s")
+        say(f"  {result.action}, {result.maker}, {result.finished}, {result.seconds:.1f} s")
         for fact in result.facts:
-            click.echo(f"  {fact.name} = {fact.value}")
+            say(f"  {fact.name} = {fact.value}")
         for line in told(shop, result.tree).splitlines():
-            click.echo(f"    {line}".rstrip())
+            say(f"    {line}".rstrip())
         needed = dict.fromkeys(one for _, one in result.inputs)
         keys += [one for one in needed if one not in keys]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from phibuild.cli.console import telling_workshop
+from phibuild.cli.console import say, telling_workshop
 from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PhiError
 from phibuild.model.sizes import show_size
@@ -21,7 +21,7 @@ def show_model(folder: Path, *, as_json: bool) -> None:
         summary = summarize(shop.checkpoint(folder))
     except PhiError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(as_text(folder, summary) if not as_json else to_json(folder, summary))
+    say(as_text(folder, summary) if not as_json else to_json(folder, summary))
 
 
 def as_text(folder: Path, summary: Summary) -> str:

@@ -69,7 +69,10 @@ class PhiError(Exception):
         self.code = code or self.default_code
 
     def __str__(self) -> str:
-        return f"[{self.code}] {self.message}" + (f"\n  hint: {self.hint}" if self.hint else "")
+        from phibuild.model.text import printable_lines  # for errors only
+
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return printable_lines(f"[{self.code}] {self.message}{hint}")
 
 
 class SourceError(PhiError):

@@ -32,6 +32,8 @@ class Tree:
         if paths != sorted(set(paths)):
             raise ValueError("a tree's entries are sorted by path and each path is there once")
         for path in paths:
+            if "\0" in path:
+                raise ValueError(f"the path {path!r} is none that a file can have")
             pure = PurePosixPath(path)
             if path != THE_FILE and (pure.is_absolute() or ".." in pure.parts or not pure.parts):
                 raise ValueError(f"the path {path!r} leaves the tree")
@@ -79,14 +81,11 @@ class Tree:
     @classmethod
     def from_json(cls, entries: list[dict[str, Any]]) -> Tree:
         """The inverse of `as_json`; ValueError, KeyError or TypeError for anything else."""
-        return cls(
-            tuple(
-                Entry(
-                    path=entry["path"],
-                    digest=Digest.parse(entry["digest"]),
-                    size=int(entry["size"]),
-                    executable=bool(entry["executable"]),
-                )
-                for entry in entries
-            )
-        )
+        return cls(tuple(map(_entry, entries)))
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    path, size = fields["path"], fields["size"]
+    if type(path) is not str or type(size) is not int or size < 0:
+        raise ValueError(f"{path!r} with a size of {size!r} is not a file")
+    return Entry(path, Digest.parse(fields["digest"]), size, bool(fields["executable"]))

@@ -33,6 +33,7 @@ from phibuild.model.action import Action as PhiAction
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.model.recipe import parse_recipe
+from phibuild.model.text import printable
 from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model, as_model
@@ -320,7 +321,7 @@ def describe_target(target: Any, source: Any, env: Any) -> str:
     declaration: Declaration = env["PHIBUILD_DECLARATION"]
     if not GetOption("no_exec"):
         return ""
-    return f"make {declaration.name} ({declaration.format} {declaration.label})"
+    return printable(f"make {declaration.name} ({declaration.format} {declaration.label})")
 
 
 @cache

@@ -6,6 +6,7 @@ when there is something to show, so that a build with nothing to do does not pay
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from phibuild.model.sizes import show_seconds, show_size
+from phibuild.model.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from phibuild.engine.realize import Made
@@ -57,10 +59,10 @@ class Display:
                 progress = self._progress()
                 if self._overall is None and self._total > 1:
                     self._overall = progress.add_task("all", total=self._total, note=self._ahead())
-                running.row = progress.add_task(name, total=1.0, note="")
+                running.row = progress.add_task(printable(name), total=1.0, note="")
             else:
                 guess = "" if seconds is None else f", about {show_seconds(seconds)}"
-                print(f"working   {name}{guess}", flush=True)
+                say(f"working   {printable(name)}{guess}")
 
     def progressed(self, name: str, fraction: float | None, text: str) -> None:
         """An action has done a share of its work."""
@@ -69,13 +71,14 @@ class Display:
             if running is None or self.silent:
                 return
             spent = time.monotonic() - running.began
-            note = f"{text}  {_left(spent, fraction, running.expected)}"
+            note = f"{printable(text)}  {_left(spent, fraction, running.expected)}"
             if self._live is not None:
                 self._live.update(running.row, completed=fraction or 0.0, note=note)
             elif spent - running.told >= _QUIET_SECONDS:
                 running.told = spent
                 share = "" if fraction is None else f"{fraction:.0%} "
-                print(f"          {name}: {share}{note} ({show_seconds(spent)} so far)", flush=True)
+                so_far = f"({show_seconds(spent)} so far)"
+                say(f"          {printable(name)}: {share}{note} {so_far}")
 
     def ended(self, name: str) -> None:
         """An action is over."""
@@ -87,7 +90,7 @@ class Display:
     def noticed(self, text: str) -> None:
         """What the user has to know of, silent or not."""
         with self._guard:
-            print(text, flush=True)
+            say(printable_lines(text))
 
     def made(self, made: Made) -> None:
         """A target is true."""
@@ -100,11 +103,12 @@ class Display:
                 done = self._total - len(self._expected)
                 self._live.update(self._overall, completed=done, note=ahead)
             size = show_size(made.manifest.tree.size)
-            print(
-                f"{made.outcome.value:<9} {made.declaration.name}"
-                f"  ({made.declaration.format} {made.declaration.label}, {size},"
-                f" {show_seconds(made.seconds)})" + (f"  {ahead}" if ahead else ""),
-                flush=True,
+            what = f"{made.declaration.format} {made.declaration.label}, {size}"
+            say(
+                printable(
+                    f"{made.outcome.value:<9} {made.declaration.name}"
+                    f"  ({what}, {show_seconds(made.seconds)})" + (f"  {ahead}" if ahead else "")
+                )
             )
 
     def close(self) -> None:
@@ -131,15 +135,26 @@ class Display:
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
             self._live = Progress(
-                TextColumn("[bold]{task.description}"),
+                TextColumn("{task.description}", style="bold", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.percentage:>3.0f} %"),
                 TimeElapsedColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 transient=True,
             )
             self._live.start()
         return self._live
+
+
+def say(text: str, *, end: str = "\n") -> None:
+    """Print a line. If nobody reads them any more, as after `scons | head -1`, this and all that is
+    printed from here on goes nowhere, and the build goes on."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _left(spent: float, fraction: float | None, expected: float | None) -> str:

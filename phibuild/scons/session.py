@@ -23,7 +23,7 @@ from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.process import ending
 from phibuild.scons.claims import Claims, TargetClaim
-from phibuild.scons.display import Display
+from phibuild.scons.display import Display, say
 from phibuild.store import FolderLock
 
 if TYPE_CHECKING:
@@ -175,10 +175,11 @@ def _finish(one: Session) -> None:
 
 
 def _conclude(one: Session) -> None:
+    say("", end="")  # what SCons printed
     if one._shop is None:
         return  # it could not be opened: the SConstruct was not read
     if one.only_cleans:
-        one.cleaning.finish(print if not one.display.silent else lambda _: None)
+        one.cleaning.finish(say if not one.display.silent else lambda _: None)
     depfile = os.environ.get(DEPFILE)
     if depfile:
         from phibuild.scons.depfile import write_depfile

@@ -8,6 +8,7 @@ from rich.table import Table
 from phibuild.engine.declaration import Generation
 from phibuild.engine.realize import Made
 from phibuild.model.sizes import show_seconds, show_size
+from phibuild.model.text import printable
 from phibuild.scons.session import Session
 
 LONGEST = 1000
@@ -16,9 +17,9 @@ LONGEST = 1000
 
 def print_summary(session: Session) -> None:
     """What was made, and that it generated in its own runtime where that was asked for."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:  # a log, where a line is a line
-        console = Console(highlight=False, width=LONGEST)
+        console = Console(highlight=False, markup=False, emoji=False, width=LONGEST)
     order = list(session.declarations)
     made = sorted(session.made, key=lambda one: order.index(one.declaration.target))
     artifacts = [one for one in made if not isinstance(one.declaration.what, Generation)]
@@ -29,9 +30,8 @@ def print_summary(session: Session) -> None:
         if isinstance(what, Generation):
             asked = session.declarations[what.artifact]
             console.print(
-                f"{asked.name} generated in its own runtime ({asked.format}):"
+                f"{printable(asked.name)} generated in its own runtime ({asked.format}):"
                 f" {what.prompt!r} → {' '.join(one.answer.split())[:100]!r}",
-                markup=False,
                 soft_wrap=True,
             )
     untouched = len(session.declarations) - len(session.made)
@@ -50,9 +50,9 @@ def _table(artifacts: list[Made]) -> Table:
     for one in artifacts:
         bits = one.manifest.bits_per_weight
         table.add_row(
-            one.declaration.name,
+            printable(one.declaration.name),
             one.declaration.format,
-            one.declaration.label,
+            printable(one.declaration.label),
             show_size(one.manifest.tree.size),
             "" if bits is None else f"{bits:.2f}",
             one.outcome.value,

@@ -24,6 +24,7 @@ from phibuild.source.files import (
     find_files,
 )
 from phibuild.source.layout import Header, check_tensors, is_leftover, torch_dtype
+from phibuild.source.reading import read_content
 from phibuild.source.tensors import Memory, SourceTensor, read_headers, read_tensors
 from phibuild.source.tokens import check_tokens
 
@@ -175,6 +176,6 @@ def _file_digest(path: Path, memory: Memory, *, as_json: bool) -> str:
     known = memory.recall(path, kind)
     if known is None:
         seen = memory.signature(path)
-        known = str(Digest.of(checked_json(path) if as_json else path.read_bytes()))
+        known = str(Digest.of(checked_json(path) if as_json else read_content(path)))
         memory.record(path, kind, known, seen=seen)
     return known

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from phibuild.foreign import open_regular
 from phibuild.model.errors import SourceError
 from phibuild.source.architecture import TOKEN_IDS, canonical_architecture
 from phibuild.source.fields import (
@@ -26,6 +27,7 @@ from phibuild.source.reading import kind_of, read_object
 from phibuild.source.templates import Template, named_templates, read_templates
 
 CARD = "README.md"
+_LONGEST_HEAD = 64 << 10
 _COSMETIC_TOKENIZER = ("chat_template", "name_or_path", "special_tokens_map_file", "auto_map")
 _COSMETIC_GENERATION = ("transformers_version", "_from_model_config")
 
@@ -113,16 +115,17 @@ def _license(card: Path) -> str:
     say. The Hub's "other" means the field `license_name`."""
     fields: dict[str, str] = {}
     try:
-        with card.open(encoding="utf-8", errors="replace") as lines:
-            if next(lines, "").rstrip() != "---":
-                return ""
-            for line in lines:
-                if line.rstrip() == "---":
-                    break
-                name, _, value = line.partition(":")
-                fields[name] = value.strip().strip("\"'")
+        with open_regular(card) as file:
+            lines = file.read(_LONGEST_HEAD).decode("utf-8", errors="replace").split("\n")
     except OSError:
         return ""
+    if lines[0].rstrip() != "---":
+        return ""
+    for line in lines[1:]:
+        if line.rstrip() == "---":
+            break
+        name, _, value = line.partition(":")
+        fields[name] = value.strip().strip("\"'")
     found = fields.get("license", "")
     found = fields.get("license_name", "") if found == "other" else found
     return "" if found == "unknown" else found

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from phibuild.model.errors import SourceError
 from phibuild.source.reading import kind_of
 
+_LONGEST_ID = 10
+
 
 class Kind(NamedTuple):
     """What a field may hold beside null: in words, and as a test of one JSON value."""
@@ -49,9 +51,12 @@ def _are_tokens(value: Any) -> bool:
 
 def _is_decoder(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        key.isascii() and key.isdigit() and isinstance(token, dict) and _is_token(token)
-        for key, token in value.items()
+        _is_id(key) and isinstance(token, dict) and _is_token(token) for key, token in value.items()
     )
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST_ID
 
 
 def _are_added(value: Any) -> bool:

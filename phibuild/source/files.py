@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from phibuild.model.errors import SourceError
-from phibuild.source.reading import check_content, read_object
+from phibuild.source.reading import check_content, read_content, read_object, unreadable
 
 TOKENIZER_JSON = ("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 TOKENIZER_BYTES = ("tokenizer.model", "merges.txt", "vocab.txt")
@@ -59,7 +59,7 @@ class CheckpointFiles(NamedTuple):
 def find_files(folder: Path) -> CheckpointFiles:
     """The files by what they are for; SourceError PHI101 to PHI105, PHI113 and PHI114 for a folder
     that is not a whole checkpoint, or whose files were not downloaded or lie elsewhere."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - false for a path that is too long, too
         from phibuild.source.folders import explain_path
 
         raise explain_path(folder)
@@ -110,7 +110,7 @@ def _weights(folder: Path, names: Collection[str]) -> tuple[tuple[Path, ...], Ma
     """The shards, and the index if they come from one."""
     index: Mapping[str, str] = {}
     explicit = None
-    if b"transformers_weights" in (folder / CONFIG).read_bytes():
+    if b"transformers_weights" in read_content(folder / CONFIG):
         explicit = read_object(folder / CONFIG).get("transformers_weights")
     if explicit is not None and explicit not in (WEIGHTS, INDEX):
         _refuse_outside(folder / CONFIG, [explicit])
@@ -232,7 +232,5 @@ def _names(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries}
-    except PermissionError:
-        raise SourceError(
-            f"{folder} cannot be read: permission denied", hint="change its permissions"
-        ) from None
+    except OSError as error:
+        raise unreadable(folder, error) from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
 
 from phibuild.model.errors import SourceError
-from phibuild.source.reading import read_object
+from phibuild.source.reading import read_object, read_text
 
 _OF_HUB = re.compile(r"[\w.-]+")
 _PUBLISHED = "name the folder of a Hugging Face checkpoint: config.json beside *.safetensors"
@@ -21,26 +22,26 @@ def explain_path(path: Path) -> SourceError:
             hint="download the original model, a folder with config.json and *.safetensors, and"
             " name that folder",
         )
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 - this and what follows: false for any path
         return SourceError(
             f"{path} is a file, and a model is a folder",
             hint=f"name its folder: {path.parent}",
         )
-    if path.is_symlink():
+    if os.path.islink(path):  # noqa: PTH114
         return SourceError(
             f"{path} is a link to {path.readlink()}, which does not exist",
             hint="name the folder of the checkpoint itself",
         )
     hint = "PhiModel takes the path of a folder, relative to the SConstruct"
-    if path.parent.is_dir():
-        names = [one.name for one in path.parent.iterdir() if one.is_dir()]
+    if os.path.isdir(path.parent):  # noqa: PTH112
+        names = _folders(path.parent)
         alike = {name.lower(): name for name in names}
         import difflib  # for errors only
 
         close = difflib.get_close_matches(path.name.lower(), alike, n=1, cutoff=0.8)
         if close:
             hint = f"did you mean {path.parent / alike[close[0]]}?"
-    elif path.parent.parent.is_dir() and _OF_HUB.fullmatch(path.name):
+    elif os.path.isdir(path.parent.parent) and _OF_HUB.fullmatch(path.name):  # noqa: PTH112
         name = f"{path.parent.name}/{path.name}"
         hint += (
             f"; if {name} is a model on the Hugging Face Hub, download it first:"
@@ -110,14 +111,22 @@ def _explain_cache(folder: Path) -> SourceError:
     )
 
 
+def _folders(parent: Path) -> list[str]:
+    try:
+        with os.scandir(parent) as entries:
+            return [entry.name for entry in entries if os.path.isdir(entry.path)]  # noqa: PTH112
+    except OSError:
+        return []
+
+
 def _snapshot(folder: Path) -> Path:
     """The snapshot that `main` refers to, or the newest."""
     snapshots = folder / "snapshots"
     try:
-        main = snapshots / (folder / "refs" / "main").read_text("utf-8").strip()
+        main = snapshots / read_text(folder / "refs" / "main").strip()
         if main.is_dir() and main != snapshots:
             return main
-    except (OSError, ValueError):
+    except (OSError, SourceError, ValueError):
         pass
     try:
         return max(snapshots.iterdir(), key=lambda path: (path.lstat().st_mtime_ns, path.name))

@@ -64,7 +64,8 @@ def ignored_files(checkpoint: Checkpoint) -> tuple[IgnoredFile, ...]:
 
 def _others(checkpoint: Checkpoint, used: set[str]) -> Iterator[tuple[str, bool]]:
     with os.scandir(checkpoint.folder) as entries:
-        yield from ((one.name, one.is_dir()) for one in entries if one.name not in used)
+        others = [one.name for one in entries if one.name not in used]
+    yield from ((name, (checkpoint.folder / name).is_dir()) for name in others)
     if TEMPLATES in used:
         with os.scandir(checkpoint.folder / TEMPLATES) as entries:
             names = (f"{TEMPLATES}/{one.name}" for one in entries)

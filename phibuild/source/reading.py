@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+import errno
 from pathlib import Path
 from typing import Any
 
+from phibuild.foreign import UnsuitableFile, open_regular, read_regular, strict_json
 from phibuild.model.errors import SourceError
 
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -14,35 +14,19 @@ _LONGEST_POINTER = 1024
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _AGAIN = "download the file again, or restore it"
+_LARGEST = 16 << 20
+_LARGEST_VOCABULARY = 64 << 20
+_VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "merges.txt")
 
 
 def check_content(path: Path) -> bytes:
     """The first bytes of a file; SourceError PHI113 if its content was never downloaded, PHI103 if
     it is empty or not a file."""
-    if path.is_symlink() and not path.exists():
-        raise SourceError(
-            f"{path} is a link to {path.readlink()}, which does not exist",
-            hint="download the checkpoint again: `hf download` completes what is missing",
-            code="PHI113",
-        )
-    if not path.exists():
-        raise SourceError(
-            f"{path} disappeared while the checkpoint was read", hint=_AGAIN, code="PHI106"
-        )
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "a device, a pipe or a socket"
-        raise SourceError(
-            f"{path} is {what} where a file belongs",
-            hint="replace it by the file of the published checkpoint",
-            code="PHI103",
-        )
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(_LONGEST_POINTER)
-    except PermissionError:
-        raise SourceError(
-            f"{path} cannot be read: permission denied", hint="change its permissions"
-        ) from None
+    except OSError as error:
+        raise unreadable(path, error) from None
     if head.startswith(_LFS):
         raise SourceError(
             f"{path} is a git-lfs pointer: its content was not downloaded",
@@ -54,13 +38,47 @@ def check_content(path: Path) -> bytes:
     return head
 
 
-def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, line ends as `\\n`; SourceError PHI103 or PHI113."""
+def unreadable(path: Path, error: OSError) -> SourceError:
+    """PHI101, PHI103, PHI106 or PHI113 for a file of the checkpoint that could not be read."""
+    if isinstance(error, UnsuitableFile):
+        return SourceError(
+            f"{path} cannot be read: {error}",
+            hint="replace it by the file of the published checkpoint",
+            code="PHI103",
+        )
+    if error.errno == errno.ELOOP:
+        return SourceError(
+            f"{path} is a link that leads back to itself", hint=_AGAIN, code="PHI113"
+        )
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        if path.is_symlink():
+            return SourceError(
+                f"{path} is a link to {path.readlink()}, which does not exist",
+                hint="download the checkpoint again: `hf download` completes what is missing",
+                code="PHI113",
+            )
+        return SourceError(
+            f"{path} disappeared while the checkpoint was read", hint=_AGAIN, code="PHI106"
+        )
+    if isinstance(error, PermissionError):
+        problem, hint = "permission denied", "change its permissions, or those of its folder"
+    else:
+        problem, hint = error.strerror or str(error), _AGAIN
+    return SourceError(f"{path} cannot be read: {problem}", hint=hint)
+
+
+def read_content(path: Path) -> bytes:
+    """All bytes of a small file; SourceError PHI101, PHI103, PHI106 or PHI113."""
+    most = _LARGEST_VOCABULARY if path.name in _VOCABULARIES else _LARGEST
     try:
-        content = path.read_bytes()
-    except OSError:
-        check_content(path)
-        raise
+        return read_regular(path, most=most)
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, line ends as `\\n`; SourceError as `read_content`."""
+    content = read_content(path)
     head = content[: len(_LFS)]
     if not head or head == _LFS:
         check_content(path)
@@ -84,7 +102,7 @@ def read_text(path: Path) -> str:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; SourceError PHI103 or PHI113."""
+    """A JSON object; SourceError as `read_json`."""
     document = read_json(path)
     if not isinstance(document, dict):
         raise SourceError(
@@ -94,25 +112,14 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON document in which each key is there once and each number is one: readers disagree
-    about others. SourceError PHI103 or PHI113."""
+    """A JSON document that all readers agree about; SourceError PHI103, or as `read_content`."""
     text = read_text(path)
     try:
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
-        if "\\ud" in text or "\\uD" in text:
-            json.dumps(document, ensure_ascii=False).encode()
-    except RecursionError:
-        raise SourceError(f"{path} is nested too deeply", hint=_AGAIN, code="PHI103") from None
-    except UnicodeEncodeError as error:
-        surrogate = error.object[error.start : error.end]
-        raise SourceError(
-            f"{path} has half of a character, {surrogate!r}: it is not Unicode text",
-            hint=_AGAIN,
-            code="PHI103",
-        ) from None
+        return strict_json(text)
     except ValueError as error:
-        raise SourceError(f"{path} is not JSON: {error}", hint=_AGAIN, code="PHI103") from None
-    return document
+        raise SourceError(
+            f"{path} is not JSON that every reader accepts: {error}", hint=_AGAIN, code="PHI103"
+        ) from None
 
 
 def kind_of(value: object) -> str:
@@ -126,15 +133,3 @@ def kind_of(value: object) -> str:
         float: "a number",
     }
     return names.get(type(value), "null")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {twice!r} is there twice")
-    return found
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is not a JSON number")

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from phibuild.foreign import open_regular, strict_json
 from phibuild.model.errors import SourceError
+from phibuild.source.reading import unreadable
 
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "U16": 16, "I16": 16,
     "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64,
 }  # fmt: skip
-_LONGEST_HEADER = 100_000_000
-"""The limit of the reference implementation."""
+_LONGEST_HEADER = 16 << 20
+"""Room for 100,000 tensors in one file; the largest Phi model has 2,000 in all of its files."""
+_LONGEST_NAME = 512
+_MOST_DIMENSIONS = 8
+_LARGEST_NUMBER = 1 << 62
+_LARGE = 1 << 30
+_LEAST_SHARE = 64
+"""A large file of which the disk holds less than this part was never written: a preallocated
+download, or an attack on the time that reading takes."""
 _COPY = 16 << 20
 
 
@@ -39,16 +49,24 @@ def read_spans(path: Path) -> tuple[Span, ...]:
     SourceError PHI102 if the file is truncated, or the header is not JSON of the right shape, or a
     tensor's offsets leave the file, overlap, leave gaps, or disagree with its type and shape.
     """
-    length = path.stat().st_size
-    with path.open("rb") as stream:
-        header_size = int.from_bytes(stream.read(8), "little")
-        if length < 8 or header_size > min(_LONGEST_HEADER, length - 8):
-            raise _bad(path, "the file ends inside its header; is the download complete?")
-        text = stream.read(header_size)
+    try:
+        with open_regular(path) as stream:
+            length = os.fstat(stream.fileno()).st_size
+            header_size = int.from_bytes(stream.read(8), "little")
+            if length < 8 or header_size > length - 8:
+                raise _bad(path, "the file ends inside its header; is the download complete?")
+            if header_size > _LONGEST_HEADER:
+                raise _bad(path, f"its header of {header_size:,} bytes is longer than any model's")
+            text = stream.read(header_size)
+            if length > _LARGE and _bytes_on_disk(stream.fileno()) < length // _LEAST_SHARE:
+                raise _bad(path, "hardly any of its bytes were written; is the download complete?")
+    except OSError as error:
+        raise unreadable(path, error) from None
     start = 8 + header_size
     try:
-        header = json.loads(text)
-        spans = [_span(name, fields, start) for name, fields in header.items() if name[:2] != "__"]
+        header = strict_json(text.decode("utf-8"))
+        header.pop("__metadata__", None)
+        spans = [_span(name, fields, start) for name, fields in header.items()]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _bad(path, f"the header is not a safetensors header ({error})") from None
     spans.sort(key=lambda span: (span.begin, span.size))
@@ -93,14 +111,32 @@ def write_part(source: Path, spans: Sequence[Span], target: Path) -> None:
 
 
 def _span(name: str, fields: dict[str, Any], start: int) -> Span:
+    if not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise ValueError(f"{name[:_LONGEST_NAME]!r} is not the name of a tensor")
     begin, end = fields["data_offsets"]
     shape = tuple(fields["shape"])
     numbers = (begin, end, *shape)
+    if len(shape) > _MOST_DIMENSIONS:
+        raise ValueError(f"tensor {name!r} has {len(shape)} dimensions")
     if any(not isinstance(number, int) or isinstance(number, bool) for number in numbers):
         raise ValueError(f"tensor {name!r} has offsets or a shape that are not integers")
-    if min(numbers) < 0 or (end - begin) * 8 != math.prod(shape) * _BITS[fields["dtype"]]:
+    if min(numbers) < 0 or max(numbers) > _LARGEST_NUMBER:
+        raise ValueError(f"tensor {name!r} has offsets or a shape that no file has")
+    if (end - begin) * 8 != math.prod(shape) * _BITS[fields["dtype"]]:
         raise ValueError(f"tensor {name!r} does not have the size that its type and shape need")
     return Span(name, fields["dtype"], shape, start + begin, end - begin)
+
+
+def _bytes_on_disk(descriptor: int) -> int:
+    """How many bytes of a file are not in holes. File systems without holes have none."""
+    end = begin = count = 0
+    try:
+        while True:
+            begin = os.lseek(descriptor, end, os.SEEK_DATA)
+            end = os.lseek(descriptor, begin, os.SEEK_HOLE)
+            count += end - begin
+    except OSError:  # no data comes after the last hole
+        return count
 
 
 def _bad(path: Path, problem: str) -> SourceError:

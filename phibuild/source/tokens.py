@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from phibuild.model.errors import SourceError
+from phibuild.source.reading import read_content, read_object
 from phibuild.source.tensors import Memory
 
 _FILES = (
@@ -57,7 +58,7 @@ def _refusal(folder: Path, rows: int, problem: str) -> SourceError:
 
 def _last_token(path: Path, memory: Memory) -> Token | None:
     """The token with the highest id, None for a file that is absent or names none."""
-    if not path.is_file():
+    if not path.exists():
         return None
     known = memory.recall(path, "tokens")
     if known is None:
@@ -71,16 +72,11 @@ def _last_token(path: Path, memory: Memory) -> Token | None:
 
 def _tokens(path: Path) -> Iterator[Token]:
     if path.suffix == ".model":
-        count = _pieces(path.read_bytes())
+        count = _pieces(read_content(path))
         if count:
             yield Token(count - 1, f"piece {count - 1}")
         return
-    try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return  # whoever reads the file as a tokenizer reports it
-    if not isinstance(document, dict):
-        return
+    document = read_object(path)
     if path.name in ("vocab.json", "added_tokens.json"):
         yield from _of_vocabulary(document)
     elif path.name == "tokenizer.json":

@@ -11,6 +11,7 @@ from phibuild.model.action import Slice
 from phibuild.source.checkpoint import Checkpoint
 from phibuild.source.documents import checked_json
 from phibuild.source.files import TOKENIZER_BYTES, TOKENIZER_JSON
+from phibuild.source.reading import read_content
 from phibuild.source.safetensors import Span, read_spans, write_part
 
 
@@ -31,7 +32,7 @@ def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> 
             name = source.name
             if name in TOKENIZER_JSON or name in TOKENIZER_BYTES:
                 is_json = name in TOKENIZER_JSON
-                content = checked_json(source) if is_json else source.read_bytes()
+                content = checked_json(source) if is_json else read_content(source)
                 (folder / name).write_bytes(content)
     config = documents.tokenizer_config if "tokenizer" in slices else None
     template = documents.template if "chat_template" in slices else None

@@ -7,9 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from phibuild.foreign import read_regular
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.errors import ToolchainError
 
+_LARGEST = 16 << 20
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)")
 
 
@@ -37,7 +39,13 @@ class Lock(NamedTuple):
 @cache
 def read_lock(path: Path) -> Lock:
     """Read a lock file; ToolchainError PHI604 for a line that does not pin a package exactly."""
-    text = re.sub(r"\\\n", " ", path.read_text("utf-8"))
+    try:
+        content = read_regular(path, most=_LARGEST).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ToolchainError(
+            f"{path} cannot be read: {error}", hint="install the plugin that it belongs to again"
+        ) from None
+    text = re.sub(r"\\\n", " ", content)
     lines = sorted(
         " ".join(line.split())
         for raw in text.splitlines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from phibuild.api import Description, PackagingError
+from phibuild.api import Description, PackagingError, open_regular
 from phibuild_firmware.descriptor import SIZE, BadImage, descriptor_sha256, parse, signature_of
 
 _CONTAINERS = {0: "a single file", 1: "EROFS", 2: "squashfs", 3: "tar"}
@@ -14,7 +14,7 @@ _CONTAINERS = {0: "a single file", 1: "EROFS", 2: "squashfs", 3: "tar"}
 def describe(path: Path) -> Description:
     """The descriptor, and whether the payload is what it says; PackagingError PHI702 if not."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             page = file.read(SIZE)
             found, signature = parse(page), signature_of(page)
             if found.payload_offset + found.payload_size > path.stat().st_size:
@@ -26,7 +26,7 @@ def describe(path: Path) -> Description:
                 left -= len(content)
         if digest.digest() != found.payload_sha256:
             raise BadImage("its payload does not have the digest that the descriptor says")
-    except BadImage as error:
+    except (BadImage, OSError) as error:
         raise PackagingError(f"{path}: {error}", hint="build it again", code="PHI702") from None
     metadata = {
         "payload": f"{found.format.strip()}, {_CONTAINERS.get(found.container, 'unknown')}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phibuild.api import Description, PhiError, Tensor
+from phibuild.api import Description, PhiError, Tensor, open_regular
 
 if TYPE_CHECKING:
     from phibuild_gguf.gguf_header import Header
@@ -50,8 +50,9 @@ def checked_header(path: Path) -> Header:
     from phibuild_gguf.gguf_header import BadHeader, read_header
 
     try:
+        open_regular(path).close()
         return read_header(path)
-    except BadHeader as error:
+    except (BadHeader, OSError) as error:
         raise PhiError(
             f"{path} is not a sound GGUF file: {error}",
             hint="build it again; a copy that was cut short has to be fetched again",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,10 @@ _LENGTH = struct.Struct("<Q").unpack_from
 _CUT_OFF = "it ends in the middle of its header"
 _KEPT = 8
 _MOST_DIMENSIONS = 4
+_MOST_KEYS = 1 << 16
+_MOST_TENSORS = 1 << 18
+_LONGEST_HEADER = 256 << 20
+"""Bytes; that of a vocabulary of 200,000 tokens has ten million."""
 _DEFAULT_ALIGNMENT = 32
 
 
@@ -95,10 +100,11 @@ def _header(reader: _Reader) -> Header:
     if version not in (2, 3):
         raise BadHeader(f"it is of version {version}; 2 and 3 are known")
     tensor_count, entry_count = reader.scalar("<Q"), reader.scalar("<Q")
-    reader.expect(entry_count, 13, "keys")  # a length, a type, one byte
+    reader.expect(entry_count, 13, "keys", most=_MOST_KEYS)  # a length, a type, one byte
     entries = tuple(_entry(reader) for _ in range(entry_count))
     _no_doubles([entry.key for entry in entries], "key")
-    reader.expect(tensor_count, 32, "tensors")  # two lengths, one dimension, a type, an offset
+    # two lengths, one dimension, a type, an offset
+    reader.expect(tensor_count, 32, "tensors", most=_MOST_TENSORS)
     tensors = tuple(_tensor(reader) for _ in range(tensor_count))
     _no_doubles([info.name for info in tensors], "tensor")
     end = reader.position
@@ -138,7 +144,7 @@ def _tensor(reader: _Reader) -> TensorInfo:
 
 def _no_doubles(names: list[str], what: str) -> None:
     if len(set(names)) != len(names):
-        twice = next(name for position, name in enumerate(names) if name in names[:position])
+        (twice, _), *_ = Counter(names).most_common(1)
         raise BadHeader(f"its {what} {twice!r} is there twice")
 
 
@@ -149,9 +155,10 @@ class _Reader:
         self._content = content
         self.length = len(content)
         self.position = position
+        self._end = min(self.length, _LONGEST_HEADER)
 
-    def expect(self, count: int, least_size: int, what: str) -> None:
-        if count * least_size > self.length - self.position:
+    def expect(self, count: int, least_size: int, what: str, *, most: int = 1 << 62) -> None:
+        if count > most or count * least_size > self._end - self.position:
             raise BadHeader(f"it claims {count} {what}, more than the file has room for")
 
     def scalar(self, layout: str) -> Any:
@@ -189,7 +196,7 @@ class _Reader:
 
     def _pass_strings(self, count: int) -> None:
         # A vocabulary has 200,000 of them: three times as quick as a call for each.
-        position, last, content = self.position, self.length - 8, self._content
+        position, last, content = self.position, self._end - 8, self._content
         for _ in range(count):
             if position > last:
                 raise BadHeader(_CUT_OFF)
@@ -198,7 +205,7 @@ class _Reader:
 
     def _advance(self, size: int) -> int:
         start = self.position
-        if size > self.length - start:
+        if size > self._end - start:
             raise BadHeader(_CUT_OFF)
         self.position = start + size
         return start

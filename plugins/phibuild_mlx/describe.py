@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from phibuild.api import Description, SourceError, Tensor
+from phibuild.api import Description, SourceError, Tensor, read_regular, strict_json
 from phibuild_mlx.headers import read_tensors
+
+_LARGEST_CONFIG = 16 << 20
 
 
 def describe(path: Path) -> Description:
@@ -24,7 +25,8 @@ def describe(path: Path) -> Description:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads((path / "config.json").read_text("utf-8"))
+        text = read_regular(path / "config.json", most=_LARGEST_CONFIG).decode("utf-8")
+        config = strict_json(text)
     except (OSError, ValueError) as error:
         raise SourceError(
             f"{path} has no readable config.json: {error}",

@@ -6,18 +6,29 @@ TensorProto, StringStringEntryProto).
 
 from __future__ import annotations
 
-import json
 import mmap
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from phibuild.api import Description, PhiError, Tensor
+from phibuild.api import (
+    Description,
+    PhiError,
+    Tensor,
+    open_regular,
+    read_regular,
+    strict_json,
+)
 from phibuild_onnx.protobuf import fields, varints
 
 _GRAPH, _PRODUCER, _PRODUCER_VERSION = 7, 2, 3
 _INITIALIZER = 5
 _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL = 1, 2, 8, 9, 13
 _KEY, _VALUE = 1, 2
+_LARGEST_CONFIG = 16 << 20
+_MOST_TENSORS = 1 << 18
+_MOST_DIMENSIONS = 16
 _TYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16",
@@ -29,8 +40,9 @@ def describe(path: Path) -> Description:
     """Tensors and the generation settings; PhiError PHI303 for something that is not such a folder,
     or whose external data leads out of it."""
     try:
-        config = json.loads((path / "genai_config.json").read_text("utf-8"))
-        with (path / "model.onnx").open("rb") as stream:
+        text = read_regular(path / "genai_config.json", most=_LARGEST_CONFIG).decode("utf-8")
+        config = strict_json(text)
+        with open_regular(path / "model.onnx") as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         # Closed by its last reader: a failure's traceback holds slices of it, and closing it under
         # them would raise BufferError in place of what is wrong.
@@ -55,6 +67,8 @@ def _description(model: memoryview, folder: Path, config: dict[str, Any]) -> Des
         elif number == _GRAPH and isinstance(value, memoryview):
             for inner, tensor in fields(value):
                 if inner == _INITIALIZER and isinstance(tensor, memoryview):
+                    if len(tensors) == _MOST_TENSORS:
+                        raise ValueError(f"it has more than {_MOST_TENSORS:,} initializers")
                     tensors.append(_tensor(tensor, folder))
     return Description("ONNX", tuple(tensors), tuple(metadata))
 
@@ -68,7 +82,9 @@ def _tensor(message: memoryview, folder: Path) -> Tensor:
     external: dict[str, str] = {}
     for number, value in fields(message):
         if number == _DIMS:
-            shape += varints(value) if isinstance(value, memoryview) else [value]
+            shape += _dimensions(value) if isinstance(value, memoryview) else [value]
+            if len(shape) > _MOST_DIMENSIONS:
+                raise ValueError(f"a tensor has more than {_MOST_DIMENSIONS} dimensions")
         elif number == _TYPE and isinstance(value, int):
             kind = value
         elif number == _NAME and isinstance(value, memoryview):
@@ -80,6 +96,10 @@ def _tensor(message: memoryview, folder: Path) -> Tensor:
             external[entry[_KEY]] = entry.get(_VALUE, "")
     found = Tensor(name, _TYPES.get(kind, f"type {kind}"), tuple(shape), size)
     return _external(found, external, folder) if external else found
+
+
+def _dimensions(packed: memoryview) -> Iterator[int]:
+    return islice(varints(packed), _MOST_DIMENSIONS + 1)
 
 
 def _external(tensor: Tensor, external: dict[str, str], folder: Path) -> Tensor:

@@ -8,13 +8,18 @@ branches hold further layers in the same way. Below the <rt_info> of <net> itsel
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
-from phibuild.api import PhiError
+from phibuild.api import PhiError, open_regular
 
 _UNREADABLE = "PHI303"
+_LARGEST = 256 << 20
+_MOST_CONSTANTS = 1 << 18
+_MOST_DIMENSIONS = 16
+_DEEPEST = 256
 BITS = {
     **dict.fromkeys(("u1",), 1),
     **dict.fromkeys(("u2", "i2"), 2),
@@ -52,10 +57,14 @@ class _Reading:
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if not self.path and tag != "net":
             raise ValueError(f"the root is <{tag}> and not <net>")
+        if len(self.path) == _DEEPEST:
+            raise ValueError("its elements are nested too deeply")
         self.path.append(tag)
         if tag == "layer":
             self.layers.append((attributes.get("name", ""), attributes.get("type", "")))
         elif tag == "data" and self.path[-2] == "layer" and self.layers[-1][1] == "Const":
+            if len(self.constants) == _MOST_CONSTANTS:
+                raise ValueError(f"it has more than {_MOST_CONSTANTS:,} constants")
             self.constants.append(_constant(self.layers[-1][0], attributes))
         elif self.path[1:2] == ["rt_info"] and "value" in attributes and tag != "info":
             self.notes.append((".".join(self.path[2:]), attributes["value"]))
@@ -78,7 +87,9 @@ def read_ir(document: Path) -> tuple[tuple[Constant, ...], tuple[tuple[str, str]
     parser.StartElementHandler = reading.start
     parser.EndElementHandler = reading.end
     try:
-        with document.open("rb") as file:
+        with open_regular(document) as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST:
+                raise ValueError(f"it is larger than the {_LARGEST:,} bytes of any IR")
             parser.ParseFile(file)
         stored = document.with_suffix(".bin").stat().st_size
         for constant in reading.constants:
@@ -97,7 +108,10 @@ def _refuse_document_type(*_: object) -> None:
 
 
 def _constant(name: str, attributes: dict[str, str]) -> Constant:
-    shape = tuple(int(part) for part in attributes["shape"].split(",") if part.strip())
+    parts = attributes["shape"].split(",", maxsplit=_MOST_DIMENSIONS)
+    if len(parts) > _MOST_DIMENSIONS:
+        raise ValueError(f"{name} has more than {_MOST_DIMENSIONS} dimensions")
+    shape = tuple(int(part) for part in parts if part.strip())
     return Constant(
         name,
         attributes["element_type"],

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from phibuild.api import PackagingError
+from phibuild.api import PackagingError, open_regular
 from phibuild_firmware.delta.cores import in_order
 from phibuild_firmware.delta.differences import add
 from phibuild_firmware.delta.frames import decompressed
@@ -42,7 +42,7 @@ def apply_delta(
     What exists at `new` is never replaced: PackagingError PHI703 unless it is already the result.
     Memory: about 16 times the delta's window for each of at most eight cores.
     """
-    with delta.open("rb") as file:
+    with open_regular(delta) as file:
         header = read_header(file)
         old_files, new_files = read_files(file, header)
         if old.is_dir() != (header.kind == TREE) or _named(files_of(old)) != _named(old_files):
@@ -76,7 +76,7 @@ def apply_delta(
 def partial_path(new: Path, delta: Path) -> Path:
     """Where the unfinished result lies: beside `new`, under a name that holds a digest of the
     delta's header, so that it is nobody else's."""
-    with delta.open("rb") as file:
+    with open_regular(delta) as file:
         digest = hashlib.sha256(file.read(HEADER_SIZE)).hexdigest()
     return new.with_name(f".{new.name[:_LONGEST_NAME]}.{digest[:16]}.phi-part")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
 from phibuild.api import PackagingError
@@ -19,6 +20,7 @@ HEADER_SIZE = _HEADER.size
 _ENTRY = struct.Struct("<BxHQ")
 _RECORD = struct.Struct("<BBHIQII32s")
 _MOST_FILES = 1 << 16
+_LONGEST_LIST = 32 << 20
 _MOST_FIELDS = 16
 _MOST_WIDTH = 4096
 _NUMBER, _SPARSE = 1 << 14, 1 << 15
@@ -99,6 +101,7 @@ def read_header(file: BinaryIO) -> Header:
         or (header.kind == FILE and any(of_files))
         or not SMALLEST_WINDOW <= header.window <= LARGEST_WINDOW
         or max(header.old_files, header.new_files) > _MOST_FILES
+        or header.files_size > _LONGEST_LIST
         or any(content[-12:])
     ):
         raise damaged("its header contradicts itself")
@@ -119,19 +122,19 @@ def read_files(file: BinaryIO, header: Header) -> tuple[tuple[File, ...], tuple[
     of the tree, for files that are not in order or not of the size that the header says."""
     if header.kind == FILE:
         return (File("", header.old_size),), (File("", header.new_size),)
-    old, old_bytes = _files(file, header.old_files, header.old_size)
-    new, new_bytes = _files(file, header.new_files, header.new_size)
-    if old_bytes + new_bytes != header.files_size:
+    listed = BytesIO(_exactly(file, header.files_size))
+    old = _files(listed, header.old_files, header.old_size)
+    new = _files(listed, header.new_files, header.new_size)
+    if listed.read(1):
         raise damaged("its list of files has another length than its header says")
     return old, new
 
 
-def _files(file: BinaryIO, count: int, size: int) -> tuple[tuple[File, ...], int]:
+def _files(file: BinaryIO, count: int, size: int) -> tuple[File, ...]:
     files: list[File] = []
-    start = read = 0
+    start = 0
     for _ in range(count):
         executable, length, file_size = _ENTRY.unpack(_exactly(file, _ENTRY.size))
-        read += _ENTRY.size + length
         path = _exactly(file, length).decode("utf-8", errors="replace")
         why = bad_path(path)
         if why or executable > 1:
@@ -147,7 +150,7 @@ def _files(file: BinaryIO, count: int, size: int) -> tuple[tuple[File, ...], int
     for one in files:
         if one.path in folders:
             raise damaged(f"the path {one.path!r} is a file and a folder")
-    return tuple(files), read
+    return tuple(files)
 
 
 def _folders(path: str) -> Iterator[str]:

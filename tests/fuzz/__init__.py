@@ -1,0 +1,1 @@
+"""Fuzzing of the readers of foreign bytes; `./run python -m tests.fuzz --help`."""
