@@ -7,7 +7,6 @@ import datetime
 import errno
 import os
 import shutil
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -185,15 +184,11 @@ class _Following:
 
 @contextlib.contextmanager
 def disk_full_as_error(folder: Path) -> Iterator[None]:
-    """Turn the many faces of a full disk into the one error that says so."""
+    """Turn a full disk into the error that says so."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_full(folder) from error
-        raise
-    except sqlite3.OperationalError as error:
-        if "full" in str(error) or "disk I/O" in str(error):
             raise disk_full(folder) from error
         raise
 

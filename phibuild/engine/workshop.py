@@ -55,7 +55,7 @@ class Workshop:
     def open(cls, reporter: Reporter | None = None) -> Workshop:
         """The workshop of this user, with the installed plugins."""
         store = Store(store_root())
-        registry = load_registry(store.root / "plugins.json")
+        registry = load_registry(store.root / "plugins")
         return cls(store, registry, reporter or Silent())
 
     @property

@@ -114,6 +114,7 @@ class Session:
                 # First: while a budget is not met, no other target begins either.
                 check_budgets(shop, self.declarations, self.asked())
                 name = f"folder-{Digest.of(os.fsencode(self.folder)).hex[:16]}"
+                shop.store.sweep()
                 self._lock = FolderLock(shop.store.root / "locks" / name, folder=self.folder)
                 self.display.expect(self._outlook(shop))
 
