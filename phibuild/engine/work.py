@@ -82,9 +82,11 @@ def work(
             following = _Following(shop, reported_as, [request.output for request in requests])
             try:
                 outcome = run_worker(order, following)
-            except PhiError:
+            except PhiError as error:
+                from phibuild.engine.diagnosis import diagnosed
+
                 _keep_log(shop, order.log, tasks[0].key)
-                raise
+                raise diagnosed(shop, action, error, order.log) from None
             if checkpoint is not None and not shop.was_unchanged(checkpoint):
                 raise SourceError(
                     f"{checkpoint.folder} changed while {action.name} was reading it",

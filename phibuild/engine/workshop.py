@@ -226,6 +226,7 @@ class Workshop:
         if toolchain == "host" or toolchain.startswith(CURRENT):
             return Path(sys.executable)
         offer = self.python_toolchain(toolchain)
+        self.store.lease.hold([self.interpreters.path_of(offer).name])
         if not self.interpreters.is_installed(offer):
             with self.store.locked(f"toolchain-{self.interpreters.path_of(offer).name}"):
                 if not self.interpreters.is_installed(offer):

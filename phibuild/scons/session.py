@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import threading
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -19,6 +20,7 @@ from phibuild.engine.declaration import Declaration
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, RecipeError
+from phibuild.model.sizes import show_size
 from phibuild.scons.claims import Claims, TargetClaim
 from phibuild.scons.display import Display
 from phibuild.store import FolderLock
@@ -184,3 +186,20 @@ def _finish(one: Session) -> None:
             from phibuild.scons.summary import print_summary
 
             print_summary(one)
+        _keep_to_limit(one)
+
+
+def _keep_to_limit(one: Session) -> None:
+    """Collect after a build that has worked, if the store has become larger than its limit."""
+    from phibuild.engine.realize import Outcome
+    from phibuild.store.collection import collect_to_limit
+
+    if all(made.outcome is Outcome.RECALLED for made in one.made):
+        return
+    try:
+        freed = collect_to_limit(one.shop.store)
+    except (PhiError, OSError) as error:
+        print(f"phibuild: the store could not be collected: {error}", file=sys.stderr)
+        return
+    if freed is not None and not one.display.silent:
+        print(f"The store was larger than its limit: {show_size(freed.bytes)} freed.")

@@ -66,6 +66,8 @@ class Database:
     def write(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         """Execute a statement for each row, in one transaction."""
         rows = list(rows)
+        if not rows:
+            return
         with self._lock:
             try:
                 self._write(statement, rows)
@@ -73,6 +75,12 @@ class Database:
                 if self._heal(error):
                     with contextlib.suppress(sqlite3.DatabaseError):
                         self._write(statement, rows)
+
+    def shrink(self) -> None:
+        """Give the room of deleted rows back to the disk, unless another process is reading."""
+        with self._lock, contextlib.suppress(sqlite3.DatabaseError):
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
         if len(rows) == 1:

@@ -13,11 +13,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from phibuild.model.digest import Digest
+from phibuild.model.manifest import SUFFIX
 from phibuild.model.parsing import parse_json
 from phibuild.store.database import Database, Schema
 
@@ -165,10 +166,51 @@ class Index:
             "INSERT OR REPLACE INTO placed VALUES (?, ?)", [(os.fsencode(target), files)]
         )
 
+    def placed_targets(self) -> list[str]:
+        """The paths at which files were ever placed, or seen to lie as placed."""
+        return [os.fsdecode(path) for (path,) in self._database.rows("SELECT path FROM placed")]
+
+    def pieces_of(self, name: str) -> dict[str, Piece]:
+        """The ranges of the object of this name, by key."""
+        rows = self._database.rows(
+            "SELECT key, start, size, digest FROM pieces WHERE object=?", name
+        )
+        return {row[0]: Piece(*row[1:]) for row in rows}
+
+    def forget_pieces(self, keys: Iterable[str]) -> None:
+        """Forget these pieces."""
+        self._database.write("DELETE FROM pieces WHERE key=?", [(key,) for key in keys])
+
+    def forget_object(self, name: str) -> None:
+        """Forget the pieces of an object that is gone."""
+        self._database.write("DELETE FROM pieces WHERE object=?", [(name,)])
+
+    def prune(self, *, slices: Collection[str]) -> None:
+        """Forget what was learnt of files and targets that are gone, and of slices but these."""
+        gone = [
+            row for row in self._database.rows("SELECT path, kind FROM files") if _is_gone(row[0])
+        ]
+        self._database.write("DELETE FROM files WHERE path=? AND kind=?", gone)
+        unplaced = [
+            (os.fsencode(path),)
+            for path in self.placed_targets()
+            if _is_gone(path) and _is_gone(f"{path}{SUFFIX}")
+        ]
+        self._database.write("DELETE FROM placed WHERE path=?", unplaced)
+        old = [
+            row for row in self._database.rows("SELECT digest FROM slices") if row[0] not in slices
+        ]
+        self._database.write("DELETE FROM slices WHERE digest=?", old)
+        self._database.shrink()
+
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         return self._database.row(
             query, *(one if isinstance(one, bytes) else str(one) for one in values)
         )
+
+
+def _is_gone(path: str) -> bool:
+    return not os.path.lexists(path)
 
 
 def hash_file(path: Path) -> Digest:

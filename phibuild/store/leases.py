@@ -1,4 +1,5 @@
-"""Leases: the objects that a process is about to use, so that a collection beside it leaves them.
+"""Leases: the objects and toolchains that a process is about to use, by name, so that a collection
+beside it leaves them.
 
 Each process appends names to a file of its own, which it keeps locked while it lives, and looks
 only then whether the objects are there. The collector reads all leases and takes objects away under
@@ -13,8 +14,9 @@ import fcntl
 import os
 import secrets
 import threading
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from phibuild.store.aside import make_folder
@@ -80,6 +82,13 @@ def leased(root: Path, *, since: int) -> set[str]:
             else:
                 path.unlink()
     return names
+
+
+@contextmanager
+def unleased(root: Path, names: Iterable[str]) -> Iterator[set[str]]:
+    """Those of these names that no process has leased; meanwhile none can be."""
+    with locked(root / "locks" / GATE):
+        yield set(names) - leased(root, since=time.time_ns())
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -58,6 +58,11 @@ def store_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phibuild"
 
 
+def object_name(entry: Entry) -> str:
+    """The name of the object that holds the bytes of an entry."""
+    return entry.digest.hex + (".x" if entry.executable else "")
+
+
 class Told(NamedTuple):
     """A digest that whoever wrote a file took on the way, and the file's stat signature then."""
 
@@ -112,10 +117,13 @@ class Store:
         return workspace(self.root / "work")
 
     def sweep(self) -> None:
-        """Remove the workspaces that killed builds left."""
+        """Remove the workspaces that killed builds left, and make room for what Python compiles: it
+        would go on without."""
         from phibuild.store.workspaces import sweep
 
         sweep(self.root / "work")
+        with suppress(OSError):
+            make_folder(self.root / "bytecode")
 
     # Results
 
@@ -147,7 +155,7 @@ class Store:
         if known is None:
             return None
         self.lease.hold(known[:1])
-        place = Path(self._object_named(known[0]))
+        place = self.object_named(known[0])
         sealed = self.index.recall(place, "seal") is not None
         return (place, known[1]) if sealed else None
 
@@ -179,12 +187,16 @@ class Store:
     def has(self, tree: Tree) -> bool:
         """Whether every file of the tree is here and is what its name says. They stay then while
         this process lives."""
-        self.lease.hold(self._object_name(entry) for entry in tree.entries)
+        self.lease.hold(object_name(entry) for entry in tree.entries)
         return all(self._is_sound(entry) for entry in tree.entries)
 
     def object_path(self, entry: Entry) -> Path:
         """Where the bytes of this entry lie."""
         return Path(self._object_path(entry))
+
+    def object_named(self, name: str) -> Path:
+        """Where the object of this name lies."""
+        return Path(self._object_named(name))
 
     def is_object_at(self, entry: Entry, place: str) -> bool:
         """Whether a path is a hard link to the object of this entry, unchanged."""
@@ -273,10 +285,7 @@ class Store:
         return self.object_path(entry)
 
     def _object_path(self, entry: Entry) -> str:
-        return self._object_named(self._object_name(entry))
-
-    def _object_name(self, entry: Entry) -> str:
-        return entry.digest.hex + (".x" if entry.executable else "")
+        return self._object_named(object_name(entry))
 
     def _object_named(self, name: str) -> str:
         return f"{self.root}/objects/{name[:2]}/{name}"
