@@ -14,6 +14,9 @@ def main() -> None:
     ending.end_by_exception()
     try:
         cli.main(prog_name="phibuild", standalone_mode=True)
-    except PhiError as error:
+    except (PhiError, OSError) as found:
+        from phibuild.engine.disk import as_phi_error
+
+        error = found if isinstance(found, PhiError) else as_phi_error(found)
         print(f"phibuild: {error}", file=sys.stderr)
         sys.exit(2)

@@ -72,24 +72,26 @@ def findings() -> Iterator[Finding]:
 
 
 def _toolchains(shop: Workshop) -> Iterator[Finding]:
-    from phibuild.engine.realize import installed_tool
+    from phibuild.engine import toolchains
 
-    for name, python in shop.registry.pythons.items():
+    for name in (*shop.registry.pythons, *shop.registry.natives):
+        what = f"toolchain {name}"
         cure = f"phibuild toolchain install {name}   (or let the first build do it)"
-        if shop.interpreters.is_installed(python):
-            yield Finding(f"toolchain {name}", "installed")
-        else:
-            yield Finding(f"toolchain {name}", "not installed yet", cure)
-    for name in shop.registry.natives:
         try:
-            there = installed_tool(shop, name).is_dir()
+            if not toolchains.is_installed(shop, name):
+                is_native = name in shop.registry.natives
+                yield Finding(what, f"not {'built' if is_native else 'installed'} yet", cure)
+                continue
+            found = toolchains.differences(shop, name, reads=False)
         except PhiError as error:
-            yield Finding(f"toolchain {name}", error.message, error.hint, is_error=True)
+            yield Finding(what, error.message, error.hint, is_error=True)
             continue
-        cure = (
-            "" if there else f"phibuild toolchain install {name}   (or let the first build do it)"
-        )
-        yield Finding(f"toolchain {name}", "installed" if there else "not built yet", cure)
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            cure = f"phibuild toolchain verify --repair {name}"
+            yield Finding(what, f"damaged: {found[0]}{more}", cure, is_error=True)
+        else:
+            yield Finding(what, "installed")
 
 
 def _artifacts(shop: Workshop, folder: Path) -> Finding:

@@ -112,6 +112,7 @@ def realize_tool(shop: Workshop, name: str) -> Path:
     """Build a native toolchain, or recall it, and return the folder that it is installed in."""
     result = realize_step(shop, shop.native_build(name), None, f"toolchain {name}")
     prefix = installed_tool(shop, name)
+    shop.store.lease.hold([prefix.name])
     with shop.store.locked(f"toolchain-{prefix.name}"):
         if not shop.is_in_place(result.tree, prefix):
             shop.store.install(result.tree, prefix)

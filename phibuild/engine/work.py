@@ -7,7 +7,6 @@ import datetime
 import errno
 import os
 import shutil
-import sqlite3
 import stat
 import sys
 from collections import defaultdict
@@ -103,9 +102,11 @@ def work(
             with _while_unchanged(shop, tasks, checkpoint):
                 try:
                     outcome = run_worker(order, following)
-                except PhiError:
+                except PhiError as error:
+                    from phibuild.engine.diagnosis import diagnosed
+
                     _keep_log(shop, order.log, tasks[0].key)
-                    raise
+                    raise diagnosed(shop, action, error, order.log) from None
             _check_inputs(shop, tasks)
             made = [
                 shop.store.put(request.output, following.told[number])
@@ -214,15 +215,11 @@ class _Following:
 
 @contextlib.contextmanager
 def disk_full_as_error(folder: Path) -> Iterator[None]:
-    """Turn the many faces of a full disk into the one error that says so."""
+    """Turn a full disk into the error that says so."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_full(folder) from error
-        raise
-    except sqlite3.OperationalError as error:
-        if "full" in str(error) or "disk I/O" in str(error):
             raise disk_full(folder) from error
         raise
 

@@ -54,7 +54,7 @@ class Workshop:
     def open(cls, reporter: Reporter | None = None) -> Workshop:
         """The workshop of this user, with the installed plugins."""
         store = Store(store_root())
-        registry = load_registry(store.root / "plugins.json")
+        registry = load_registry(store.root / "plugins")
         return cls(store, registry, reporter or Silent())
 
     @property
@@ -214,6 +214,7 @@ class Workshop:
         if toolchain in (HOST, OWN) or toolchain.startswith(CURRENT):
             return Path(sys.executable)
         offer = self.python_toolchain(toolchain)
+        self.store.lease.hold([self.interpreters.path_of(offer).name])
         if not self.interpreters.is_installed(offer):
             with self.store.locked(f"toolchain-{self.interpreters.path_of(offer).name}"):
                 if not self.interpreters.is_installed(offer):

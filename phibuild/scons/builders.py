@@ -302,6 +302,7 @@ def _use(sources: list[Found], what: str) -> None:
 def make_target(target: Any, source: Any, env: Any) -> None:
     """The one action function: recall or work, then tell what was made."""
     # A build with nothing to do needs none of what this imports.
+    from phibuild.engine.disk import as_phi_error
     from phibuild.engine.realize import realize_target
 
     one = session()
@@ -309,7 +310,8 @@ def make_target(target: Any, source: Any, env: Any) -> None:
     try:
         one.begin()
         made = realize_target(one.shop, declaration)
-    except PhiError as error:
+    except (PhiError, OSError) as found:
+        error = found if isinstance(found, PhiError) else as_phi_error(found)
         if error.code == "PHI406":  # SCons replaces what we raise by "Build interrupted."
             print(error, file=sys.stderr)
         raise SCons.Errors.BuildError(node=target[0], errstr=str(error)) from None

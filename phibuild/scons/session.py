@@ -21,6 +21,7 @@ from phibuild.engine.declaration import Declaration
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, RecipeError
+from phibuild.model.sizes import show_size
 from phibuild.process import ending
 from phibuild.scons.claims import Claims, TargetClaim
 from phibuild.scons.display import Display, say
@@ -121,6 +122,7 @@ class Session:
                 every = {one.name for one in self.declarations.values()}
                 check_budgets(shop, self.declarations, asked.names if asked.is_certain else every)
                 name = f"folder-{Digest.of(os.fsencode(self.folder)).hex[:16]}"
+                shop.store.sweep()
                 self._lock = FolderLock(shop.store.root / "locks" / name, folder=self.folder)
                 self.display.expect(self._outlook(shop, asked.names))
 
@@ -200,3 +202,20 @@ def _conclude(one: Session) -> None:
             from phibuild.scons.summary import print_summary
 
             print_summary(one)
+        _keep_to_limit(one)
+
+
+def _keep_to_limit(one: Session) -> None:
+    """Collect after a build that has worked, if the store has become larger than its limit."""
+    from phibuild.engine.realize import Outcome
+    from phibuild.store.collection import collect_to_limit
+
+    if all(made.outcome is Outcome.RECALLED for made in one.made):
+        return
+    try:
+        freed = collect_to_limit(one.shop.store)
+    except (PhiError, OSError) as error:
+        print(f"phibuild: the store could not be collected: {error}", file=sys.stderr)
+        return
+    if freed is not None and not one.display.silent:
+        print(f"The store was larger than its limit: {show_size(freed.bytes)} freed.")

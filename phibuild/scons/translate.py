@@ -30,13 +30,17 @@ class Found(NamedTuple):
 
 @contextlib.contextmanager
 def read_phase() -> Iterator[None]:
-    """While the SConstruct is read, a PhiError ends the run with the line that caused it.
+    """While the SConstruct is read, a PhiError ends the run with the line that caused it; so does
+    what the file system refuses.
 
     A StopError, since SCons would name a line of ours for a UserError.
     """
     try:
         yield
-    except PhiError as error:
+    except (PhiError, OSError) as found:
+        from phibuild.engine.disk import as_phi_error
+
+        error = found if isinstance(found, PhiError) else as_phi_error(found)
         raise SCons.Errors.StopError(f"{error}\n  at {_user_line()}.") from None
 
 

@@ -10,9 +10,9 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from phibuild.model.digest import digest_of_value
 from phibuild.model.errors import ToolchainError
@@ -20,6 +20,9 @@ from phibuild.model.facts import Fact, Facts
 from phibuild.offers import PythonToolchain
 from phibuild.toolchain.lock import read_lock
 from phibuild.toolchain.removal import Removal, is_within, remove_owned, set_aside
+
+if TYPE_CHECKING:
+    from phibuild.toolchain.inventory import Difference
 
 _DONE = "phibuild-complete"
 _PIP_TO_UV = {
@@ -69,22 +72,64 @@ class Interpreters(NamedTuple):
         what it has compiled by the names of modules' files."""
         return self.path_of(toolchain).resolve() / "bin" / "python"
 
-    def compiled_of(self, toolchain: PythonToolchain) -> Path:
-        """The folder of what Python compiled of the environment's modules."""
+    def differences(self, toolchain: PythonToolchain, *, reads: bool) -> list[Difference] | None:
+        """What is not as it was installed; None if there is no list of its files, as of those that
+        an earlier version installed. Unless it `reads`, only sizes are compared."""
+        from phibuild.toolchain.inventory import Difference, differences, from_text
+
         folder = self.path_of(toolchain).resolve()
-        return self.bytecode / folder.relative_to(folder.anchor)
+        try:
+            inventory = from_text((folder / _DONE).read_text("utf-8", errors="replace"))
+            if inventory is None:
+                return None
+            return differences(folder, inventory, without=_DONE, reads=reads)
+        except OSError as error:
+            return [Difference(str(error.filename), f"cannot be read: {error.strerror}")]
 
     def remove(self, toolchain: PythonToolchain) -> Removal:
         """Remove the environment and what Python compiled of it; the caller holds its lock. Of a
         link only the link: the environment belongs to another store."""
-        folder = self.path_of(toolchain)
-        compiled = self.compiled_of(toolchain)
+        return self.remove_folder(self.path_of(toolchain))
+
+    def remove_folder(self, folder: Path) -> Removal:
+        """The same of any environment."""
+        real = folder.resolve()
+        compiled = self.bytecode / real.relative_to(real.anchor)
         removal = remove_owned(folder, is_own=self._is_own(folder))
         if removal is Removal.REMOVED:
             self._log_of(folder).unlink(missing_ok=True)
             if is_within(compiled, self.bytecode):
                 shutil.rmtree(compiled, ignore_errors=True)
         return removal
+
+    def others(self, toolchains: Iterable[PythonToolchain]) -> list[Path]:
+        """The complete environments of any toolchains but these."""
+        known = {self.path_of(one).name for one in toolchains}
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        return [one for one in folders if (one / _DONE).is_file() and one.name not in known]
+
+    def prune_cache(self) -> None:
+        """Remove the packages from uv's cache that no environment uses."""
+        from phibuild.process.supervised import run_logged
+
+        log = self.root / "prune.log"
+        run_logged(
+            [_uv(), "cache", "prune"],
+            folder=self.root,
+            environment=_environment(os.environ, self.cache),
+            log=log,
+        )
+        log.unlink(missing_ok=True)
+
+    def forget_packages(self, toolchain: PythonToolchain, paths: Iterable[str]) -> None:
+        """Remove the packages from uv's cache that share these files with the environment: where
+        one was changed in place, the cache has the change, too."""
+        folder = self.path_of(toolchain).resolve()
+        shared = {_identity(folder / path) for path in paths if (folder / path).exists()}
+        archives = self.cache / "archive-v0"
+        for package in list(archives.iterdir()) if shared and archives.is_dir() else ():
+            if any(_identity(path) in shared for path in _files(package)):
+                shutil.rmtree(package, ignore_errors=True)
 
     def _is_own(self, folder: Path) -> bool:
         """Whether phibuild made the folder: it is complete, or its installation began here."""
@@ -130,7 +175,12 @@ class Interpreters(NamedTuple):
                 )
                 if outcome.status != 0:
                     raise _failed(toolchain, log)
-            (folder / _DONE).touch()
+            from phibuild.toolchain.inventory import take_inventory, to_text
+
+            inventory = take_inventory(folder, without=_DONE)
+            new = folder / f".{_DONE}"
+            new.write_text(to_text(inventory), "utf-8")
+            new.replace(folder / _DONE)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -167,6 +217,15 @@ def facts_of_current(toolchain: PythonToolchain) -> Facts:
         Fact(f"{prefix}.python", python_identity()),
         *(Fact(f"{prefix}.{name}", version) for name, version in versions.items() if version),
     )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
 
 
 def python_identity() -> str:
