@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from phibuild.model.digest import Digest
 
-Kind = Literal["digest", "json", "weights", "tokens", "seal", "program"]
+Kind = Literal["digest", "json", "weights", "tokens", "seal", "program", "code"]
 
 _TIMEOUT = 60.0
 _SETTLED_NS = 20_000_000
