@@ -34,7 +34,8 @@ _IMPORT = re.compile(
 )
 _TICK_NS = 20_000_000
 """A file younger than this may change again without another time: clocks of file systems tick."""
-_SKIPPED_FOLDERS = frozenset({"__pycache__", ".git"})
+_SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
+"""The same as of every folder of the user's (engine/workshop.py)."""
 
 
 class CodeFile(NamedTuple):
@@ -69,6 +70,7 @@ class CodeReader:
 
     def __init__(self, index: Index | None = None) -> None:
         self._index = index
+        self._began = time.time_ns()
         self._codes: dict[tuple[Path, ...], Code] = {}
         self._modules: dict[_Place, _Module] = {}
 
@@ -78,11 +80,10 @@ class CodeReader:
         if action.code_root is not None:
             return _collect(named, action.code_root, {})
         if named not in self._codes:
-            began = time.time_ns()
             code = self._recall(named)
             if code is None:
                 code = _collect(named, _around_package(action.worker), self._modules)
-                self._record(named, code, began)
+                self._record(named, code)
             self._codes[named] = code
         return self._codes[named]
 
@@ -100,22 +101,23 @@ class CodeReader:
         files = tuple(CodeFile(path, source, Digest(hex)) for path, source, hex in known["files"])
         return Code(known["script"], files, Digest(known["digest"]))
 
-    def _record(self, named: tuple[Path, ...], code: Code, began: int) -> None:
-        """Remember it, unless a file may have changed since the reading began."""
-        if self._index is None:
-            return
-        paths = {path for file in code.files for path in _around(file)}
-        if any(os.stat(path).st_ctime_ns > began - _TICK_NS for path in paths):
+    def _record(self, named: tuple[Path, ...], code: Code) -> None:
+        """Remember it, unless a file may have changed since the first was read."""
+        paths = {__file__, *(path for file in code.files for path in _around(file))}
+        seen = {path: _signature(path) for path in sorted(paths)}
+        is_old = all(one and one[0] < self._began - _TICK_NS for one in seen.values())
+        if self._index is None or not is_old:
             return
         known = {
             "named": [str(path) for path in named],
             "script": code.script,
             "files": [(one.path, one.source, one.digest.hex) for one in code.files],
             "digest": code.digest.hex,
-            "seen": {path: _signature(path) for path in sorted(paths)},
+            "seen": seen,
         }
-        seen = self._index.signature(named[0])
-        self._index.record(named[0], "code", json.dumps(known), seen=seen)
+        self._index.record(
+            named[0], "code", json.dumps(known), seen=self._index.signature(named[0])
+        )
 
     @cached_property
     def offered(self) -> Digest:
@@ -135,12 +137,13 @@ def _around(file: CodeFile) -> Iterator[str]:
 
 
 def _signature(path: str) -> list[int]:
-    """What stays the same while a file or folder does; empty if it is gone."""
+    """What stays the same while a file or folder does, the time of its last change first; empty if
+    it is gone."""
     try:
         stat = os.stat(path)
     except OSError:
         return []
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    return [stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size, stat.st_ino]
 
 
 _Place = tuple[str, str]

@@ -265,6 +265,20 @@ def test_what_an_earlier_process_read_is_read_again_after_a_change(
     assert second.digest != first.digest
 
 
+def test_a_module_that_changes_between_two_workers_is_not_remembered(
+    shop: Workshop, package: Path
+) -> None:
+    (package / "other.py").write_text(WORKER)
+    time.sleep(0.05)
+    reader = CodeReader(shop.store.index)
+    reader.read(an_action(package))
+    edit(package)
+    time.sleep(0.05)
+    other = Action("other", package / "other.py", "host")
+    reader.read(other)
+    assert CodeReader(shop.store.index).read(other) == CodeReader().read(other)
+
+
 def test_one_worker_in_two_actions_is_remembered_for_the_right_one(
     shop: Workshop, package: Path
 ) -> None:
