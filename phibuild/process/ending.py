@@ -50,10 +50,9 @@ class _Watch:
             pass
         os.close(self._asking)
         time.sleep(_PATIENCE)
-        print("phibuild: interrupted", file=sys.stderr)
         for folder in list(_scratch):
             shutil.rmtree(folder, ignore_errors=True)
-        _leave(_STATUS)
+        _leave(_STATUS, "phibuild: interrupted")
 
 
 _watch: _Watch | None = None
@@ -61,11 +60,12 @@ _scratch: set[Path] = set()
 
 
 def watch() -> None:
-    """Called once, in the main thread, by a process in which somebody else handles the signals. As
-    long as nobody does, SIGTERM and SIGHUP end it as `end_by_exception` says."""
+    """Called once by a process in which somebody else handles the signals. As long as nobody does,
+    SIGTERM and SIGHUP end it as `end_by_exception` says. Only the main thread can do this."""
     global _watch
-    _watch = _Watch()
-    end_by_exception()
+    if threading.current_thread() is threading.main_thread():
+        _watch = _Watch()
+        end_by_exception()
 
 
 def end_by_exception() -> None:
@@ -92,9 +92,15 @@ def status_at_exit() -> Iterator[None]:
         _leave(128 + signal.SIGINT)
 
 
-def _leave(status: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
+def _leave(status: int, last_words: str = "") -> NoReturn:
+    def speak() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            print(last_words, end="\n" if last_words else "", file=sys.stderr, flush=True)
+
+    speaking = threading.Thread(target=speak, daemon=True)
+    speaking.start()
+    speaking.join(timeout=0.3)  # whoever should read it may have stopped reading
     os._exit(status)
 
 

@@ -137,6 +137,24 @@ def test_a_build_that_waits_for_another_ends_too(lasting: Project, tmp_path: Pat
     ends_at_once(first)
 
 
+def test_a_build_whose_output_nobody_reads_ends_too(lasting: Project) -> None:
+    """Its main thread is stuck in a write to a pipe that is full."""
+    lasting.sconstruct(
+        "def flood(target, source, env):\n    while True: print('x' * 4096)\n"
+        f"{SCONSTRUCT}flooded = env.Command('flooded', 'one.txt', flood)\nAlwaysBuild(flooded)\n"
+        "Depends('flooded', 'dist/one')\n"
+    )
+    lasting.write("one.txt", "go one")
+    build = start(lasting, *SCONS, "flooded")
+    while not (lasting.folder / "dist" / "one.phi.json").exists():
+        assert build.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    build.send_signal(signal.SIGTERM)
+    assert build.wait(timeout=60) == 2
+    build.communicate()
+
+
 @pytest.mark.parametrize("number", [*SIGNALS, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_signal_at_any_moment_leaves_nothing_wrong(
     lasting: Project, number: signal.Signals
