@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import sys
@@ -19,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+LIFE = "PHIBUILD_LIFE"
+"""Names a descriptor that is closed at its other end when the process that runs this one ends."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 1.2
 """Seconds that this process has to end by itself."""
@@ -37,6 +40,12 @@ class _Watch:
         self._guard = threading.Lock()
         self._is_running = False
 
+        # Where another process of ours runs this one, the end of the pipe is its end.
+        life = os.environ.pop(LIFE, "")
+        self.life = int(life) if life else -1
+        if life:
+            os.set_inheritable(self.life, False)
+
     def start(self) -> int:
         """Begin to look, at the first call; `asked`."""
         with self._guard:
@@ -46,8 +55,18 @@ class _Watch:
         return self.asked
 
     def _look(self) -> None:
-        while os.read(self.signals, 1)[0] not in _SIGNALS:
-            pass
+        waiting = select.poll()
+        waiting.register(self.signals, select.POLLIN)
+        if self.life >= 0:
+            waiting.register(self.life)
+        is_asked = False
+        while not is_asked:
+            ready = {descriptor for descriptor, _ in waiting.poll()}
+            if self.life in ready:  # SCons has to hear of it, too
+                waiting.unregister(self.life)
+                os.kill(os.getpid(), signal.SIGTERM)
+            if self.signals in ready:
+                is_asked = os.read(self.signals, 1)[0] in _SIGNALS
         os.close(self._asking)
         time.sleep(_PATIENCE)
         for folder in list(_scratch):

@@ -119,6 +119,16 @@ def test_ctrl_c_at_a_terminal_ends_a_build(lasting: Project) -> None:
     assert workspaces(lasting) == []
 
 
+def test_a_build_ends_when_the_command_that_runs_it_is_killed(lasting: Project) -> None:
+    build = start(lasting, "-m", "phibuild.cli", "build", "-j2")
+    working(lasting, build)
+    build.kill()
+    text, _ = build.communicate(timeout=60)  # SCons has its pipe
+    assert "[PHI406]" in text
+    assert are_gone(str(lasting.folder))
+    assert workspaces(lasting) == []
+
+
 def test_a_build_that_waits_for_another_ends_too(lasting: Project, tmp_path: Path) -> None:
     """No handler of a signal gets a thread out of waiting for a lock."""
     other = Project(tmp_path / "other", lasting.environment)
