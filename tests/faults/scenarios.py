@@ -231,6 +231,7 @@ def disturb(path: Path, change: str) -> None:
         pass
 
 
+CONTROLS = "\x1b[2J\x1b]0;title\x07 [bold]x[/] [/red]"
 STRAY = b'hello\n[1]\n7\n"x"\nnull\n{"recall": 7}\n\xff\xfe\n'
 BAD = {
     "stray lines": f"os.write(out, {STRAY!r})",
@@ -258,7 +259,8 @@ BAD = {
     "signals ignored": "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
     "output twice": "job.output.mkdir(); job.output.rmdir()",
     "other folder": 'os.chdir("/")',
-    "terminal": 'print("\\x1b[2J\\x1b]0;title\\x07 [bold]x[/] [/red]", flush=True)',
+    "terminal": f"print({CONTROLS!r}, flush=True)",
+    "terminal and death": f"print({CONTROLS!r}, flush=True); os._exit(3)",
 }
 HEAD = """\
 import json, os, signal, subprocess
@@ -282,7 +284,7 @@ def bad_workers(trial: Trial) -> None:
     if fails and ended.status == 0:
         raise Wrong(f"{kind}: a worker failed, and the build did not")
     is_named = "no more" in ended.text or "[PHI407] spread sent what is not a message" in ended.text
-    if fails and not is_named and kind != "closed pipe":
+    if fails and not is_named and kind not in ("closed pipe", "terminal and death"):
         raise Lost(f"{kind}: the worker's error is not shown: {ended.text[-800:]}")
     if "\x1b[2J" in ended.text:
         raise Ugly(f"{kind}: a worker's log reaches the terminal as it is")
