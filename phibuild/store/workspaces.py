@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,7 +55,7 @@ def remove(path: Path) -> None:
 
 def _create(work: Path, prefix: str) -> tuple[Path, int]:
     while True:  # another build may sweep it before it is locked
-        folder = work / f"{prefix}{secrets.token_hex(6)}"
+        folder = work / f"{prefix}{os.urandom(6).hex()}"
         folder.mkdir(mode=0o700)
         with suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
