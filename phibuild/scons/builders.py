@@ -6,6 +6,7 @@ for a name: sources of the user's own rules get that path and rerun when the man
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -32,13 +33,17 @@ from phibuild.model.action import Action as PhiAction
 from phibuild.model.action import FileInput, files_of, frozen_recipe
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
-from phibuild.model.recipe import parse_recipe
-from phibuild.model.text import printable
+from phibuild.model.recipe import FieldRules, checked, parse_recipe
+from phibuild.model.text import brief, printable
 from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model, as_model
 from phibuild.scons.session import session
 from phibuild.scons.translate import Found, file_node, find, read_phase, single, target_node
+
+_NAME = re.compile(r"\w[\w.-]{0,99}")
+_TEXT = FieldRules("", "str")
+_COUNT = FieldRules("", "int", minimum=1)
 
 
 def declare_conversion(
@@ -149,6 +154,9 @@ def declare_generation(
     """`env.Generate(target, artifact, prompt=..., expect=...)`: ask an artifact in its own runtime,
     through its chat template; the build fails unless the answer contains `expect`."""
     with read_phase():
+        prompt = checked("prompt", prompt, _TEXT, "Generate")
+        expect = checked("expect", expect, _TEXT, "Generate")
+        max_tokens = checked("max_tokens", max_tokens, _COUNT, "Generate")
         found = find(env, artifact)
         asked = session().declarations.get(found.path)
         if asked is None:
@@ -185,14 +193,23 @@ def declare_artifact(
     """`env.Artifact(target, worker="script.py", inputs={...}, ...)`: a keyed, recalled action of
     the user's own. The script gets a job through phibuild's worker protocol."""
     with read_phase():
+        label = checked("label", label, _TEXT, "Artifact")
+        toolchain = checked("toolchain", toolchain, _TEXT, "Artifact")
+        network = checked("network", network, FieldRules("", "bool"), "Artifact")
         script = find(env, worker)
+        if not session().only_cleans and not script.path.is_file():
+            raise RecipeError(
+                f"Artifact: there is no worker {script.path}",
+                hint="name a Python script that exists before the build, such as worker.py",
+                code="PHI205",
+            )
         session().claims.use(_use_of(script, "the worker"))
-        found = {name: find(env, value) for name, value in (inputs or {}).items()}
+        found = {name: find(env, value) for name, value in _named(inputs).items()}
         action = PhiAction(
             name=script.path.stem,
             worker=script.path,
             toolchain=toolchain,
-            recipe=frozen_recipe(recipe),
+            recipe=_frozen(recipe),
             inputs=tuple((name, FileInput(str(one.path))) for name, one in sorted(found.items())),
             network=network,
         )
@@ -208,6 +225,36 @@ def declare_artifact(
         )
 
 
+def _named(inputs: Any) -> Mapping[str, Any]:
+    """The inputs of a worker of the user's own; RecipeError PHI202 unless each has a name that can
+    be a file's."""
+    if inputs is None:
+        return {}
+    if isinstance(inputs, Mapping):
+        wrong = [one for one in inputs if not isinstance(one, str) or not _NAME.fullmatch(one)]
+        if not wrong:
+            return inputs
+    raise RecipeError(
+        f"Artifact: inputs={brief(inputs)} is not a mapping of names to paths",
+        hint='write inputs={"text": "in.txt"}: names of letters, digits, "_", "-" and "."',
+        code="PHI202",
+    )
+
+
+def _frozen(recipe: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """RecipeError PHI202 for a value that a worker cannot be given."""
+    for name, value in recipe.items():
+        try:
+            frozen_recipe({name: value})
+        except (TypeError, ValueError, RecursionError):
+            raise RecipeError(
+                f"Artifact: {name}={brief(value)} is not a value of JSON",
+                hint="pass numbers, texts, lists, and mappings of texts to them",
+                code="PHI202",
+            ) from None
+    return frozen_recipe(recipe)
+
+
 def _declare(
     env: Any,
     target: Any,
@@ -220,9 +267,9 @@ def _declare(
     toolchain: str | None,
     nodes: tuple[str, ...] = (),
 ) -> Any:
-    if toolchain not in (None, "current"):
+    if toolchain is not None and not (isinstance(toolchain, str) and toolchain == "current"):
         raise RecipeError(
-            f"toolchain={toolchain!r} is not possible",
+            f"toolchain={brief(toolchain)} is not possible",
             hint='leave it out for the locked toolchain, or write toolchain="current"',
             code="PHI202",
         )
