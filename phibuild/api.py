@@ -25,8 +25,6 @@ from phibuild.model.recipe import (
 )
 from phibuild.offers import (
     API_VERSION,
-    PHITOKENIZER,
-    PHITRANSFORMERS,
     ArtifactFacts,
     Backend,
     Command,
@@ -42,12 +40,16 @@ from phibuild.offers import (
     Tensor,
 )
 from phibuild.registry import describe_artifact
-from phibuild.toolchain.compiler import Compiler, CrossCompiler, find_compiler, find_cross_compiler
+from phibuild.toolchain.compiler import (
+    Compiler,
+    CrossCompiler,
+    compiler_program,
+    find_compiler,
+    find_cross_compiler,
+)
 
 __all__ = [
     "API_VERSION",
-    "PHITOKENIZER",
-    "PHITRANSFORMERS",
     "PRECISIONS",
     "Action",
     "ArtifactFacts",
@@ -78,6 +80,7 @@ __all__ = [
     "Step",
     "Tensor",
     "ToolchainError",
+    "compiler_program",
     "describe_artifact",
     "find_compiler",
     "find_cross_compiler",

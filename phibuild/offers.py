@@ -12,12 +12,6 @@ from phibuild.model.action import Action, FileInput, Step
 API_VERSION = 1
 """The version of `phibuild.api` that a descriptor was written for; another one is refused."""
 
-PHITOKENIZER = Path(__file__).parent / "worker" / "phitokenizer.py"
-"""The module `phitokenizer`: a worker that imports it has it among its action's `worker_files`."""
-
-PHITRANSFORMERS = PHITOKENIZER.with_name("phitransformers.py")
-"""The module `phitransformers`, for workers that load a model with transformers; likewise."""
-
 
 class Tensor(NamedTuple):
     """A tensor of a model or artifact; `shape` as the format stores it, `size` in bytes. `offset`

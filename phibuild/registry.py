@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 GROUP = "phibuild"
 _KINDS = ("backends", "packagers", "runtimes", "evaluators", "pythons", "natives", "commands")
+_MOST = 32
+"""Memories that are kept, the newest: projects have different ones where they are on sys.path."""
 OfferT = TypeVar("OfferT")
 
 
@@ -91,12 +94,14 @@ def describe_artifact(path: Path) -> Description | None:
 def load_registry(memory: Path | None = None) -> Registry:
     """All installed plugins. One that fails to import is skipped and reported by `doctor`.
 
-    `memory` is a file that keeps what they offer, by name, while the distributions on sys.path and
-    the plugins' files stay the same: then a plugin is loaded when one of its offers is asked for.
-    Looking for entry points and importing all plugins takes nearly half of the time of a build
-    that has nothing to do.
+    `memory` is a folder that keeps what they offer, by name, while the distributions on sys.path
+    and the plugins' files stay the same: then a plugin is loaded when one of its offers is asked
+    for. Looking for entry points and importing all plugins takes nearly half of the time of a build
+    that has nothing to do. Each sys.path has a file there: environments share a store.
     """
     places = [[place, _distributions(place)] for place in sys.path]
+    if memory is not None:
+        memory /= f"{hashlib.sha256(repr(sys.path).encode()).hexdigest()[:16]}.json"
     known = _read_memory(memory) if memory is not None else {}
     is_current = known.get("places") == places
     if is_current and all(_time_of(path) == time for path, time in known["files"]):
@@ -129,12 +134,16 @@ def _entry_points() -> list[list[str]]:
 
 
 def _read_memory(memory: Path) -> dict[str, Any]:
-    """It is only a memory: what it does not say is found again."""
+    """It is only a memory: what it does not say is found again. Its first line is the sha256 of the
+    rest, so that damage is not believed."""
     try:
-        known = json.loads(memory.read_text("utf-8"))
-        return known if known.keys() == {"places", "points", "files", "offers"} else {}
-    except (OSError, ValueError, AttributeError):
-        return {}
+        digest, _, text = memory.read_bytes().partition(b"\n")
+        if hashlib.sha256(text).hexdigest().encode() == digest:
+            known: dict[str, Any] = json.loads(text)
+            return known
+    except OSError:
+        pass
+    return {}
 
 
 def _write_memory(
@@ -155,11 +164,17 @@ def _write_memory(
         own = sort_offers([one])
         for kind in _KINDS:
             offers[kind] |= dict.fromkeys(getattr(own, kind), one[0])
+    text = json.dumps({"places": places, "points": points, "files": files, "offers": offers})
+    digest = hashlib.sha256(text.encode()).hexdigest()
     with contextlib.suppress(OSError):
+        if not memory.parent.is_dir():
+            memory.parent.unlink(missing_ok=True)  # damage
+            memory.parent.mkdir()
         beside = memory.with_name(f"{memory.name}.{os.getpid()}")
-        text = json.dumps({"places": places, "points": points, "files": files, "offers": offers})
-        beside.write_text(text, "utf-8")
+        beside.write_text(f"{digest}\n{text}", "utf-8")
         beside.replace(memory)
+        for old in sorted(memory.parent.iterdir(), key=lambda one: one.stat().st_mtime)[:-_MOST]:
+            old.unlink()
 
 
 class _Remembered(Mapping[str, OfferT]):

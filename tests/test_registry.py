@@ -101,7 +101,7 @@ LOADED = """
 import sys
 from pathlib import Path
 from phibuild.registry import load_registry
-registry = load_registry(Path("plugins.json"))
+registry = load_registry(Path("plugins"))
 print(*sorted(name for name in registry.runtimes), flush=True)
 if len(sys.argv) > 1:
     print(registry.runtimes[sys.argv[1]].label(None))
@@ -148,11 +148,42 @@ def test_a_plugin_that_was_edited_is_looked_at_again(
     assert loading()[0] == "LlamaCpp Mine"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"places": 1}'])
+DEEP = "[" * 5_000
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"places": 1}', DEEP])
 def test_a_memory_that_is_damaged_is_written_anew(
     project: Project, loading: Callable[..., list[str]], text: str
 ) -> None:
     loading()
-    project.write("plugins.json", text)
+    (memory,) = (project.folder / "plugins").iterdir()
+    memory.write_text(text)
     assert loading()[0] == "LlamaCpp Mine"
     assert loading() == ["LlamaCpp Mine", ""]
+
+
+def test_a_changed_byte_of_a_memory_is_not_believed(
+    project: Project, loading: Callable[..., list[str]]
+) -> None:
+    loading()
+    (memory,) = (project.folder / "plugins").iterdir()
+    memory.write_text(memory.read_text().replace('"Mine"', '"Gone"'))
+    assert loading()[0] == "LlamaCpp Mine"
+
+
+def test_a_file_in_the_place_of_the_memories_is_replaced(
+    project: Project, loading: Callable[..., list[str]]
+) -> None:
+    project.write("plugins", "damage")
+    loading()
+    assert loading() == ["LlamaCpp Mine", ""]
+
+
+def test_environments_that_share_a_store_keep_their_own_memories(
+    project: Project, loading: Callable[..., list[str]]
+) -> None:
+    loading()
+    alone = project.run(sys.executable, "-P", "-c", LOADED).text.splitlines()
+    assert alone == ["LlamaCpp", "phibuild_gguf phibuild_mlx"]
+    assert loading() == ["LlamaCpp Mine", ""]
+    assert project.run(sys.executable, "-P", "-c", LOADED).text.splitlines() == ["LlamaCpp", ""]

@@ -3,7 +3,7 @@
 Import("env")
 
 # A checkpoint with random weights stands in for yours: env.PhiModel("models/Phi-4-mini-instruct").
-tiny = env.Artifact("build/tiny", worker="make_checkpoint.py", seed=1)
+tiny = env.Artifact("build/tiny", worker="make_checkpoint.py", toolchain="phibuild", seed=1)
 q4 = env.GGUF(
     "$BUILD_DIR/tiny.gguf", env.PhiModel(tiny), quant=env.GetProjectOption("custom_quant")
 )

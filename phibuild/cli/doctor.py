@@ -18,6 +18,7 @@ from phibuild.model.sizes import show_size
 from phibuild.store import store_root
 from phibuild.store.copying import LINK, Way, way_to
 from phibuild.toolchain.compiler import find_compiler
+from phibuild.toolchain.program import ask, path_of
 
 _ROOM = 10_000_000_000
 """Bytes that the four Python toolchains, llama.cpp and a first small model need together."""
@@ -50,7 +51,8 @@ def findings() -> Iterator[Finding]:
     """Everything that a build needs, in the order in which it needs it."""
     yield Finding("python", f"{sys.version.split()[0]} at {sys.executable}")
     try:
-        yield Finding("C++ compiler", find_compiler().identity)
+        compiler = find_compiler().cxx
+        yield Finding("C++ compiler", ask(compiler, path_of(compiler)))
     except PhiError as error:
         yield Finding("C++ compiler", error.message, error.hint, is_error=True)
     try:
@@ -70,24 +72,26 @@ def findings() -> Iterator[Finding]:
 
 
 def _toolchains(shop: Workshop) -> Iterator[Finding]:
-    from phibuild.engine.realize import installed_tool
+    from phibuild.engine import toolchains
 
-    for name, python in shop.registry.pythons.items():
+    for name in (*shop.registry.pythons, *shop.registry.natives):
+        what = f"toolchain {name}"
         cure = f"phibuild toolchain install {name}   (or let the first build do it)"
-        if shop.interpreters.is_installed(python):
-            yield Finding(f"toolchain {name}", "installed")
-        else:
-            yield Finding(f"toolchain {name}", "not installed yet", cure)
-    for name in shop.registry.natives:
         try:
-            there = installed_tool(shop, name).is_dir()
+            if not toolchains.is_installed(shop, name):
+                is_native = name in shop.registry.natives
+                yield Finding(what, f"not {'built' if is_native else 'installed'} yet", cure)
+                continue
+            found = toolchains.differences(shop, name, reads=False)
         except PhiError as error:
-            yield Finding(f"toolchain {name}", error.message, error.hint, is_error=True)
+            yield Finding(what, error.message, error.hint, is_error=True)
             continue
-        cure = (
-            "" if there else f"phibuild toolchain install {name}   (or let the first build do it)"
-        )
-        yield Finding(f"toolchain {name}", "installed" if there else "not built yet", cure)
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            cure = f"phibuild toolchain verify --repair {name}"
+            yield Finding(what, f"damaged: {found[0]}{more}", cure, is_error=True)
+        else:
+            yield Finding(what, "installed")
 
 
 def _artifacts(shop: Workshop, folder: Path) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import click
 
 from phibuild.cli.console import say
 from phibuild.model.text import printable
-from phibuild.process import run_attached
+from phibuild.process.attached import run_attached
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
 DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"
@@ -35,16 +36,36 @@ def run_scons(
 ) -> int:
     """Run SCons with these arguments in this folder, on our own terminal; its exit status. What the
     targets were made from is in `depfile` after a success, and only then."""
-    if depfile is not None:
-        _refuse_to_replace(depfile)
     command = [sys.executable, "-P", "-m", "SCons", "-Q", *arguments]
-    asked = {DEPFILE: str(depfile.absolute()), DEPFILE_FROM: str(Path.cwd())} if depfile else {}
+    if depfile is None:
+        return run_attached(command, folder=folder, environment=os.environ)
+    _refuse_to_replace(depfile)
+    beside = _begin(depfile)
+    asked = {DEPFILE: str(beside), DEPFILE_FROM: str(Path.cwd())}
     if depfile_target is not None:
         asked[DEPFILE_TARGET] = depfile_target
-    status = run_attached(command, folder=folder, environment={**os.environ, **asked})
-    if status != 0 and depfile is not None:
-        depfile.unlink(missing_ok=True)
+    try:
+        status = run_attached(command, folder=folder, environment={**os.environ, **asked})
+        if status != 0:
+            depfile.unlink(missing_ok=True)
+            return status
+        if not beside.stat().st_size:
+            raise click.ClickException(f"{depfile} could not be written")  # SCons said why
+        beside.replace(depfile)
+    finally:
+        beside.unlink(missing_ok=True)
     return status
+
+
+def _begin(depfile: Path) -> Path:
+    """An empty file beside the depfile: a build of an hour does not end with the news that its
+    folder is not there."""
+    beside = depfile.absolute().with_name(f".{depfile.name}.{secrets.token_hex(8)}")
+    try:
+        beside.touch(exist_ok=False)
+    except OSError as error:
+        raise click.ClickException(f"{depfile} cannot be written: {error.strerror}") from None
+    return beside
 
 
 def _refuse_to_replace(depfile: Path) -> None:

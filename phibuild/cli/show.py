@@ -14,13 +14,16 @@ from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.model.sizes import show_size
 from phibuild.offers import Description
 from phibuild.registry import load_registry
+from phibuild.store.index import hash_file
+from phibuild.store.placements import place_of
 
 
 @click.command("show")
 @click.argument("artifact", metavar="PATH", type=click.Path(path_type=Path))
 @click.option("--tensors/--no-tensors", default=True, help="List every tensor of an artifact.")
+@click.option("--verify", is_flag=True, help="Read the files of an artifact again.")
 @click.option("--json", "as_json", is_flag=True, help="Describe a model for programs.")
-def command(artifact: Path, tensors: bool, as_json: bool) -> None:
+def command(artifact: Path, tensors: bool, verify: bool, as_json: bool) -> None:
     """Describe an artifact, or a source model: the folder of a checkpoint.
 
     Of an artifact: format, tensors, bits per weight, metadata and provenance. Of a model: family,
@@ -39,12 +42,26 @@ def command(artifact: Path, tensors: bool, as_json: bool) -> None:
     say(f"{artifact.name}: {manifest.format}, {show_size(manifest.tree.size)}")
     if manifest.bits_per_weight is not None:
         say(f"{manifest.bits_per_weight:.3f} bits per weight, {manifest.parameters:,} weights")
-    is_intact = shop.is_in_place(manifest.tree, artifact)
-    say(f"{manifest.tree.digest}  {'intact' if is_intact else 'CHANGED since it was made'}")
+    say(f"{manifest.tree.digest}  {_state(shop, manifest, artifact, reads=verify)}")
     description = _described(manifest, artifact)
     if description is not None:
         _print_description(description, tensors=tensors)
     _print_provenance(shop, manifest)
+
+
+def _state(shop: Workshop, manifest: Manifest, artifact: Path, *, reads: bool) -> str:
+    """Whether the files are those of the manifest. Unless it `reads` them, files whose size and
+    times are those that they were placed with count as unchanged."""
+    if not shop.is_in_place(manifest.tree, artifact):
+        return "CHANGED since it was built"
+    if not reads:
+        return "unchanged by size and time, not read (--verify reads it)"
+    changed = [
+        entry.path
+        for entry in manifest.tree.entries
+        if hash_file(Path(place_of(str(artifact), entry))) != entry.digest
+    ]
+    return f"CHANGED under kept times: {', '.join(changed)}" if changed else "intact, every byte"
 
 
 def _is_of_checkpoint(path: Path) -> bool:

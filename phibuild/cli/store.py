@@ -1,36 +1,206 @@
-"""`phibuild store`: what is in the store."""
+"""`phibuild store`: what is in the store, what stays in it, and whether it is whole."""
 
 from __future__ import annotations
 
+import sys
+import time
+from pathlib import Path
+
 import click
 
-from phibuild.model.sizes import show_size
+from phibuild.model.digest import Digest
+from phibuild.model.errors import StoreError
+from phibuild.model.manifest import SUFFIX, Manifest
+from phibuild.model.sizes import parse_size, show_size
 from phibuild.store import Store, store_root
+from phibuild.store.collection import carry_out, collect_to_limit, plan_collection
+from phibuild.store.settings import limit_of, pin, pins_of, set_limit, unpin
+from phibuild.store.survey import read_result, survey
+from phibuild.store.usage import APART, counted, disk_usage
+
+_UNUSED_DAYS = 14.0
+"""Days after which a result counts as unused, unless the user says otherwise."""
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A number of bytes, such as 20GB."""
+
+    name = "size"
+
+    def convert(self, value: object, param: object, ctx: object) -> int:
+        try:
+            return parse_size(str(value))
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
 
 
 @click.group("store")
 def command() -> None:
-    """Look at the store."""
+    """Look at the store, collect what is not needed, verify what is there."""
 
 
 @command.command("stat")
 def stat() -> None:
-    """Say where the store is, and how much it holds."""
+    """Say where the store is, what it takes of the disk, and what a collection would free."""
     store = Store(store_root())
+    usage = disk_usage(store.root)
+    limit = limit_of(store.root)
     click.echo(f"store       {store.root}")
-    for name, what in (("objects", "files"), ("results", "action results")):
-        files = [path for path in (store.root / name).rglob("*") if path.is_file()]
-        size = sum(path.stat().st_size for path in files)
-        click.echo(f"{name:<11} {len(files)} {what}, {show_size(size)}")
-    for name in ("toolchains", "uv", "bytecode"):
-        click.echo(f"{name:<11} {show_size(_size_of(store, name))}")
+    found = survey(store)
+    click.echo(f"objects     {len(found.objects)} files, {show_size(usage.get('objects', 0))}")
+    click.echo(
+        f"results     {len(found.results)} action results, {show_size(usage.get('results', 0))}"
+    )
+    for name in sorted(usage.keys() - {"objects", "results"}):
+        if (store.root / name).is_dir() and (usage[name] > 100_000 or name in APART):
+            click.echo(f"{name:<11} {show_size(usage[name])}")
+    click.echo(f"pins        {len(pins_of(store.root))}")
+    of = "no limit" if limit is None else f"of at most {show_size(limit)}"
+    apart = ", ".join(APART)
+    click.echo(f"counted     {show_size(counted(usage))} {of} (all but {apart})")
+    freed = plan_collection(store, since=_days_ago(_UNUSED_DAYS)).freed
+    click.echo(f"collect     would free {show_size(freed)}")
 
 
-def _size_of(store: Store, name: str) -> int:
-    """Bytes on disk; a file linked from several places counts once."""
-    inodes = {}
-    for path in (store.root / name).rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            found = path.stat()
-            inodes[found.st_ino] = found.st_size
-    return sum(inodes.values())
+@command.command("collect")
+@click.option("--keep", type=_Size(), help="Least recently used results go until this is left.")
+@click.option(
+    "--unused",
+    metavar="DAYS",
+    type=click.FloatRange(min=0),
+    help=f"Results go that were not used for so long ({_UNUSED_DAYS:.0f}, without --keep).",
+)
+@click.option("--toolchains", is_flag=True, help="Toolchains go that this phibuild does not use.")
+@click.option("--dry-run", is_flag=True, help="Say what would go.")
+def collect(keep: int | None, unused: float | None, toolchains: bool, dry_run: bool) -> None:
+    """Remove what is not needed any more. Builds may run at the same time.
+
+    Pinned results stay. So do, as far as --keep has room, those of artifacts that lie where they
+    were built, and those that were used lately. What goes is built again when it is needed.
+    """
+    store = Store(store_root())
+    if unused is None and keep is None:
+        unused = _UNUSED_DAYS
+    if toolchains:
+        _collect_toolchains(dry_run=dry_run)
+    plan = plan_collection(store, keep=keep, since=0.0 if unused is None else _days_ago(unused))
+    if dry_run:
+        for key in sorted(plan.results):
+            result = read_result(store.root / "results" / key)
+            action = "a result" if result is None else f"{result.action}, {result.finished}"
+            click.echo(f"result  {key[:16]}  {action}")
+        for path in plan.others:
+            click.echo(f"remove  {path}")
+        click.echo(
+            f"{len(plan.results)} results, {len(plan.objects)} objects and"
+            f" {len(plan.others)} other files would go: {show_size(plan.freed)},"
+            f" {show_size(plan.left)} would be left"
+        )
+        return
+    freed = carry_out(store, plan)
+    for path in freed.kept:
+        click.echo(f"kept {path}: phibuild did not build it")
+    left = counted(disk_usage(store.root))
+    click.echo(f"freed {show_size(max(0, freed.bytes))}, {show_size(left)} left")
+    if keep is not None and left > keep:
+        click.echo("more than that is pinned, or in use by builds that are running")
+
+
+def _days_ago(days: float) -> float:
+    return time.time() - days * 86400
+
+
+def _collect_toolchains(*, dry_run: bool) -> None:
+    from phibuild.engine.toolchains import remove_unused
+    from phibuild.engine.workshop import Workshop
+
+    for path in remove_unused(Workshop.open(), dry_run=dry_run):
+        click.echo(f"{'remove ' if dry_run else 'removed'} {path}")
+
+
+@command.command("limit")
+@click.argument("size", required=False)
+def limit(size: str | None) -> None:
+    """Keep the store to SIZE, such as 20GB, or to no limit (none); without SIZE say what it is.
+
+    A build that makes the store larger collects at its end, as `collect --keep` does.
+    """
+    store = Store(store_root())
+    if size is not None:
+        try:
+            set_limit(store.root, None if size == "none" else parse_size(size))
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        freed = collect_to_limit(store)
+        if freed is not None:
+            click.echo(f"freed {show_size(max(0, freed.bytes))}")
+    found = limit_of(store.root)
+    click.echo("no limit" if found is None else f"at most {show_size(found)}")
+
+
+@command.command("pin")
+@click.argument("names", metavar="[TARGET|KEY]...", nargs=-1)
+def pin_(names: tuple[str, ...]) -> None:
+    """Keep the results of artifacts, whatever the limit; without arguments list what is kept."""
+    store = Store(store_root())
+    for name in names:
+        key, what = _result_named(store, name)
+        pin(store.root, key, what)
+    if not names:
+        for key, what in pins_of(store.root).items():
+            click.echo(f"{key}  {what}")
+
+
+@command.command("unpin")
+@click.argument("names", metavar="(TARGET|KEY)...", nargs=-1, required=True)
+def unpin_(names: tuple[str, ...]) -> None:
+    """Let the results of artifacts go when a collection wants to."""
+    store = Store(store_root())
+    for name in names:
+        keys = [key for key, what in pins_of(store.root).items() if name in (str(key), what)]
+        keys = keys or [_result_named(store, name)[0]]
+        if not [key for key in keys if unpin(store.root, key)]:
+            raise StoreError(
+                f"{name} is not pinned", hint="see `phibuild store pin`", code="PHI306"
+            )
+
+
+def _result_named(store: Store, name: str) -> tuple[Digest, str]:
+    """A result by its key or its artifact; StoreError PHI306 if the store does not know it."""
+    try:
+        return Digest.parse(name), name
+    except ValueError:
+        pass
+    target = Path(name.removesuffix(SUFFIX)).absolute()
+    try:
+        text = Path(f"{target}{SUFFIX}").read_text("utf-8", errors="replace")
+    except OSError:
+        raise StoreError(
+            f"{target} has no manifest, and is not a key",
+            hint="name an artifact that was built, or a key: sha256:... of its manifest",
+            code="PHI306",
+        ) from None
+    return Manifest.from_text(text, where=str(target)).key, str(target)
+
+
+@command.command("verify")
+@click.option("--repair", is_flag=True, help="Remove what is wrong; a later build makes it anew.")
+def verify(repair: bool) -> None:
+    """Read everything in the store again; exit status 1 if something is not what it should be."""
+    from phibuild.store import verification
+
+    store = Store(store_root())
+    total = disk_usage(store.root).get("objects", 0)
+    with click.progressbar(length=max(total, 1), label="reading", file=sys.stderr) as bar:
+        faults = verification.verify(store, bar.update)
+    for fault in faults:
+        click.echo(f"{fault.path} {fault.what}")
+    if not faults:
+        click.echo("everything is what it should be")
+        return
+    if repair:
+        verification.repair(store, faults)
+        click.echo(f"{len(faults)} faults repaired: what was wrong is removed")
+        return
+    click.echo(f"{len(faults)} faults; --repair removes what is wrong")
+    raise SystemExit(1)

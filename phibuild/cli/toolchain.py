@@ -1,14 +1,18 @@
-"""`phibuild toolchain`: list, install and remove what does the work."""
+"""`phibuild toolchain`: list, install, verify and remove what does the work."""
 
 from __future__ import annotations
 
 import click
 
 from phibuild.cli.console import telling_workshop
+from phibuild.engine import toolchains
 from phibuild.engine.realize import installed_tool, realize_tool
 from phibuild.engine.removal import remove_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.toolchain.removal import Removal
+
+_SHOWN = 10
+"""Files of a damaged toolchain that are listed."""
 
 
 @click.group("toolchain")
@@ -62,3 +66,35 @@ def remove(names: tuple[str, ...]) -> None:
         click.echo(f"{name} {removal.value}")
         if removal not in (Removal.REMOVED, Removal.ABSENT):
             click.echo(f"  {folder}")
+
+
+@command.command("verify")
+@click.argument("names", nargs=-1)
+@click.option("--repair", is_flag=True, help="Install damaged toolchains again.")
+def verify(names: tuple[str, ...], repair: bool) -> None:
+    """Read the files of the toolchains NAMES, or of all that are installed, and compare them with
+    those that were installed; exit status 1 if one is damaged."""
+    shop = telling_workshop()
+    damaged = 0
+    for name in names or (*shop.registry.natives, *shop.registry.pythons):
+        if not toolchains.is_installed(shop, name):
+            click.echo(f"{name} is not installed")
+            continue
+        found = toolchains.differences(shop, name, reads=True)
+        if found is None:
+            click.echo(f"{name} has no list of its files: an earlier phibuild installed it")
+        elif not found:
+            click.echo(f"{name} is as it was installed")
+            continue
+        else:
+            click.echo(f"{name} is damaged")
+            for one in found[:_SHOWN]:
+                click.echo(f"  {one}")
+            if len(found) > _SHOWN:
+                click.echo(f"  and {len(found) - _SHOWN} more")
+        if repair:
+            toolchains.repair(shop, name, found or [])
+            click.echo(f"{name} is installed again")
+        else:
+            damaged += found is not None
+    raise SystemExit(int(damaged > 0))

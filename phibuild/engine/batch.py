@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from phibuild.engine.declaration import model_facts
-from phibuild.engine.keys import facts, file_digests, known_result
+from phibuild.engine.inputs import digest_of_input
+from phibuild.engine.keys import facts, known_result, user_inputs
 from phibuild.engine.work import S, Task
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, FileInput, step_of, steps_of, taken_of
@@ -26,8 +27,10 @@ def task_of(
     trees = {
         name: taken_of(one, results[name].tree) for name, one in step.inputs if name in results
     }
-    digests = file_digests(shop, step) | {name: tree.digest for name, tree in trees.items()}
-    return Task(step, facts(shop, step, checkpoint, digests), results, trees)
+    files = user_inputs(shop, step)
+    digests = {name: one.digest for name, one in files.items()}
+    digests |= {name: digest_of_input(tree) for name, tree in trees.items()}
+    return Task(step, facts(shop, step, checkpoint, digests), results, trees, files)
 
 
 def going_along(

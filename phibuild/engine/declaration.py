@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from phibuild.model.action import Action, Assembly, FileInput, Input, Part, Step, files_of
+from phibuild.model.action import (
+    HOST,
+    OWN,
+    Action,
+    Assembly,
+    FileInput,
+    Input,
+    Part,
+    Step,
+    files_of,
+)
 from phibuild.offers import (
     ArtifactFacts,
     Backend,
@@ -115,6 +124,8 @@ class Declaration:
         """The folders and files that the target is made from; some are other targets."""
         paths = [self.model.folder] if self.model is not None else []
         what = self.what
+        if isinstance(what, Custom) and what.made_by.code_root is not None:
+            paths += [what.made_by.worker, *what.made_by.worker_files]
         if isinstance(what, Custom | Programs):
             return [*paths, *(Path(one.path) for one in files_of(what.action(NO_MODEL)))]
         if isinstance(what, Packaging | Generation):
@@ -153,9 +164,10 @@ def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
 def _in_current(step: Step) -> Step:
     """The same step under the running interpreter, and so are its inputs."""
     inputs = tuple((name, _input_in_current(one)) for name, one in step.inputs)
-    if isinstance(step, Assembly) or step.toolchain == "host":
-        return dataclasses.replace(step, inputs=inputs)
-    return dataclasses.replace(step, toolchain=CURRENT + step.toolchain, inputs=inputs)
+    if isinstance(step, Assembly):
+        return Assembly(step.name, inputs)
+    own = step.toolchain
+    return step._replace(toolchain=own if own in (HOST, OWN) else CURRENT + own, inputs=inputs)
 
 
 def _input_in_current(one: Input) -> Input:

@@ -11,6 +11,7 @@ from phibuild.engine.declaration import (
     Declaration,
     model_facts,
 )
+from phibuild.engine.inputs import digest_of_input
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.placing import check_place, is_held
 from phibuild.engine.workshop import Workshop
@@ -144,7 +145,7 @@ def _walk(
                 trees[name] = taken_of(one, result.tree)
     if isinstance(step, Assembly):
         return  # it does no work, and what changes in it is what it is made of
-    digests = {name: tree.digest for name, tree in trees.items()}
+    digests = {name: digest_of_input(tree) for name, tree in trees.items()}
     result = _result(shop, step, checkpoint)
     states.append(
         ActionState(
@@ -184,15 +185,23 @@ def _changes(
     # A changed input is the consequence of a change that its own action already names.
     made = {f"input.{name}" for name, one in action.inputs if step_of(one) is not None}
     return tuple(
-        _in_detail(shop, change, checkpoint) for change in changed if change.name not in made
+        _in_detail(shop, action, change, checkpoint)
+        for change in changed
+        if change.name not in made
     )
 
 
-def _in_detail(shop: Workshop, change: Difference, checkpoint: Checkpoint | None) -> Difference:
-    """A changed slice told by its fields or tensors, if what it was before is still known."""
+def _in_detail(
+    shop: Workshop, action: Action, change: Difference, checkpoint: Checkpoint | None
+) -> Difference:
+    """A changed slice told by its fields or tensors, and changed code by its files, if what it was
+    before is still known."""
+    before = shop.store.index.items_of(change.before) if change.before and change.after else None
+    if before is None:
+        return change
+    if change.name == "worker":
+        return change.in_detail(before, shop.code.read(action).items)
     for name in SLICES:
-        if change.name == name and change.before and change.after and checkpoint is not None:
-            before = shop.store.index.items_of(change.before)
-            if before is not None:
-                return change.in_detail(before, slice_items(checkpoint, name))
+        if change.name == name and checkpoint is not None:
+            return change.in_detail(before, slice_items(checkpoint, name))
     return change

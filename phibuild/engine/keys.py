@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from phibuild.engine.inputs import UserInput, digest_of_input, read_input, seen_beside_bytes
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, FileInput, Input, Part, Step, facts_of, step_of, taken_of
 from phibuild.model.digest import Digest, digest_of_value
@@ -19,7 +20,7 @@ def facts(
     """The facts of a step whose inputs have these digests."""
     return facts_of(
         action,
-        worker=shop.worker_digest(action) if isinstance(action, Action) else None,
+        worker=shop.code.read(action).digest if isinstance(action, Action) else None,
         slices={} if checkpoint is None else checkpoint.slices,
         inputs=inputs,
         toolchains=toolchain_facts(shop, action),
@@ -33,7 +34,11 @@ def toolchain_facts(shop: Workshop, action: Step) -> Facts:
     return (
         *shop.interpreter_facts(action.toolchain),
         *(fact for tool in action.tools for fact in _tool_facts(shop, tool)),
-        *(Fact(f"program.{one.name}", shop.program(one).identity) for one in action.programs),
+        *(
+            Fact(f"program.{one.name}", shop.program(one).identity)
+            for one in action.programs
+            if one.ask
+        ),
     )
 
 
@@ -50,12 +55,12 @@ def _tool_facts(shop: Workshop, tool: str) -> Facts:
 
 def identity(shop: Workshop, action: Action) -> Digest:
     """What does the work: the digest of the worker and of its toolchains."""
-    return digest_of_value([str(shop.worker_digest(action)), _toolchains(shop, action)])
+    return digest_of_value([str(shop.code.read(action).digest), _toolchains(shop, action)])
 
 
 def _toolchains(shop: Workshop, action: Step) -> str:
     """The digest of the toolchain facts, taken once for each set of toolchains."""
-    programs = (one.name for one in action.programs)
+    programs = (one.name for one in action.programs if one.ask)
     name = " ".join(("toolchains", action.toolchain, *action.tools, *programs))
 
     def found() -> Facts:
@@ -65,13 +70,18 @@ def _toolchains(shop: Workshop, action: Step) -> str:
     return shop.once(name, found)[0].value
 
 
-def file_digests(shop: Workshop, action: Step) -> dict[str, Digest]:
-    """The digests of those inputs that are files."""
+def user_inputs(shop: Workshop, action: Step) -> dict[str, UserInput]:
+    """Those inputs that are the user's files, as they are now."""
     return {
-        name: shop.digest_of_path(Path(one.path))
+        name: read_input(shop, Path(one.path))
         for name, one in action.inputs
         if isinstance(one, FileInput)
     }
+
+
+def file_digests(shop: Workshop, action: Step) -> dict[str, Digest]:
+    """The digests of those inputs that are the user's files."""
+    return {name: one.digest for name, one in user_inputs(shop, action).items()}
 
 
 def known_result(
@@ -86,14 +96,14 @@ def known_result(
             known = known_result(shop, step, checkpoint)
             if known is None or known[1] is None:
                 return None
-            digests[name] = taken_of(one, known[1].tree).digest
+            digests[name] = digest_of_input(taken_of(one, known[1].tree))
     found = facts(shop, action, checkpoint, digests)
     return found, shop.store.recall(action_key(found))
 
 
 def signature(shop: Workshop, action: Step, checkpoint: Checkpoint | None) -> Digest:
-    """A digest that changes whenever the action's key may: known before anything has run. Files
-    are left out, since the build graph watches them itself."""
+    """A digest that changes whenever the action's key may: known before anything has run. Files'
+    bytes are left out, the user's code among them, since the build graph watches them itself."""
     return _signature(shop, action, checkpoint, {})
 
 
@@ -107,7 +117,7 @@ def _signature(
     taken[id(action)] = found = digest_of_value(
         [
             [action.name, *map(list, action.recipe)],
-            str(shop.worker_digest(action)) if isinstance(action, Action) else "",
+            str(_worker_signature(shop, action)) if isinstance(action, Action) else "",
             [[name, str(checkpoint.slices[name])] for name in action.slices] if checkpoint else [],
             _toolchains(shop, action),
             [[name, *_of_input(shop, one, checkpoint, taken)] for name, one in action.inputs],
@@ -116,11 +126,15 @@ def _signature(
     return found
 
 
+def _worker_signature(shop: Workshop, action: Action) -> Digest:
+    return shop.code.read(action).digest if action.code_root is None else shop.code.offered
+
+
 def _of_input(
     shop: Workshop, one: Input, checkpoint: Checkpoint | None, taken: dict[int, Digest]
 ) -> list[str]:
-    step = step_of(one)
-    if step is None:
-        return []
-    path = [one.path] if isinstance(one, Part) else []
-    return [str(_signature(shop, step, checkpoint, taken)), *path]
+    if isinstance(one, FileInput):
+        return seen_beside_bytes(Path(one.path))
+    if isinstance(one, Part):
+        return [str(_signature(shop, one.of, checkpoint, taken)), one.path]
+    return [str(_signature(shop, one, checkpoint, taken))]

@@ -12,7 +12,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,17 +38,25 @@ class Folding(NamedTuple):
         return unicodedata.normalize("NFC", name)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Place:
     """`path` holds no link above its last name. `keys` begins with the key that names inside use;
-    a folder also has the key that it would have if it did not exist."""
+    a folder also has the key that it would have if it did not exist. A place is frozen and equal
+    only to itself: comparing by content would walk all the folders above."""
 
-    path: str
-    keys: tuple[Key, ...]
-    above: Place | None
-    is_folder: bool = False
-    is_link: bool = False
-    is_mount: bool = False
+    __slots__ = ("above", "is_folder", "is_link", "is_mount", "keys", "path")
+
+    def __init__(
+        self,
+        path: str,
+        keys: tuple[Key, ...],
+        above: Place | None,
+        *,
+        is_folder: bool = False,
+        is_link: bool = False,
+        is_mount: bool = False,
+    ) -> None:
+        self.path, self.keys, self.above = path, keys, above
+        self.is_folder, self.is_link, self.is_mount = is_folder, is_link, is_mount
 
     def around(self) -> Iterator[Place]:
         """The folders that the place lies in, innermost first."""

@@ -12,7 +12,7 @@ from phibuild.engine.describe import missing_source
 from phibuild.engine.keys import known_result
 from phibuild.engine.realize import realize_step
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Assembly, Step, step_of, steps_of, taken_of
+from phibuild.model.action import HOST, OWN, Assembly, Step, step_of, steps_of, taken_of
 from phibuild.model.errors import PhiError
 from phibuild.source import Checkpoint
 from phibuild.store import ActionResult
@@ -81,7 +81,7 @@ def _told(shop: Workshop, what: Conversion, checkpoint: Checkpoint, name: str) -
 
 
 def _has_toolchains(shop: Workshop, step: Step) -> bool:
-    is_ours = step.toolchain != "host" and not step.toolchain.startswith(CURRENT)
+    is_ours = step.toolchain not in (HOST, OWN) and not step.toolchain.startswith(CURRENT)
     if is_ours and not shop.interpreters.is_installed(shop.python_toolchain(step.toolchain)):
         return False
     return all(_result(shop, shop.native_build(tool), None) is not None for tool in step.tools)

@@ -112,6 +112,7 @@ def realize_tool(shop: Workshop, name: str) -> Path:
     """Build a native toolchain, or recall it, and return the folder that it is installed in."""
     result = realize_step(shop, shop.native_build(name), None, f"toolchain {name}")
     prefix = installed_tool(shop, name)
+    shop.store.lease.hold([prefix.name])
     with shop.store.locked(f"toolchain-{prefix.name}"):
         if not shop.is_in_place(result.tree, prefix):
             shop.store.install(result.tree, prefix)
@@ -146,7 +147,8 @@ def _realize(
         try:
             made = _work(shop, tasks, checkpoint, tools, name)
         except PhiError as error:
-            if len(tasks) == 1 or error.code in ("PHI404", "PHI406"):  # no room, interrupted
+            # A source that changes, a full disk, an interruption: no target is at fault.
+            if len(tasks) == 1 or error.code in ("PHI106", "PHI404", "PHI406"):
                 raise
             shop.wanted.clear()  # each target by itself, so that the one at fault tells
             tasks = [task]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from phibuild.engine.cleaning import named_files, remove_empty_folders
 from phibuild.engine.keys import known_result
 from phibuild.engine.realize import installed_tool
 from phibuild.engine.workshop import Workshop
+from phibuild.model.tree import Tree
 from phibuild.toolchain.removal import Removal, remove_link
 
 
@@ -19,7 +22,11 @@ def remove_tool(shop: Workshop, name: str) -> Removal:
     known = known_result(shop, shop.native_build(name), None)
     if known is None or known[1] is None or not prefix.is_dir():
         return Removal.NOT_OWN
-    tree = known[1].tree
+    return remove_files(prefix, known[1].tree)
+
+
+def remove_files(prefix: Path, tree: Tree) -> Removal:
+    """Remove the files of a toolchain that consists of this tree."""
     for path in named_files(prefix, tree):
         path.unlink()
     return Removal.PARTLY if remove_empty_folders(prefix, tree) else Removal.REMOVED

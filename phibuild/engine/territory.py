@@ -11,7 +11,7 @@ import enum
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from phibuild.engine.places import Key, Place, Places
 from phibuild.model.errors import RecipeError
@@ -32,8 +32,7 @@ class Role(enum.Enum):
     KEPT = "kept"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Claim:
+class Claim(NamedTuple):
     """`name` is how an error calls the claim. `parts` are the files in a target that other rules
     may name, and `built` says that another rule of this build writes what is USED."""
 
@@ -51,14 +50,14 @@ class Claim:
         return self.built or any(key in target.parts for one in self.places for key in one.keys)
 
 
-@dataclass
 class _Index:
     """The claims of one role: by the keys of their places, by the folder that they lie directly in,
     and those folders by the keys of all folders around them."""
 
-    at: dict[Key, list[Claim]] = field(default_factory=lambda: defaultdict(list))
-    directly_in: dict[Place, list[Claim]] = field(default_factory=lambda: defaultdict(list))
-    below: dict[Key, list[Place]] = field(default_factory=lambda: defaultdict(list))
+    def __init__(self) -> None:
+        self.at: defaultdict[Key, list[Claim]] = defaultdict(list)
+        self.directly_in: defaultdict[Place, list[Claim]] = defaultdict(list)
+        self.below: defaultdict[Key, list[Place]] = defaultdict(list)
 
     def add(self, claim: Claim) -> None:
         for place in claim.places:

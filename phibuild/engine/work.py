@@ -7,41 +7,51 @@ import datetime
 import errno
 import os
 import shutil
-import sqlite3
+import stat
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from phibuild import __version__
+from phibuild.engine.code import Code, changed
+from phibuild.engine.code_folder import code_folder
 from phibuild.engine.costs import expected_cost, input_size, record_cost
+from phibuild.engine.inputs import UserInput, changed_while_read, is_unchanged, show_input
 from phibuild.engine.keys import identity
 from phibuild.engine.workshop import Workshop
 from phibuild.executors import Request, WorkOrder, run_worker
 from phibuild.executors.local import disk_full
+from phibuild.executors.messages import Remember, Written
 from phibuild.model.action import Action, Assembly, FileInput, assembled
 from phibuild.model.digest import Digest
-from phibuild.model.errors import ActionError, PhiError, SourceError
-from phibuild.model.facts import Facts, action_key
+from phibuild.model.errors import ActionError, PhiError
+from phibuild.model.facts import Fact, Facts, action_key
 from phibuild.model.tree import Tree
+from phibuild.process.ending import removed_at_the_end
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
 from phibuild.store import ActionResult, Cost, Piece, Told
+from phibuild.store.index import hash_file
 
 _MAKER = f"phibuild {__version__}"
+_ALWAYS_READ = 64 << 20
 
 
 S = TypeVar("S", Action, Assembly)
 
 
 class Task(NamedTuple, Generic[S]):
-    """A step that has to be done: its facts, the results of its input steps, and what it takes of
-    each of them."""
+    """A step that has to be done: its facts, the results of its input steps, what it takes of each
+    of them, and the user's files among its inputs."""
 
     step: S
     facts: Facts
     results: Mapping[str, ActionResult]
     trees: Mapping[str, Tree]
+    files: Mapping[str, UserInput] = MappingProxyType({})
 
     @property
     def key(self) -> Digest:
@@ -60,6 +70,7 @@ def work(
     """Run the worker once for all of these, which go together, and record what it made of each."""
     action = tasks[0].step
     python = shop.python_of(action.toolchain)
+    code = _code(shop, tasks)
     sizes = [input_size(task.step, checkpoint, task.trees) for task in tasks]
     expected = [
         expected_cost(shop, task.step, size) for task, size in zip(tasks, sizes, strict=True)
@@ -67,11 +78,18 @@ def work(
     known = [cost.seconds for cost in expected if cost is not None]
     shop.reporter.started(reported_as, seconds=sum(known) if len(known) == len(tasks) else None)
     try:
-        with disk_full_as_error(shop.store.root), shop.store.workspace() as folder:
-            requests = _requests(shop, tasks, checkpoint, folder)
+        with (
+            disk_full_as_error(shop.store.root),
+            shop.store.workspace() as folder,
+            removed_at_the_end(folder),
+        ):
+            with _while_unchanged(shop, tasks, checkpoint):
+                requests = _requests(shop, tasks, checkpoint, folder)
             order = WorkOrder(
                 requests=requests,
                 python=python,
+                code=code_folder(shop.store, code),
+                script=code.script,
                 workspace=folder,
                 tools=tools,
                 bytecode=shop.interpreters.bytecode,
@@ -81,17 +99,14 @@ def work(
                 else (),
             )
             following = _Following(shop, reported_as, [request.output for request in requests])
-            try:
-                outcome = run_worker(order, following)
-            except PhiError:
-                _keep_log(shop, order.log, tasks[0].key)
-                raise
-            if checkpoint is not None and not shop.was_unchanged(checkpoint):
-                raise SourceError(
-                    f"{checkpoint.folder} changed while {action.name} was reading it",
-                    hint="build again when the files are complete",
-                    code="PHI106",
-                )
+            with _while_unchanged(shop, tasks, checkpoint):
+                try:
+                    outcome = run_worker(order, following)
+                except PhiError as error:
+                    from phibuild.engine.diagnosis import diagnosed
+
+                    _keep_log(shop, order.log, tasks[0].key)
+                    raise diagnosed(shop, action, error, order.log) from None
             _check_inputs(shop, tasks)
             made = [
                 shop.store.put(request.output, following.told[number])
@@ -112,6 +127,7 @@ def work(
                 if not following.recalled:  # else it took less than the next may take
                     cost = Cost(sizes[number], result.seconds, result.peak_bytes, result.tree.size)
                     record_cost(shop, tasks[number].step, cost)
+            shop.store.index.record_items(str(code.digest), code.items)
             if checkpoint is not None:
                 for name in action.slices:
                     items = slice_items(checkpoint, name)
@@ -172,30 +188,49 @@ class _Following:
         self.recalled += len(known)
         return known
 
-    def on_remember(
-        self, number: int, key: str, file: str, offset: int, size: int, sha256: str
-    ) -> None:
-        self.pieces.setdefault((number, file), {})[key] = Piece(offset, size, sha256)
+    def on_remember(self, piece: Remember) -> None:
+        pieces = self.pieces.setdefault((piece.number, piece.file), {})
+        pieces[piece.key] = Piece(piece.offset, piece.size, piece.sha256)
 
-    def on_written(self, number: int, file: str, sha256: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # then the store reads the file
-            digest = Digest.parse(f"sha256:{sha256}")
-            self.told[number][file] = self.shop.store.told(self.outputs[number] / file, digest)
+    def on_written(self, file: Written) -> None:
+        """The store need not read the file again, unless it changes. Files of up to _ALWAYS_READ
+        bytes are read all the same, while the worker goes on, and of larger ones so many that it is
+        as much of each on average."""
+        path = self.outputs[file.number] / file.file
+        with contextlib.suppress(OSError):  # then the store reads the file, if there is one
+            seen = path.lstat()
+            if not stat.S_ISREG(seen.st_mode):
+                return
+            told = self.shop.store.told(path, Digest.parse(f"sha256:{file.sha256}"))
+            drawn = int.from_bytes(os.urandom(8)) % max(seen.st_size, 1)
+            if drawn < _ALWAYS_READ and hash_file(path) != told.digest:
+                raise ActionError(
+                    f"the worker reported a digest of {file.file} in its output that is false",
+                    hint="job.written(sha256) is for a file that is complete;"
+                    " without it, the store reads the file",
+                    code="PHI407",
+                )
+            self.told[file.number][file.file] = told
 
 
 @contextlib.contextmanager
 def disk_full_as_error(folder: Path) -> Iterator[None]:
-    """Turn the many faces of a full disk into the one error that says so."""
+    """Turn a full disk into the error that says so."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(folder) from error
         raise
-    except sqlite3.OperationalError as error:
-        if "full" in str(error) or "disk I/O" in str(error):
-            raise disk_full(folder) from error
-        raise
+
+
+def _code(shop: Workshop, tasks: Sequence[Task[Action]]) -> Code:
+    """The code of the worker that all these share. SourceError PHI106 if it is no longer what their
+    keys say."""
+    code = shop.code.read(tasks[0].step)
+    if any(Fact("worker", str(code.digest)) not in task.facts for task in tasks):
+        raise changed(tasks[0].step.worker)
+    return code
 
 
 def _requests(
@@ -222,13 +257,38 @@ def _inputs(shop: Workshop, task: Task[Action], place: Path) -> dict[str, Path]:
     for name, one in task.step.inputs:
         inputs[name] = place / name
         if isinstance(one, FileInput):
-            inputs[name] = place / f"{name}{Path(one.path).suffix}"
-            inputs[name].symlink_to(Path(one.path).resolve())
+            inputs[name] = show_input(task.files[name], inputs[name])
         elif task.trees[name].is_file:
             inputs[name].symlink_to(shop.store.object_path(task.trees[name].entries[0]))
         else:
             shop.store.show(task.trees[name], inputs[name])
     return inputs
+
+
+@contextlib.contextmanager
+def _while_unchanged(
+    shop: Workshop, tasks: Sequence[Task[Action]], checkpoint: Checkpoint | None
+) -> Iterator[None]:
+    """SourceError PHI106 if a source or an input is not the same at the end as it was when its
+    digest was taken: whatever became of the work, a failure included, is due to that."""
+    try:
+        yield
+    finally:
+        error = sys.exception()
+        if error is None or isinstance(error, PhiError | OSError):
+            _check_sources(shop, tasks, checkpoint)
+
+
+def _check_sources(
+    shop: Workshop, tasks: Sequence[Task[Action]], checkpoint: Checkpoint | None
+) -> None:
+    name = tasks[0].step.name
+    if checkpoint is not None and not shop.was_unchanged(checkpoint):
+        raise changed_while_read(checkpoint.folder, name)
+    for task in tasks:
+        for one in task.files.values():
+            if not is_unchanged(shop, one):
+                raise changed_while_read(one.path, name)
 
 
 def _check_inputs(shop: Workshop, tasks: Sequence[Task[Action]]) -> None:

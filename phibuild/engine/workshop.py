@@ -10,27 +10,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from phibuild.engine.code import CodeReader
 from phibuild.engine.declaration import CURRENT, Declaration
 from phibuild.engine.reporter import Reporter, Silent
 from phibuild.foreign import read_regular
-from phibuild.model.action import Action, Program
-from phibuild.model.digest import Digest, digest_of_value
-from phibuild.model.errors import PhiError, PluginError, SourceError, StoreError
+from phibuild.model.action import HOST, OWN, Action, Program
+from phibuild.model.digest import Digest
+from phibuild.model.errors import PhiError, PluginError, StoreError
 from phibuild.model.facts import Facts
 from phibuild.model.manifest import SUFFIX, Manifest
-from phibuild.model.tree import Entry, Tree
+from phibuild.model.tree import Tree
 from phibuild.offers import NativeToolchain, PythonToolchain
 from phibuild.registry import Registry, load_registry
 from phibuild.source import Checkpoint, read_checkpoint
 from phibuild.store import Store, lies_at, store_root
-from phibuild.toolchain.program import FoundProgram, ask, path_of
+from phibuild.toolchain.program import FoundProgram, ask, path_of, starts_another
 from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_lock
 
 _WORTH_TELLING = 500_000_000
 """Bytes to read below which it is over before anyone has read that it began."""
 _LARGEST_MANIFEST = 64 << 20
-SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
-"""Folders in a user's folder whose files are not taken for content."""
 
 
 @dataclass
@@ -46,8 +45,8 @@ class Workshop:
     reporter: Reporter = field(default_factory=Silent)
     wanted: dict[Path, Declaration] = field(default_factory=dict)
     made_ahead: dict[Digest, float] = field(default_factory=dict)
+    code: CodeReader = field(default_factory=CodeReader)
     _facts: dict[str, Facts] = field(default_factory=dict)
-    _workers: dict[tuple[Path, ...], Digest] = field(default_factory=dict)
     _builds: dict[str, Action] = field(default_factory=dict)
     _programs: dict[Program, FoundProgram] = field(default_factory=dict)
     _checkpoints: dict[Path, Checkpoint] = field(default_factory=dict)
@@ -57,7 +56,7 @@ class Workshop:
     def open(cls, reporter: Reporter | None = None) -> Workshop:
         """The workshop of this user, with the installed plugins."""
         store = Store(store_root())
-        registry = load_registry(store.root / "plugins.json")
+        registry = load_registry(store.root / "plugins")
         return cls(store, registry, reporter or Silent())
 
     @property
@@ -104,12 +103,12 @@ class Workshop:
         if self.is_unchanged(checkpoint):
             return True
         with contextlib.suppress(OSError, PhiError):
-            is_ours = self._manifest_in_place(checkpoint.folder) is not None
+            is_ours = self.manifest_in_place(checkpoint.folder) is not None
             if is_ours or self._are_same_files(checkpoint):
                 return self.checkpoint(checkpoint.folder).slices == checkpoint.slices
         return False
 
-    def _manifest_in_place(self, path: Path) -> Manifest | None:
+    def manifest_in_place(self, path: Path) -> Manifest | None:
         """The manifest of an artifact whose files are all as it says."""
         manifest = self.manifest_of(path)
         return manifest if manifest and self.is_in_place(manifest.tree, path) else None
@@ -125,7 +124,7 @@ class Workshop:
         if found is None:
             raise PluginError(
                 f"no plugin offers the Python toolchain {name!r}",
-                hint=f"there are {', '.join(sorted(self.registry.pythons))}",
+                hint=f"there are {', '.join(sorted({HOST, OWN, *self.registry.pythons}))}",
             )
         return found
 
@@ -146,10 +145,14 @@ class Workshop:
         return self._facts[name]
 
     def interpreter_facts(self, name: str) -> Facts:
-        """The identity facts of an action's interpreter. `host`, phibuild's own, runs workers that
-        need the standard library only and so has none."""
-        if name == "host":
+        """The identity facts of an action's interpreter. HOST has the standard library only, and so
+        has none."""
+        if name == HOST:
             return ()
+        if name == OWN:
+            from phibuild.toolchain.own import facts_of_own
+
+            return self.once(name, facts_of_own)
         if name.startswith(CURRENT):
             current = self.python_toolchain(name.removeprefix(CURRENT))
             return self.once(name, lambda: facts_of_current(current))
@@ -166,37 +169,22 @@ class Workshop:
         """A program of the machine; ToolchainError PHI606 without it. It is started only if its
         file has changed since it was last asked, so that a null build starts none."""
         if program not in self._programs:
-            path, question = path_of(program), repr((program.ask, program.tells))
-            known = (self.store.index.recall(path, "program") or "").partition("\n")
-            identity = known[2] if known[0] == question else ""
-            if not identity:
-                seen = self.store.index.signature(path)
-                identity = ask(program, path)
-                self.store.index.record(path, "program", f"{question}\n{identity}", seen=seen)
+            path = path_of(program)
+            identity = self._identity(program, path) if program.ask else ""
             self._programs[program] = FoundProgram(path, identity)
         return self._programs[program]
 
-    def worker_digest(self, action: Action) -> Digest:
-        """The digest of the worker's script and of the files that it reads beside it."""
-        files = (action.worker, *action.worker_files)
-        if files not in self._workers:
-            named = sorted((path.name, str(Digest.of(path.read_bytes()))) for path in files)
-            self._workers[files] = digest_of_value(named)
-        return self._workers[files]
-
-    def digest_of_path(self, path: Path) -> Digest:
-        """The digest of a user's file or folder, or of an artifact by its manifest.
-
-        SourceError PHI101 if it is not there.
-        """
-        manifest = self._manifest_in_place(path)
-        if manifest is not None:
-            return manifest.tree.digest
-        if path.is_file():
-            return self.store.index.digest_of(path)
-        if not path.is_dir():
-            raise SourceError(f"there is no file or folder {path}", hint="check the path")
-        return Tree(tuple(sorted(self._entries(path)))).digest
+    def _identity(self, program: Program, path: Path) -> str:
+        if starts_another(path):
+            return ask(program, path)
+        question = repr((program.ask, program.tells))
+        known = (self.store.index.recall(path, "program") or "").partition("\n")
+        if known[0] == question and known[2]:
+            return known[2]
+        seen = self.store.index.signature(path)
+        identity = ask(program, path)
+        self.store.index.record(path, "program", f"{question}\n{identity}", seen=seen)
+        return identity
 
     def manifest_of(self, target: Path) -> Manifest | None:
         """The manifest beside an artifact, None if there is none or it cannot be read as one."""
@@ -226,9 +214,10 @@ class Workshop:
 
     def python_of(self, toolchain: str) -> Path:
         """The interpreter of a toolchain, installed if it is not there yet."""
-        if toolchain == "host" or toolchain.startswith(CURRENT):
+        if toolchain in (HOST, OWN) or toolchain.startswith(CURRENT):
             return Path(sys.executable)
         offer = self.python_toolchain(toolchain)
+        self.store.lease.hold([self.interpreters.path_of(offer).name])
         if not self.interpreters.is_installed(offer):
             with self.store.locked(f"toolchain-{self.interpreters.path_of(offer).name}"):
                 if not self.interpreters.is_installed(offer):
@@ -242,19 +231,6 @@ class Workshop:
                     if aside is not None:
                         print(f"Kept {aside}: phibuild did not make it", file=sys.stderr)
         return self.interpreters.python_of(offer)
-
-    def _entries(self, folder: Path) -> list[Entry]:
-        return [
-            Entry(
-                name,
-                self.store.index.digest_of(path),
-                path.stat().st_size,
-                bool(path.stat().st_mode & 0o100),
-            )
-            for name in _names(str(folder))
-            if (path := folder / name).is_file()
-            and not SKIPPED_FOLDERS.intersection(name.split("/"))
-        ]
 
 
 def _names(folder: str, prefix: str = "") -> Iterator[str]:

@@ -12,15 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import phibuild.worker
-from phibuild.model.action import Action
+from phibuild.executors.environment import worker_environment
+from phibuild.executors.messages import (
+    Failure,
+    NotOfTheProtocol,
+    Progress,
+    Recall,
+    Remember,
+    SystemFailure,
+    Written,
+    read_message,
+)
+from phibuild.executors.missing import missing_module
+from phibuild.model.action import HOST, Action
 from phibuild.model.errors import ActionError, PhiError, error_of_code
-from phibuild.process import Outcome, run_logged
+from phibuild.process.supervised import Interrupted, MessageTooLong, Outcome, run_logged
 
 _PROTOCOL = 4
-_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
-_NETWORK = ("PIP_", "UV_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-_BUILD = ("CC", "CXX", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT")
+_TAIL = 64 << 10
+"""Bytes of a log that are read: a worker may have printed gigabytes."""
 
 
 class Request(NamedTuple):
@@ -39,12 +49,15 @@ class Request(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
     """What one run of a worker is asked for: one action, or several that go together. All paths are
-    absolute, `workspace` is empty but for the requests' folders with their inputs. `bytecode` is
-    where Python keeps what it compiled between runs; `identity` and `tensors` are those of the
-    worker's jobs (phiworker.py)."""
+    absolute, `workspace` is empty but for the requests' folders with their inputs. `code` is the
+    folder of all that the worker may import beside its toolchain, `script` the path in it of what
+    runs. `bytecode` is where Python keeps what it compiled between runs; `identity` and `tensors`
+    are those of the worker's jobs (phiworker.py)."""
 
     requests: Sequence[Request]
     python: Path
+    code: Path
+    script: str
     workspace: Path
     tools: Mapping[str, Path]
     bytecode: Path
@@ -71,13 +84,11 @@ class Listener(Protocol):
     def on_recall(self, keys: Sequence[str]) -> Mapping[str, Sequence[object]]:
         """Where the pieces of these keys lie: path, offset, size, sha256."""
 
-    def on_remember(
-        self, number: int, key: str, file: str, offset: int, size: int, sha256: str
-    ) -> None:
-        """A piece of the output of the request of that number has this key."""
+    def on_remember(self, piece: Remember) -> None:
+        """A piece of an output has a key."""
 
-    def on_written(self, number: int, file: str, sha256: str) -> None:
-        """A file of the output of the request of that number is complete and has this digest."""
+    def on_written(self, file: Written) -> None:
+        """A file of an output is complete and has this digest."""
 
 
 def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
@@ -92,36 +103,50 @@ def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
     reported: list[PhiError] = []
 
     def on_message(line: bytes) -> bytes:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return b""  # a native library wrote to our descriptor; it is not a message
-        if "error" in message:
-            reported.append(_reported(message["error"]))
-        elif message.get("errno") == errno.ENOSPC:
-            reported.append(disk_full(order.workspace))
-        elif "progress" in message:
-            listener.on_progress(message["progress"], message["text"])
-        elif "remember" in message:
-            listener.on_remember(*message["remember"])
-        elif "written" in message:
-            listener.on_written(*message["written"])
-        elif "recall" in message:
-            return json.dumps(listener.on_recall(message["recall"])).encode() + b"\n"
+        match read_message(line):
+            case Failure(code, message, hint):
+                reported.append(error_of_code(code, message, hint=hint))
+            case SystemFailure(errno.ENOSPC | errno.EDQUOT):
+                reported.append(disk_full(order.workspace))
+            case Progress(fraction, text):
+                listener.on_progress(fraction, text)
+            case Remember(number) as piece if number < len(order.requests):
+                listener.on_remember(piece)
+            case Written(number) as file if number < len(order.requests):
+                listener.on_written(file)
+            case Recall(keys):
+                return json.dumps(listener.on_recall(keys)).encode() + b"\n"
         return b""
 
-    outcome = run_logged(
-        [order.python, "-s", order.action.worker, job],
-        folder=order.workspace,
-        environment=_environment(order),
-        log=order.log,
-        on_message=on_message,
-    )
+    try:
+        outcome = run_logged(
+            [order.python, *_isolated(order.action), order.code / order.script, job],
+            folder=order.workspace,
+            environment=_environment(order),
+            log=order.log,
+            on_message=on_message,
+        )
+    except Interrupted:
+        raise _interrupted(order) from None
+    except NotOfTheProtocol as error:
+        raise _misunderstood(order, f"sent what is not a message: {error}") from None
+    except MessageTooLong:
+        raise _misunderstood(order, "sent a line that does not end") from None
+    except ChildProcessError as error:
+        raise ActionError(f"{order.action.name}: {error}", code="PHI402") from None
     if outcome.status != 0:
         raise reported[0] if reported else _unexplained(order, outcome)
-    if not all(one.output.exists() for one in order.requests):
-        raise ActionError(f"{order.action.name} ended without making its output", code="PHI403")
+    if not all(_is_made(one.output) for one in order.requests):
+        raise ActionError(
+            f"{order.action.name} ended without making its output",
+            hint="job.output has to be a file or a folder, and not a link",
+            code="PHI403",
+        )
     return outcome
+
+
+def _is_made(output: Path) -> bool:
+    return not output.is_symlink() and (output.is_file() or output.is_dir())
 
 
 def disk_full(folder: Path) -> ActionError:
@@ -134,12 +159,18 @@ def disk_full(folder: Path) -> ActionError:
     )
 
 
+def _isolated(action: Action) -> tuple[str, ...]:
+    """Options of Python: nothing of the script's folder, nor of the user's; and under HOST no
+    site-packages."""
+    return ("-P", "-s", "-S") if action.toolchain == HOST else ("-P", "-s")
+
+
 def _document(order: WorkOrder) -> dict[str, object]:
     return {
         "protocol": _PROTOCOL,
         "name": order.action.name,
         "tools": {name: str(path) for name, path in order.tools.items()},
-        "threads": os.cpu_count() or 1,
+        "threads": _cores(),
         "identity": order.identity,
         "tensors": order.tensors,
         "jobs": [
@@ -155,50 +186,51 @@ def _document(order: WorkOrder) -> dict[str, object]:
 
 
 def _environment(order: WorkOrder) -> dict[str, str]:
-    """Nothing ambient reaches a worker but how to find programs and libraries."""
-    names = _PASSED_ON + (_BUILD if order.action.toolchain == "host" else ())
-    passed = {name: os.environ[name] for name in names if name in os.environ}
-    home = str(order.workspace / "home")
-    if order.action.network:  # the user's index, proxy and certificate settings are in force
-        passed |= {name: text for name, text in os.environ.items() if name.startswith(_NETWORK)}
-        home = os.environ.get("HOME", home)
-    own = Path(phibuild.worker.__file__).parent
-    return passed | {
-        "HOME": home,
-        "TMPDIR": str(order.workspace / "tmp"),
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "TZ": "UTC",
-        "PYTHONPATH": str(own),
-        "PYTHONHASHSEED": "0",
-        "PYTHONPYCACHEPREFIX": str(order.bytecode),
-        "PYTHONUNBUFFERED": "1",
-        "SOURCE_DATE_EPOCH": "0",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-        "ORT_DISABLE_TELEMETRY": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    return worker_environment(
+        os.environ,
+        workspace=order.workspace,
+        programs=[order.tools[one.name] for one in order.action.programs],
+        bytecode=order.bytecode,
+        network=order.action.network,
+    ) | {"PYTHONPATH": str(order.code)}
 
 
-def _reported(error: Mapping[str, str]) -> PhiError:
-    return error_of_code(error["code"], error["message"], hint=error["hint"])
+def _cores() -> int:
+    """The processor cores that this build may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _interrupted(order: WorkOrder) -> ActionError:
+    return ActionError(
+        f"{order.action.name} was interrupted",
+        hint="build again: what had finished is recalled",
+        code="PHI406",
+    )
+
+
+def _misunderstood(order: WorkOrder, what: str) -> ActionError:
+    return ActionError(
+        f"{order.action.name} {what}",
+        hint="a worker sends messages by its job only: progress, recall, remember, written",
+        code="PHI407",
+    )
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL))
+        return file.read(_TAIL).decode("utf-8", "replace")
 
 
 def _unexplained(order: WorkOrder, outcome: Outcome) -> PhiError:
     name = order.action.name
-    log = order.log.read_text("utf-8", errors="replace")
+    log = _tail(order.log)
     if "No space left on device" in log or shutil.disk_usage(order.workspace).free < 1 << 20:
         return disk_full(order.workspace)
     if outcome.status in (-signal.SIGINT, 128 + signal.SIGINT, -signal.SIGTERM):
-        return ActionError(
-            f"{name} was interrupted",
-            hint="build again: what had finished is recalled",
-            code="PHI406",
-        )
+        return _interrupted(order)
     if outcome.status < 0:
         peak = outcome.peak_bytes / 1e9
         return ActionError(
@@ -209,5 +241,8 @@ def _unexplained(order: WorkOrder, outcome: Outcome) -> PhiError:
             " or on a larger machine",
             code="PHI402",
         )
+    missing = missing_module(order.action, log)
+    if missing is not None:
+        return missing
     tail = "\n".join(f"  | {line}" for line in log.strip().splitlines()[-12:])
     return ActionError(f"{name} failed with exit status {outcome.status}; its last words:\n{tail}")

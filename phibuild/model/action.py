@@ -15,6 +15,12 @@ from phibuild.model.tree import THE_FILE, Tree
 FACTS_FORMAT = "1"
 """Moves when the meaning of facts changes; every key changes with it."""
 
+HOST = "host"
+"""The interpreter that runs phibuild, with the standard library and no package."""
+
+OWN = "phibuild"
+"""The same interpreter with the packages that are installed there, phibuild among them."""
+
 TOLD = "told.txt"
 """The file in a result by which a worker tells people what it decided: the first paragraph in a
 plan, all of it where an artifact is shown or explained."""
@@ -29,8 +35,7 @@ SLICES: tuple[Slice, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FileInput:
+class FileInput(NamedTuple):
     """A file or folder of the user's, known to the action by its bytes and not by its path."""
 
     path: str
@@ -40,26 +45,31 @@ class Program(NamedTuple):
     """A program that the machine has to have, such as a cross compiler, by its name on the PATH.
 
     What it prints when started with `ask` is a fact, as far as the lines go in which the regular
-    expression `tells` is found; `hint` says how to install it.
+    expression `tells` is found; one that is not asked cannot change what is made. `hint` says how
+    to install it, and `with_python` that it comes with Python packages: the one beside the
+    interpreter is used, if there is one.
     """
 
     name: str
     ask: tuple[str, ...]
     tells: str
     hint: str
+    with_python: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """A worker, what it is told and what it is shown.
 
     `recipe` holds JSON values in canonical form, `slices` is what the worker sees of the model,
     as the input "model", `inputs` are results of other actions, parts of such results, or the
-    user's files by name, `toolchain` is the interpreter, `tools` native toolchains by name, and
-    `programs` are the machine's own; the worker finds both in `job.tools`.
-    `worker` is a script; its bytes, and those of `worker_files` beside it, are facts, and its path
-    is not. The worker of a `batched` action can be given several at once that differ in recipe and
-    inputs only; what it makes of each may not depend on the others.
+    user's files by name, `toolchain` is the interpreter (HOST and OWN, or one that a plugin
+    offers), `tools` native toolchains by name, and `programs` are the machine's own; the worker
+    finds both in `job.tools`.
+    `worker` is a script. It is shown the modules of its own package that it imports, and
+    `worker_files`: files and folders that it reads beside it, or imports by a computed name. Their
+    bytes are facts, and so are their paths from `code_root` on (by default, the folder that holds
+    the worker's package). The worker of a `batched` action can be given several at once that differ
+    in recipe and inputs only; what it makes of each may not depend on the others.
     """
 
     name: str
@@ -70,6 +80,7 @@ class Action:
     inputs: tuple[tuple[str, Input], ...] = ()
     tools: tuple[str, ...] = ()
     worker_files: tuple[Path, ...] = ()
+    code_root: Path | None = None
     network: bool = False
     batched: bool = False
     programs: tuple[Program, ...] = ()
@@ -93,15 +104,14 @@ class Assembly:
 
     name: str
     inputs: tuple[tuple[str, Input], ...]
-    toolchain: ClassVar[str] = "host"
+    toolchain: ClassVar[str] = HOST
     recipe: ClassVar[tuple[tuple[str, str], ...]] = ()
     slices: ClassVar[tuple[Slice, ...]] = ()
     tools: ClassVar[tuple[str, ...]] = ()
     programs: ClassVar[tuple[Program, ...]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One file or folder of an action's result, by its path inside. Who reads a part does not run
     again when the rest of that result changes."""
 

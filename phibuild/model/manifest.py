@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from phibuild.model.digest import Digest
 from phibuild.model.errors import StoreError
+from phibuild.model.parsing import parse_json
 from phibuild.model.tree import Tree
 
 FORMAT = "phibuild-manifest/1"
@@ -49,7 +50,7 @@ class Manifest(NamedTuple):
     def from_text(cls, text: str, *, where: str) -> Manifest:
         """Read a manifest; StoreError PHI303 (naming `where`) if it is not one of this format."""
         try:
-            document = json.loads(text)
+            document = parse_json(text)
             if document["manifest"] != FORMAT:
                 raise ValueError(f"format {document['manifest']!r} is not {FORMAT!r}")
             return cls(
@@ -59,7 +60,7 @@ class Manifest(NamedTuple):
                 parameters=document["parameters"],
                 tree=Tree.from_json(document["files"]),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"{where} is not a phibuild manifest: {error}",
                 hint="delete it; the next build writes it anew",

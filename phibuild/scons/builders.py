@@ -29,8 +29,8 @@ from phibuild.engine.declaration import (
     model_facts,
 )
 from phibuild.engine.keys import signature
+from phibuild.model.action import HOST, FileInput, files_of, frozen_recipe
 from phibuild.model.action import Action as PhiAction
-from phibuild.model.action import FileInput, files_of, frozen_recipe
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.model.recipe import FieldRules, checked, parse_recipe
@@ -39,7 +39,15 @@ from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model, as_model
 from phibuild.scons.session import session
-from phibuild.scons.translate import Found, file_node, find, read_phase, single, target_node
+from phibuild.scons.translate import (
+    Found,
+    file_node,
+    find,
+    listed,
+    read_phase,
+    single,
+    target_node,
+)
 
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _TEXT = FieldRules("", "str")
@@ -184,44 +192,46 @@ def declare_artifact(
     target: Any,
     *,
     worker: Any,
+    modules: Any = (),
     inputs: Mapping[str, Any] | None = None,
-    toolchain: str = "host",
+    toolchain: str = HOST,
     network: bool = False,
     label: str = "",
     **recipe: Any,
 ) -> Any:
-    """`env.Artifact(target, worker="script.py", inputs={...}, ...)`: a keyed, recalled action of
-    the user's own. The script gets a job through phibuild's worker protocol."""
+    """`env.Artifact(target, worker="script.py", modules=[...], inputs={...}, ...)`: a keyed,
+    recalled action of the user's own. The script gets a job through phibuild's worker protocol, and
+    can import its `modules`, files and folders beside it."""
     with read_phase():
         label = checked("label", label, _TEXT, "Artifact")
         toolchain = checked("toolchain", toolchain, _TEXT, "Artifact")
         network = checked("network", network, FieldRules("", "bool"), "Artifact")
-        script = find(env, worker)
+        script, *others = code = [find(env, one) for one in (worker, *listed(modules))]
         if not session().only_cleans and not script.path.is_file():
             raise RecipeError(
                 f"Artifact: there is no worker {script.path}",
                 hint="name a Python script that exists before the build, such as worker.py",
                 code="PHI205",
             )
-        session().claims.use(_use_of(script, "the worker"))
+        _use([script], "the worker")
+        _use(others, "the module")
         found = {name: find(env, value) for name, value in _named(inputs).items()}
         action = PhiAction(
             name=script.path.stem,
             worker=script.path,
+            worker_files=tuple(one.path for one in others),
+            code_root=script.path.parent,
             toolchain=toolchain,
             recipe=_frozen(recipe),
             inputs=tuple((name, FileInput(str(one.path))) for name, one in sorted(found.items())),
             network=network,
         )
-        return _declare(
+        return declare_action(
             env,
             target,
-            format_name="artifact",
+            action,
+            sources=[*code, *found.values()],
             label=label or script.path.stem,
-            model=None,
-            what=Custom(action),
-            sources=list(found.values()),
-            toolchain=None,
         )
 
 
@@ -255,6 +265,22 @@ def _frozen(recipe: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return frozen_recipe(recipe)
 
 
+def declare_action(
+    env: Any, target: Any, action: PhiAction, *, sources: list[Found], label: str
+) -> Any:
+    """An artifact that one action makes, of no backend and no model."""
+    return _declare(
+        env,
+        target,
+        format_name="artifact",
+        label=label,
+        model=None,
+        what=Custom(action),
+        sources=sources,
+        toolchain=None,
+    )
+
+
 def _declare(
     env: Any,
     target: Any,
@@ -286,9 +312,7 @@ def _declare(
         what=what,
         current_interpreter=toolchain == "current",
     )
-    for source in sources:
-        if source.path not in one.declarations:
-            one.claims.use(_use_of(source, "the input"))
+    _use(sources, "the input")
     files = (manifest, *(file_node(env, f"{target_path}/{name}") for name in nodes))
     one.declare(declaration, TargetClaim(target_path, declaration.name, nodes, files))
     own = one.environment
@@ -312,14 +336,20 @@ def _declare(
     return own.Alias(declaration.name, manifest)
 
 
-def _use_of(source: Found, what: str) -> Use:
-    is_file = isinstance(source.node, SCons.Node.FS.Base)
-    return Use(source.path, what, built=is_file and source.node.has_builder())
+def _use(sources: list[Found], what: str) -> None:
+    """Claim files and folders that the build reads, but for its own targets."""
+    one = session()
+    for source in sources:
+        if source.path not in one.declarations:
+            is_file = isinstance(source.node, SCons.Node.FS.Base)
+            built = is_file and source.node.has_builder()
+            one.claims.use(Use(source.path, what, built=built))
 
 
 def make_target(target: Any, source: Any, env: Any) -> None:
     """The one action function: recall or work, then tell what was made."""
     # A build with nothing to do needs none of what this imports.
+    from phibuild.engine.disk import as_phi_error
     from phibuild.engine.realize import realize_target
 
     one = session()
@@ -327,7 +357,8 @@ def make_target(target: Any, source: Any, env: Any) -> None:
     try:
         one.begin()
         made = realize_target(one.shop, declaration)
-    except PhiError as error:
+    except (PhiError, OSError) as found:
+        error = found if isinstance(found, PhiError) else as_phi_error(found)
         if error.code == "PHI406":  # SCons replaces what we raise by "Build interrupted."
             print(error, file=sys.stderr)
         raise SCons.Errors.BuildError(node=target[0], errstr=str(error)) from None
@@ -350,7 +381,10 @@ def _action() -> Any:
 
 def _signature(declaration: Declaration, model: Model | None) -> str:
     action = declaration.action(model.facts if model else NO_MODEL)
-    return str(signature(session().shop, action, model.checkpoint if model else None))
+    of_action = str(signature(session().shop, action, model.checkpoint if model else None))
+    # What an answer must contain decides whether the target is built, and is in no key.
+    what = declaration.what
+    return f"{of_action} {what.expect}" if isinstance(what, Generation) else of_action
 
 
 def _is_damaged(declaration: Declaration) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,18 +16,20 @@ from pathlib import Path
 import SCons.Node
 
 from phibuild.engine.declaration import Declaration, model_facts
-from phibuild.engine.workshop import SKIPPED_FOLDERS, Workshop
-from phibuild.model.action import Action, FileInput, Step, steps_of
+from phibuild.engine.inputs import SKIPPED_FOLDERS
+from phibuild.engine.workshop import Workshop
+from phibuild.model.action import OWN, Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError
 from phibuild.scons.session import DEPFILE_FROM, DEPFILE_TARGET, Session
 from phibuild.source import CARD
+from phibuild.toolchain.own import own_code
 
 
 def write_depfile(session: Session, path: Path) -> None:
     """One rule with all targets of this build, named as from the folder that the command was typed
     in, or with the one name that was asked for; then an empty rule for each file, so that one that
     is deleted is no error."""
-    names = session.asked()
+    names = session.asked().names
     chosen = [one for one in session.declarations.values() if one.name in names]
     files = set(_scripts(session))
     seen: set[Path] = set()
@@ -40,10 +41,7 @@ def write_depfile(session: Session, path: Path) -> None:
     listed = [_escaped(str(file)) for file in sorted(files)]
     lines = [" ".join(map(_escaped, targets)) + ": \\", *(f"  {file} \\" for file in listed), ""]
     lines += [f"{file}:" for file in listed]
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with beside.open("x", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-    beside.replace(path)
+    path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def _escaped(path: str) -> str:
@@ -87,10 +85,13 @@ def _files_of(session: Session, one: Declaration, seen: set[Path]) -> Iterator[P
 
 
 def _programs(shop: Workshop, step: Step) -> Iterator[Path]:
-    """The worker of a step and what pins its toolchains."""
+    """The code of a step's worker and what pins its toolchains."""
     if isinstance(step, Action):
-        yield step.worker
-        yield from step.worker_files
+        for file in shop.code.read(step).files:
+            if file.source is not None:
+                yield file.source
+    if step.toolchain == OWN:
+        yield from own_code()
     python = shop.registry.pythons.get(step.toolchain)
     if python is not None:
         yield python.lock

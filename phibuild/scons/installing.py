@@ -15,9 +15,10 @@ from typing import Any
 import SCons.Script
 import SCons.Util
 
+from phibuild.model.action import HOST, Action, FileInput
 from phibuild.model.errors import RecipeError
-from phibuild.scons.builders import declare_artifact
-from phibuild.scons.translate import artifact_path, read_phase
+from phibuild.scons.builders import declare_action
+from phibuild.scons.translate import artifact_path, find, listed, read_phase
 
 _WORKER = Path(__file__).parents[1] / "worker" / "install.py"
 
@@ -73,11 +74,7 @@ def _arguments(
 ) -> tuple[list[Any], list[Any], dict[str, Any]]:
     """Targets, sources and construction variables, as SCons' builders name and order them."""
     targets = target if target is not None else dir
-    return _listed(targets), _listed(source), others
-
-
-def _listed(values: Any) -> list[Any]:
-    return [] if values is None else list(SCons.Util.flatten([values]))
+    return listed(targets), listed(source), others
 
 
 def _nodes(env: Any, targets: list[Any], kind: str) -> list[Any]:
@@ -99,6 +96,7 @@ def _nodes(env: Any, targets: list[Any], kind: str) -> list[Any]:
 
 
 def _copy(env: Any, target: Path, artifact: Path) -> Any:
-    return declare_artifact(
-        env, target, worker=_WORKER, inputs={"artifact": artifact}, label="installed"
+    action = Action(
+        "install", _WORKER, toolchain=HOST, inputs=(("artifact", FileInput(str(artifact))),)
     )
+    return declare_action(env, target, action, sources=[find(env, artifact)], label="installed")

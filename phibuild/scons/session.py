@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import threading
+from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -13,18 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from SCons.Environment import Environment
 from SCons.Node.FS import get_default_fs
-from SCons.Script import BUILD_TARGETS, GetOption
+from SCons.Script import GetOption
 
 from phibuild.engine.declaration import Declaration
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, RecipeError
+from phibuild.model.sizes import show_size
+from phibuild.process import ending
 from phibuild.scons.claims import Claims, TargetClaim
 from phibuild.scons.display import Display, say
 from phibuild.store import FolderLock
 
 if TYPE_CHECKING:
     from phibuild.engine.realize import Made
+    from phibuild.scons.asked import Asked
     from phibuild.scons.cleaning import Cleaning
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
@@ -108,22 +113,25 @@ class Session:
         from phibuild.engine.budgets import check_budgets
 
         shop = self.shop
+        ending.asked()  # from here on a signal ends us, also while we wait for a lock
         with self._guard:
             if self._lock is None:
                 self.claims.check_again()
                 # First: while a budget is not met, no other target begins either.
-                check_budgets(shop, self.declarations, self.asked())
+                asked = self.asked()
+                every = {one.name for one in self.declarations.values()}
+                check_budgets(shop, self.declarations, asked.names if asked.is_certain else every)
                 name = f"folder-{Digest.of(os.fsencode(self.folder)).hex[:16]}"
+                shop.store.sweep()
                 self._lock = FolderLock(shop.store.root / "locks" / name, folder=self.folder)
-                self.display.expect(self._outlook(shop))
+                self.display.expect(self._outlook(shop, asked.names))
 
-    def _outlook(self, shop: Workshop) -> dict[str, float | None]:
+    def _outlook(self, shop: Workshop, wanted: Set[str]) -> dict[str, float | None]:
         """The targets that this build is about to make, and the seconds that each may take; empty
         where there are so many that looking at each would be work of its own. The shop gets to
         know them, too, and what is made of them."""
         from phibuild.engine.describe import Standing, describe
 
-        wanted = self.asked()
         if len(wanted) > _MANY:
             return {}
         found: dict[str, float | None] = {}
@@ -137,11 +145,11 @@ class Session:
                         shop.wanted[one.target] = one
         return found
 
-    def asked(self) -> set[str]:
-        """The names of the targets typed; all, if some of what was typed is something else."""
-        asked = {str(target) for target in BUILD_TARGETS}
-        names = {one.name for one in self.declarations.values()}
-        return asked if asked and asked <= names else names
+    def asked(self) -> Asked:
+        """The targets that the targets typed lead to."""
+        from phibuild.scons.asked import asked_for
+
+        return asked_for(self.declarations, get_default_fs())
 
     def finished(self, made: Made) -> None:
         """Called when a target is true."""
@@ -157,12 +165,18 @@ def session() -> Session:
     # While a SConscript is read, the current folder is that script's; and the SConstruct of other
     # builds may lie elsewhere, as PlatformIO's does.
     folder = Path(get_default_fs().Top.get_abspath())
+    ending.watch()
     one = Session(folder, Display(silent=bool(GetOption("silent"))))
     atexit.register(_finish, one)
     return one
 
 
 def _finish(one: Session) -> None:
+    with ending.status_at_exit():
+        _conclude(one)
+
+
+def _conclude(one: Session) -> None:
     say("", end="")  # what SCons printed
     if one._shop is None:
         return  # it could not be opened: the SConstruct was not read
@@ -172,7 +186,11 @@ def _finish(one: Session) -> None:
     if depfile:
         from phibuild.scons.depfile import write_depfile
 
-        write_depfile(one, Path(depfile))
+        try:
+            write_depfile(one, Path(depfile))
+        except (OSError, UnicodeError) as error:  # the command that asked fails when it is empty
+            Path(depfile).write_bytes(b"")
+            print(f"the depfile cannot be written: {error}", file=sys.stderr)
     path = os.environ.get(DESCRIBE)
     if path:
         from phibuild.scons.description import write_description
@@ -184,3 +202,20 @@ def _finish(one: Session) -> None:
             from phibuild.scons.summary import print_summary
 
             print_summary(one)
+        _keep_to_limit(one)
+
+
+def _keep_to_limit(one: Session) -> None:
+    """Collect after a build that has worked, if the store has become larger than its limit."""
+    from phibuild.engine.realize import Outcome
+    from phibuild.store.collection import collect_to_limit
+
+    if all(made.outcome is Outcome.RECALLED for made in one.made):
+        return
+    try:
+        freed = collect_to_limit(one.shop.store)
+    except (PhiError, OSError) as error:
+        print(f"phibuild: the store could not be collected: {error}", file=sys.stderr)
+        return
+    if freed is not None and not one.display.silent:
+        print(f"The store was larger than its limit: {show_size(freed.bytes)} freed.")

@@ -13,6 +13,7 @@ import SCons.Node
 import SCons.Node.FS
 import SCons.Util
 
+from phibuild.engine.inputs import read_input
 from phibuild.engine.territory import HINT
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
@@ -31,13 +32,17 @@ class Found(NamedTuple):
 
 @contextlib.contextmanager
 def read_phase() -> Iterator[None]:
-    """While the SConstruct is read, a PhiError ends the run with the line that caused it.
+    """While the SConstruct is read, a PhiError ends the run with the line that caused it; so does
+    what the file system refuses.
 
     A StopError, since SCons would name a line of ours for a UserError.
     """
     try:
         yield
-    except PhiError as error:
+    except (PhiError, OSError) as found:
+        from phibuild.engine.disk import as_phi_error
+
+        error = found if isinstance(found, PhiError) else as_phi_error(found)
         raise SCons.Errors.StopError(f"{error}\n  at {_user_line()}.") from None
 
 
@@ -100,7 +105,7 @@ def find(env: Any, value: Any) -> Found:
     if path in session().declarations:
         return Found(path, env.fs.File(f"{path}{SUFFIX}"))
     if check_input(path):
-        return Found(path, env.Value(str(session().shop.digest_of_path(path))))
+        return Found(path, env.Value(str(read_input(session().shop, path).digest)))
     return Found(path, file_node(env, str(path)))
 
 
@@ -129,6 +134,11 @@ def substituted(env: Any, path: str) -> str:
         ) from None
     check_path(found)
     return found
+
+
+def listed(values: Any) -> list[Any]:
+    """The items of a value that may be one item, or lists in lists of them, or None."""
+    return [] if values is None else list(SCons.Util.flatten([values]))
 
 
 def single(value: Any, what: str) -> Any:

@@ -28,9 +28,9 @@ def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> 
     if "generation" in slices and documents.generation is not None:
         _write_json(folder / "generation_config.json", documents.generation)
     if "tokenizer" in slices:
-        for name in (*TOKENIZER_JSON, *TOKENIZER_BYTES):
-            source = checkpoint.folder / name
-            if source.is_file():
+        for source, _ in checkpoint.files:  # one that came later is in no digest
+            name = source.name
+            if name in TOKENIZER_JSON or name in TOKENIZER_BYTES:
                 is_json = name in TOKENIZER_JSON
                 content = checked_json(source) if is_json else read_content(source)
                 (folder / name).write_bytes(content)

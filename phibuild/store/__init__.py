@@ -10,6 +10,7 @@ from phibuild.store.artifacts import (
 )
 from phibuild.store.index import Cost, Index, Piece
 from phibuild.store.locks import FolderLock, locked
+from phibuild.store.placements import place_of
 from phibuild.store.results import ActionResult
 from phibuild.store.store import Store, Told, store_root
 from phibuild.store.strangers import Stranger
@@ -27,6 +28,7 @@ __all__ = [
     "lies_at",
     "locked",
     "place_artifact",
+    "place_of",
     "placed_tree",
     "refuse",
     "shown",

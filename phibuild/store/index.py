@@ -7,22 +7,23 @@ unlinked, which moves its ctime: its seal is size, mtime and inode alone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import sqlite3
 import sys
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from phibuild.model.digest import Digest
+from phibuild.model.manifest import SUFFIX
+from phibuild.model.parsing import parse_json
+from phibuild.store.database import Database, Schema
 
 Kind = Literal["digest", "json", "weights", "tokens", "seal", "program"]
 
-_TIMEOUT = 60.0
 _SETTLED_NS = 20_000_000
 """A file younger than this may change again within one tick of the file system's clock."""
 _POLL_SECONDS = 0.001
@@ -47,29 +48,25 @@ class Piece(NamedTuple):
     sha256: str
 
 
+_SCHEMA = Schema(
+    0x50680002,  # "Ph", and the version of the tables
+    "CREATE TABLE files"
+    " (path TEXT, kind TEXT, signature TEXT, value TEXT, PRIMARY KEY (path, kind)) WITHOUT ROWID;"
+    "CREATE TABLE runs"
+    " (kind TEXT, magnitude INTEGER, input INTEGER, seconds REAL, peak INTEGER, made INTEGER,"
+    " PRIMARY KEY (kind, magnitude)) WITHOUT ROWID;"
+    "CREATE TABLE slices (digest TEXT PRIMARY KEY, items TEXT) WITHOUT ROWID;"
+    "CREATE TABLE pieces"
+    " (key TEXT PRIMARY KEY, object TEXT, start INTEGER, size INTEGER, digest TEXT) WITHOUT ROWID;"
+    "CREATE TABLE placed (path BLOB PRIMARY KEY, files TEXT) WITHOUT ROWID",
+)
+
+
 class Index:
     """A small SQLite database beside the objects, safe for threads and for several processes."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._database = sqlite3.connect(
-            path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        _log_ahead(self._database)
-        self._database.executescript(
-            "PRAGMA synchronous=OFF;"
-            "CREATE TABLE IF NOT EXISTS files"
-            " (path TEXT, kind TEXT, signature TEXT, value TEXT, PRIMARY KEY (path, kind))"
-            " WITHOUT ROWID;"
-            "CREATE TABLE IF NOT EXISTS runs"
-            " (kind TEXT, magnitude INTEGER, input INTEGER, seconds REAL, peak INTEGER,"
-            " made INTEGER, PRIMARY KEY (kind, magnitude)) WITHOUT ROWID;"
-            "CREATE TABLE IF NOT EXISTS slices (digest TEXT PRIMARY KEY, items TEXT) WITHOUT ROWID;"
-            "CREATE TABLE IF NOT EXISTS pieces"
-            " (key TEXT PRIMARY KEY, object TEXT, start INTEGER, size INTEGER, digest TEXT)"
-            " WITHOUT ROWID;"
-            "CREATE TABLE IF NOT EXISTS placed (path BLOB PRIMARY KEY, files TEXT) WITHOUT ROWID;"
-        )
+        self._database = Database(path, _SCHEMA)
 
     def close(self) -> None:
         """Close the database; the index is not used afterwards."""
@@ -82,7 +79,7 @@ class Index:
             return None
         try:
             return str(row[1]) if row[0] == _signature(path, kind) else None
-        except FileNotFoundError:
+        except OSError:
             return None
 
     def is_sealed(self, path: str, value: str, *, found_at: str) -> bool:
@@ -96,11 +93,9 @@ class Index:
             stat = path.stat()
             settle(max(stat.st_mtime_ns, stat.st_ctime_ns))
         if _signature(path, kind) == seen:
-            with self._lock:
-                self._database.execute(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                    (str(path), kind, seen, value),
-                )
+            self._database.write(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", [(str(path), kind, seen, value)]
+            )
 
     def signature(self, path: Path, kind: Kind = "digest") -> str:
         """What must stay the same for a record to hold."""
@@ -110,7 +105,8 @@ class Index:
         """The digest of a file's bytes, read only if it changed since it was last seen."""
         known = self.recall(path, "digest")
         if known is not None:
-            return Digest.parse(known)
+            with contextlib.suppress(ValueError):  # damage
+                return Digest.parse(known)
         seen = _signature(path, "digest")
         digest = hash_file(path)
         self.record(path, "digest", str(digest), seen=seen)
@@ -129,24 +125,25 @@ class Index:
 
     def record_cost(self, kind: str, cost: Cost) -> None:
         """Remember what a run cost; of one magnitude of inputs, the newest one counts."""
-        with self._lock:
-            self._database.execute(
-                "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)",
-                (kind, cost.input_bytes.bit_length(), *cost),
-            )
+        self._database.write(
+            "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)",
+            [(kind, cost.input_bytes.bit_length(), *cost)],
+        )
 
     def items_of(self, digest: str) -> dict[str, str] | None:
         """What the slice of this digest consisted of; None if that was not recorded."""
         row = self._one("SELECT items FROM slices WHERE digest=?", digest)
-        found: dict[str, str] | None = None if row is None else json.loads(row[0])
-        return found
+        try:
+            items = None if row is None else parse_json(row[0])
+        except (ValueError, TypeError):  # damage
+            return None
+        return items if isinstance(items, dict) else None
 
     def record_items(self, digest: str, items: Mapping[str, str]) -> None:
         """Remember what a slice consists of."""
-        with self._lock:
-            self._database.execute(
-                "INSERT OR IGNORE INTO slices VALUES (?, ?)", (digest, json.dumps(items))
-            )
+        self._database.write(
+            "INSERT OR IGNORE INTO slices VALUES (?, ?)", [(digest, json.dumps(items))]
+        )
 
     def piece(self, key: str) -> tuple[str, Piece] | None:
         """The name of an object, and the range of it that has this key."""
@@ -156,8 +153,7 @@ class Index:
     def record_pieces(self, name: str, pieces: Mapping[str, Piece]) -> None:
         """Remember ranges of the object of this name, in place of what had these keys before."""
         rows = [(key, name, one.offset, one.size, one.sha256) for key, one in pieces.items()]
-        with self._lock:
-            self._database.executemany("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
+        self._database.write("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
 
     def placed(self, target: str) -> str | None:
         """What was recorded of the files that were placed at this path (see placements.py)."""
@@ -166,31 +162,55 @@ class Index:
 
     def record_placed(self, target: str, files: str) -> None:
         """Remember the files at a path, in place of what was remembered of it."""
-        with self._lock:
-            self._database.execute(
-                "INSERT OR REPLACE INTO placed VALUES (?, ?)", (os.fsencode(target), files)
-            )
+        self._database.write(
+            "INSERT OR REPLACE INTO placed VALUES (?, ?)", [(os.fsencode(target), files)]
+        )
+
+    def placed_targets(self) -> list[str]:
+        """The paths at which files were ever placed, or seen to lie as placed."""
+        return [os.fsdecode(path) for (path,) in self._database.rows("SELECT path FROM placed")]
+
+    def pieces_of(self, name: str) -> dict[str, Piece]:
+        """The ranges of the object of this name, by key."""
+        rows = self._database.rows(
+            "SELECT key, start, size, digest FROM pieces WHERE object=?", name
+        )
+        return {row[0]: Piece(*row[1:]) for row in rows}
+
+    def forget_pieces(self, keys: Iterable[str]) -> None:
+        """Forget these pieces."""
+        self._database.write("DELETE FROM pieces WHERE key=?", [(key,) for key in keys])
+
+    def forget_object(self, name: str) -> None:
+        """Forget the pieces of an object that is gone."""
+        self._database.write("DELETE FROM pieces WHERE object=?", [(name,)])
+
+    def prune(self, *, slices: Collection[str]) -> None:
+        """Forget what was learnt of files and targets that are gone, and of slices but these."""
+        gone = [
+            row for row in self._database.rows("SELECT path, kind FROM files") if _is_gone(row[0])
+        ]
+        self._database.write("DELETE FROM files WHERE path=? AND kind=?", gone)
+        unplaced = [
+            (os.fsencode(path),)
+            for path in self.placed_targets()
+            if _is_gone(path) and _is_gone(f"{path}{SUFFIX}")
+        ]
+        self._database.write("DELETE FROM placed WHERE path=?", unplaced)
+        old = [
+            row for row in self._database.rows("SELECT digest FROM slices") if row[0] not in slices
+        ]
+        self._database.write("DELETE FROM slices WHERE digest=?", old)
+        self._database.shrink()
 
     def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
-        with self._lock:
-            row: tuple[Any, ...] | None = self._database.execute(
-                query, tuple(one if isinstance(one, bytes) else str(one) for one in values)
-            ).fetchone()
-        return row
+        return self._database.row(
+            query, *(one if isinstance(one, bytes) else str(one) for one in values)
+        )
 
 
-def _log_ahead(database: sqlite3.Connection) -> None:
-    """Let readers go on while somebody writes. SQLite does not wait for its timeout here, but fails
-    at once where two processes create the database together."""
-    until = time.monotonic() + _TIMEOUT
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise
-        time.sleep(0.01)
+def _is_gone(path: str) -> bool:
+    return not os.path.lexists(path)
 
 
 def hash_file(path: Path) -> Digest:

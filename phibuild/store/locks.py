@@ -2,46 +2,108 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from phibuild.model.errors import ActionError
+from phibuild.store.aside import make_folder, move_aside
+
+
+def open_lock(path: Path) -> int:
+    """A descriptor to lock. Another user's file, or a folder that is there by damage, can only be
+    read, which suffices."""
+    make_folder(path.parent)
+    try:
+        return _open(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # no link is followed out of the store
+            move_aside(path)
+            return _open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            return _open(path, os.O_RDONLY)
+        except OSError:
+            raise error from None
+
+
+def _open(path: Path, how: int) -> int:
+    return os.open(path, how | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+
+
+def acquire(path: Path, how: int = fcntl.LOCK_EX) -> int:
+    """The descriptor of a lock that is held now. BlockingIOError with LOCK_NB if somebody has it.
+    Collection removes locks that nobody has: one that went in the meantime is created again."""
+    while True:
+        descriptor = open_lock(path)
+        try:
+            fcntl.flock(descriptor, how)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     """Hold the lock of this name, waiting for whoever has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = acquire(path, how)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def remove_lock(path: Path) -> bool:
+    """Remove a lock that nobody has; whether it is gone."""
+    try:
+        descriptor = acquire(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 class FolderLock:
     """One build at a time works in a project's folder; held until the process ends."""
 
     def __init__(self, path: Path, *, folder: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._descriptor: int | None = None
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._descriptor = acquire(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._descriptor, 20, 0).decode(errors="replace").strip()
-            os.close(self._descriptor)
             raise ActionError(
-                f"another build (process {holder or 'unknown'}) is working in {folder}",
+                f"another build (process {_holder(path)}) is working in {folder}",
                 hint="wait for it to end and start again; what it finished is then recalled",
                 code="PHI405",
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            return  # in a store that cannot be written no build works; each only recalls
+        with suppress(OSError):  # its number is only for people
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         """Let others build in the folder."""
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+def _holder(path: Path) -> str:
+    try:
+        number = path.read_text("ascii", errors="replace")[:20].strip()
+    except OSError:
+        number = ""
+    return number if number.isdecimal() else "unknown"

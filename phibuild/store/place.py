@@ -73,7 +73,7 @@ def beside(
     replaces. Afterwards nothing of it is left; what was in it and is none of these files is moved
     to a path that is reported."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    _clear_leftovers(target, on_kept)
+    clear_leftovers(target, on_kept)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=_SUFFIX, dir=target.parent))
     lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -138,7 +138,7 @@ def _short(name: str) -> str:
     return name
 
 
-def _clear_leftovers(target: Path, on_kept: Callable[[Path], None]) -> None:
+def clear_leftovers(target: Path, on_kept: Callable[[Path], None]) -> None:
     """Clear the folders that killed builds left beside the target."""
     prefix = _prefix(target)
     pattern = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(_SUFFIX))

@@ -10,9 +10,10 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from phibuild.model.digest import Digest
+from phibuild.model.parsing import parse_json
 from phibuild.model.tree import THE_FILE, Entry, Tree
 from phibuild.store.index import Index, settle
 
@@ -64,14 +65,22 @@ def is_same_file(place: str, signature: str) -> bool:
 def known_files(index: Index, target: str) -> KnownFiles:
     """What is known of the files at a path; nothing if nothing was ever placed there."""
     text = index.placed(target)
-    newest = json.loads(text)[0]["files"] if text else []
-    return KnownFiles({row[0]: (row[1], row[3], row[4]) for row in newest})
+    if not text:
+        return KnownFiles({})
+    try:
+        newest = parse_json(text)[0]["files"]
+        return KnownFiles({row[0]: (row[1], row[3], row[4]) for row in newest})
+    except (ValueError, LookupError, TypeError):  # damage
+        return KnownFiles({})
 
 
 def placements(index: Index, target: str) -> list[Placement]:
     """The placements that may be there, the newest first."""
     text = index.placed(target)
-    return [_placement(one) for one in json.loads(text)] if text else []
+    try:
+        return [_placement(one) for one in parse_json(text)] if text else []
+    except (ValueError, LookupError, TypeError):
+        return []
 
 
 def is_left(placement: Placement, target: str) -> bool:
@@ -129,8 +138,7 @@ def _rows(placement: Placement) -> Iterator[list[object]]:
 
 
 def _placement(document: dict[str, object]) -> Placement:
-    rows = document["files"]
-    assert isinstance(rows, list)
+    rows: Any = document["files"]
     return Placement(
         tuple(
             (Entry(path, Digest(digest), size, executable), signature)

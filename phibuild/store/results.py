@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from phibuild.model.digest import Digest
 from phibuild.model.facts import Fact, Facts
+from phibuild.model.parsing import parse_json
 from phibuild.model.tree import Tree
 
 FORMAT = "phibuild-result/1"
@@ -46,18 +47,27 @@ class ActionResult(NamedTuple):
 
     @classmethod
     def from_text(cls, text: str) -> ActionResult:
-        """The inverse; ValueError, KeyError or TypeError for anything else."""
-        document = json.loads(text)
-        if document["result"] != FORMAT:
-            raise ValueError(f"{document['result']!r} is not {FORMAT!r}")
-        return cls(
-            key=Digest.parse(document["key"]),
-            action=document["action"],
-            facts=tuple(Fact(name, value) for name, value in document["facts"]),
-            inputs=tuple((name, Digest.parse(key)) for name, key in document["inputs"].items()),
-            tree=Tree.from_json(document["tree"]),
-            seconds=document["seconds"],
-            peak_bytes=document["peak_bytes"],
-            finished=document["finished"],
-            maker=document["maker"],
-        )
+        """The inverse; ValueError for anything else."""
+        document = parse_json(text)
+        try:
+            if document["result"] != FORMAT:
+                raise ValueError(f"{document['result']!r} is not {FORMAT!r}")
+            return cls(
+                key=Digest.parse(document["key"]),
+                action=_text(document["action"]),
+                facts=tuple(Fact(_text(name), _text(value)) for name, value in document["facts"]),
+                inputs=tuple((name, Digest.parse(key)) for name, key in document["inputs"].items()),
+                tree=Tree.from_json(document["tree"]),
+                seconds=float(document["seconds"]),
+                peak_bytes=int(document["peak_bytes"]),
+                finished=_text(document["finished"]),
+                maker=_text(document["maker"]),
+            )
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"it is not an action result: {error}") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value

@@ -2,21 +2,26 @@
 
 format            the version of this layout
 objects/ab/<hex>  read-only files; `<hex>.x` where the file is executable
-results/<hex>     action results by action key
+results/<hex>     action results by action key; the time of one is that of its last use
 index.sqlite      what was seen of files (see index.py); may be deleted at any time
 locks/ work/      one build at a time for each action; workspaces
+leases/           the objects that each running process uses (see leases.py)
+pins/ limit       results that collection keeps, and the size that it keeps to
 toolchains/ uv/   Python toolchains and the cache that they are linked from
 bytecode/ logs/   what Python compiled of them and of workers; the last words of actions
+plugins/          what plugins offer (see registry.py)
+
+Damage is never an error: what cannot be read is a miss, and what lies where a part of the store
+belongs is moved aside.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +31,18 @@ from typing import NamedTuple
 from phibuild.model.digest import Digest
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import THE_FILE, Entry, Tree
+from phibuild.store.aside import make_folder, move_aside
 from phibuild.store.copying import SMALL, are_hard_links_requested, copy_file, may_be_links
+from phibuild.store.files import new_name, write_text
 from phibuild.store.index import Index, Piece, hash_file
+from phibuild.store.leases import Lease
 from phibuild.store.locks import locked
 from phibuild.store.placements import place_of
 from phibuild.store.results import ActionResult
 
 FORMAT = "phibuild-store/1\n"
-_MAY_BE_THERE = frozenset({"lost+found", "toolchains", "uv", "bytecode"})
+_DAY = 86400.0
+"""Seconds between two changes of the time of a result that is used again and again."""
 _WORTH_THREADS = 64 << 20
 """Bytes of a tree above which its files are copied at the same time."""
 _THREADS = 4
@@ -47,6 +56,11 @@ def store_root() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "phibuild"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phibuild"
+
+
+def object_name(entry: Entry) -> str:
+    """The name of the object that holds the bytes of an entry."""
+    return entry.digest.hex + (".x" if entry.executable else "")
 
 
 class Told(NamedTuple):
@@ -63,78 +77,74 @@ class Store:
     root: Path
 
     def __post_init__(self) -> None:
-        marker = self.marker
         try:
-            if not marker.exists():
-                self.root.mkdir(parents=True, exist_ok=True)
-                self._refuse_a_users_folder()
-                _write(marker, FORMAT)
-            found = marker.read_text("utf-8")
-        except OSError as error:
-            raise StoreError(
-                f"the store {self.root} cannot be used: {error.strerror}",
-                hint="set PHIBUILD_STORE to a folder that you may write to",
-            ) from None
-        if found != FORMAT:
-            raise StoreError(
-                f"the store {self.root} has format {found.strip()!r}, not {FORMAT.strip()!r}",
-                hint="update phibuild, or set PHIBUILD_STORE to another folder",
-                code="PHI301",
-            )
+            is_sound = self.marker.read_bytes() == FORMAT.encode()
+        except OSError:
+            is_sound = False
+        if not is_sound:
+            from phibuild.store.opening import open_damaged  # new or damaged, both rare
+
+            open_damaged(self.root, self.marker, FORMAT)
 
     @property
     def marker(self) -> Path:
         """A small file of the store's that is always there."""
         return self.root / "format"
 
-    def _refuse_a_users_folder(self) -> None:
-        """StoreError PHI302 if a folder without a format holds anything but what comes with a file
-        system, links to another store's toolchains, or what a process that creates this store at
-        the same time wrote."""
-        found = sorted({path.name for path in self.root.iterdir()} - _MAY_BE_THERE)
-        others = [name for name in found if not name.startswith(f".{self.marker.name}.")]
-        if others and not self.marker.exists():
-            more = ", ..." if len(others) > 3 else ""
-            raise StoreError(
-                f"the folder {self.root} is not a store and is not empty:"
-                f" it holds {', '.join(others[:3])}{more}",
-                hint="set PHIBUILD_STORE to an empty folder, or to one that does not exist",
-            )
-
     @cached_property
     def index(self) -> Index:
         """The index of files seen."""
         return Index(self.root / "index.sqlite")
 
+    def close(self) -> None:
+        """Let go of all that this process holds of the store, which is not used afterwards."""
+        self.index.close()
+        self.lease.release()
+
     def locked(self, name: str) -> AbstractContextManager[None]:
         """A context in which nobody else has the lock of this name."""
         return locked(self.root / "locks" / name)
 
-    @contextmanager
-    def workspace(self) -> Iterator[Path]:
+    @cached_property
+    def lease(self) -> Lease:
+        """What this process uses, which a collection leaves."""
+        return Lease(self.root)
+
+    def workspace(self) -> AbstractContextManager[Path]:
         """A fresh folder on the store's file system, gone afterwards."""
-        work = self.root / "work"
-        work.mkdir(exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=work))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        from phibuild.store.workspaces import workspace
+
+        return workspace(self.root / "work")
+
+    def sweep(self) -> None:
+        """Remove the workspaces that killed builds left, and make room for what Python compiles: it
+        would go on without."""
+        from phibuild.store.workspaces import sweep
+
+        sweep(self.root / "work")
+        with suppress(OSError):
+            make_folder(self.root / "bytecode")
 
     # Results
 
     def recall(self, key: Digest) -> ActionResult | None:
-        """The action result recorded under this key. Its files may be gone: see `has`."""
+        """The action result recorded under this key. Its files may be gone: see `has`. One that
+        cannot be read, or is that of another key, is a miss; the next one replaces it."""
+        path = self.result_path(key)
         try:
-            return ActionResult.from_text(self._result_path(key).read_text("utf-8"))
-        except FileNotFoundError:
+            result = ActionResult.from_text(path.read_text("utf-8"))
+        except (OSError, ValueError):
             return None
-        except (ValueError, KeyError, TypeError):
-            return None  # an unreadable record is a miss; the next one replaces it
+        if result.key != key:
+            return None
+        with suppress(OSError):  # another user's may be in use, too
+            if path.stat().st_mtime < time.time() - _DAY:
+                os.utime(path)
+        return result
 
     def record(self, result: ActionResult) -> None:
         """Remember a result whose files are in the store."""
-        _write(self._result_path(result.key), result.to_text())
+        write_text(self.result_path(result.key), result.to_text())
 
     # Pieces
 
@@ -144,7 +154,8 @@ class Store:
         known = self.index.piece(key)
         if known is None:
             return None
-        place = Path(self._object_named(known[0]))
+        self.lease.hold(known[:1])
+        place = self.object_named(known[0])
         sealed = self.index.recall(place, "seal") is not None
         return (place, known[1]) if sealed else None
 
@@ -174,12 +185,18 @@ class Store:
         return Told(digest, self.index.signature(path))
 
     def has(self, tree: Tree) -> bool:
-        """Whether every file of the tree is here and is what its name says."""
+        """Whether every file of the tree is here and is what its name says. They stay then while
+        this process lives."""
+        self.lease.hold(object_name(entry) for entry in tree.entries)
         return all(self._is_sound(entry) for entry in tree.entries)
 
     def object_path(self, entry: Entry) -> Path:
         """Where the bytes of this entry lie."""
         return Path(self._object_path(entry))
+
+    def object_named(self, name: str) -> Path:
+        """Where the object of this name lies."""
+        return Path(self._object_named(name))
 
     def is_object_at(self, entry: Entry, place: str) -> bool:
         """Whether a path is a hard link to the object of this entry, unchanged."""
@@ -207,9 +224,9 @@ class Store:
 
     def install(self, tree: Tree, path: Path) -> None:
         """Show a tree at a path inside the store, over what is there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".", suffix=".phi-new", dir=path.parent))
-        try:
+        from phibuild.store.workspaces import INSTALLING, workspace
+
+        with workspace(path.parent, prefix=INSTALLING) as folder:
             self.show(tree, folder / "new")
             if os.path.lexists(path):
                 from phibuild.store.exchange import exchange
@@ -217,8 +234,6 @@ class Store:
                 exchange(folder / "new", path, aside=folder / "old")
             else:
                 (folder / "new").rename(path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _fill(self, tree: Tree, new: Path, create: Callable[[Tree, Entry, Path], None]) -> None:
         """Create the files of a tree at `new`; large ones at the same time."""
@@ -270,7 +285,7 @@ class Store:
         return self.object_path(entry)
 
     def _object_path(self, entry: Entry) -> str:
-        return self._object_named(entry.digest.hex + (".x" if entry.executable else ""))
+        return self._object_named(object_name(entry))
 
     def _object_named(self, name: str) -> str:
         return f"{self.root}/objects/{name[:2]}/{name}"
@@ -278,14 +293,19 @@ class Store:
     def _put_file(self, path: Path, name: str, told: Told | None) -> Entry:
         stat = path.stat()
         executable = bool(stat.st_mode & 0o100)
-        is_known = told is not None and told.signature == self.index.signature(path)
+        is_known = (
+            told is not None
+            and stat.st_size >= SMALL  # it costs nothing to read less
+            and told.signature == self.index.signature(path)
+        )
         digest = told.digest if told is not None and is_known else hash_file(path)
         entry = Entry(name, digest, stat.st_size, executable)
         place = self.object_path(entry)
+        self.lease.hold([place.name])
         if self._is_sound(entry):
             path.unlink()
         else:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(place.parent)
             if stat.st_nlink > 1:  # somebody else has the file, too
                 path = _own_copy(path, executable=executable)
             path.chmod(0o555 if executable else 0o444)
@@ -296,16 +316,26 @@ class Store:
     def _is_sound(self, entry: Entry) -> bool:
         """Check an object by its seal, else by its bytes; one that is damaged is thrown away."""
         place = self.object_path(entry)
-        if self.index.recall(place, "seal") == str(entry.digest):
+        if self.index.recall(place, "seal") == str(entry.digest) and os.access(place, os.R_OK):
             return True
         try:
             if hash_file(place) == entry.digest:
                 self._seal(entry)
                 return True
-            place.unlink()
-        except FileNotFoundError:
-            pass
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            pass  # a folder, or a file that cannot be read
+        with suppress(OSError):  # else the next one cannot be put here either, and says so
+            self.discard(place)
         return False
+
+    def discard(self, place: Path) -> None:
+        """Throw away what lies where an object or a result belongs."""
+        if place.is_dir() and not place.is_symlink():
+            move_aside(place)
+        else:
+            place.unlink(missing_ok=True)
 
     def _seal(self, entry: Entry) -> None:
         place = self.object_path(entry)
@@ -313,27 +343,13 @@ class Store:
             place, "seal", str(entry.digest), seen=self.index.signature(place, "seal")
         )
 
-    def _result_path(self, key: Digest) -> Path:
+    def result_path(self, key: Digest) -> Path:
+        """Where the result of this key lies, or would."""
         return self.root / "results" / key.hex
 
 
 def _own_copy(path: Path, *, executable: bool) -> Path:
     """Replace a file by a copy of it."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    os.close(descriptor)
-    Path(name).unlink()
-    copy_file(path, Path(name), executable=executable)
-    return Path(name).replace(path)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write beside, rename over."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as stream:  # noqa: PTH123 - a descriptor
-            stream.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    copy = new_name(path)
+    copy_file(path, copy, executable=executable)
+    return copy.replace(path)

@@ -14,7 +14,13 @@ from typing import Any
 from phibuild.testing.checkpoints import spelt_files
 from phibuild.testing.configs import config
 from phibuild.testing.families import FAMILIES, Dtype, Family, Size
-from phibuild.testing.shards import BYTES_PER_VALUE, read_extents, read_tensors, write_shards
+from phibuild.testing.shards import (
+    BYTES_PER_VALUE,
+    Extent,
+    read_extents,
+    read_tensors,
+    write_shards,
+)
 from phibuild.testing.tokenizer_files import Spelling, as_json
 
 DTYPES: tuple[Dtype, ...] = ("bf16", "f16", "f32")
@@ -33,6 +39,19 @@ def change_tensor(folder: Path, name: str) -> None:
     content = bytearray(b"".join(extent.chunks()))
     width = BYTES_PER_VALUE[tensor.dtype]
     content[width - 1 :: width] = content[width - 1 :: width].translate(FLIPPED)
+    _overwrite(extent, content)
+
+
+def exchange_tensors(folder: Path, one: str, other: str) -> None:
+    """Give two tensors of one shape and type each other's values."""
+    extents = {tensor.name: extent for tensor, extent in read_extents(folder)}
+    contents = {name: b"".join(extents[name].chunks()) for name in (one, other)}
+    _overwrite(extents[one], contents[other])
+    _overwrite(extents[other], contents[one])
+
+
+def _overwrite(extent: Extent, content: bytes | bytearray) -> None:
+    """Replace the shard by one that holds other bytes in this place."""
     beside = extent.path.with_name(f".{extent.path.name}.new")
     shutil.copyfile(extent.path, beside)
     with beside.open("r+b") as file:

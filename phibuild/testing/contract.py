@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 import pytest
 
 from phibuild.engine.declaration import NO_MODEL
-from phibuild.model.action import SLICES, Action, FileInput, Step, steps_of
+from phibuild.model.action import HOST, OWN, SLICES, Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.recipe import parse_recipe, rules_of
 from phibuild.offers import Backend
 from phibuild.registry import load_registry
+from phibuild.testing.imports import forgotten_and_superfluous
 
 
 class BackendContract:
@@ -80,10 +81,15 @@ class BackendContract:
         for fields in self.good_fields:
             for action in _actions(self.plan(backend, fields)):
                 assert action.worker.is_file(), action.name
-                assert all(path.is_file() for path in action.worker_files)
-                assert action.toolchain == "host" or action.toolchain in registry.pythons
+                assert all(path.exists() for path in action.worker_files)
+                assert action.toolchain in (HOST, OWN, *registry.pythons)
                 assert set(action.tools) <= set(registry.natives)
                 assert set(action.slices) <= set(SLICES)
+
+    def test_workers_are_shown_the_modules_that_they_import(self, backend: Backend) -> None:
+        for fields in self.good_fields:
+            for action in _actions(self.plan(backend, fields)):
+                assert forgotten_and_superfluous(action) == (set(), set()), action.name
 
     def test_no_path_of_this_machine_is_in_a_recipe(self, backend: Backend) -> None:
         for fields in self.good_fields:

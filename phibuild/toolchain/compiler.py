@@ -1,4 +1,4 @@
-"""The C and C++ compilers: which ones are used, and the text that identifies them in keys."""
+"""The C and C++ compilers: which ones are used, and the question that identifies them in keys."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from phibuild.model.action import Program
 from phibuild.model.errors import ToolchainError
-from phibuild.process import capture
+
+_HINT = "install one (Debian: apt install g++; macOS: xcode-select --install), or set CC and CXX"
 
 
 class Compiler(NamedTuple):
-    """Executables of the compilers, and the version and target that the C++ compiler tells."""
+    """The compilers of C and of C++."""
 
-    cc: str
-    cxx: str
-    identity: str
+    cc: Program
+    cxx: Program
 
 
 class CrossCompiler(NamedTuple):
@@ -27,43 +28,53 @@ class CrossCompiler(NamedTuple):
     libc: Path
 
 
-@cache
+def compiler_program(name: str, hint: str) -> Program:
+    """A compiler by its name on the PATH; it is identified by its version and its target."""
+    return Program(name, ("-v",), "^Target: |^gcc version |clang version ", hint)
+
+
 def find_compiler() -> Compiler:
-    """Those named by CC and CXX, else the system's; ToolchainError PHI601 if there is none."""
-    cc = _first(os.environ.get("CC"), "cc", "gcc", "clang")
-    cxx = _first(os.environ.get("CXX"), "c++", "g++", "clang++")
-    if cc is None or cxx is None:
-        raise ToolchainError(
-            "no C++ compiler was found",
-            hint="install one (Debian: apt install g++; macOS: xcode-select --install),"
-            " or set CC and CXX",
-            code="PHI601",
-        )
-    return _told(cc, cxx)
+    """Those named by CC and CXX, else the system's; ToolchainError PHI601 if there is none, or none
+    of that name."""
+    return Compiler(_chosen("CC", "cc", "gcc", "clang"), _chosen("CXX", "c++", "g++", "clang++"))
 
 
 @cache
 def find_cross_compiler(triplet: str) -> CrossCompiler:
     """GNU's for a machine such as aarch64-linux-gnu; ToolchainError PHI601 if it is not there."""
-    cc, cxx = _first(f"{triplet}-gcc"), _first(f"{triplet}-g++")
+    from phibuild.process.answers import capture
+
+    hint = f"install them (Debian: apt install g++-{triplet.replace('_', '-')})"
+    cc, cxx = shutil.which(f"{triplet}-gcc"), shutil.which(f"{triplet}-g++")
     # Without a folder if there is none.
     libc = Path(capture([cxx, "-print-file-name=libc.a"]).strip()) if cxx else Path()
     if cc is None or cxx is None or not libc.is_absolute():
         raise ToolchainError(
             f"{triplet}-gcc, {triplet}-g++ or their static C library is not installed",
-            hint=f"install them (Debian: apt install g++-{triplet.replace('_', '-')})",
+            hint=hint,
             code="PHI601",
         )
-    return CrossCompiler(_told(cc, cxx), libc.resolve())
+    cc_name, cxx_name = Path(cc).name, Path(cxx).name
+    compiler = Compiler(compiler_program(cc_name, hint), compiler_program(cxx_name, hint))
+    return CrossCompiler(compiler, libc.resolve())
 
 
-def _told(cc: str, cxx: str) -> Compiler:
-    # One process and not two: each null build asks.
-    told = capture([cxx, "-v"]).splitlines()
-    wanted = ("Target: ", "gcc version ", "clang version ")
-    lines = [line.strip() for line in told if any(word in line for word in wanted)]
-    return Compiler(cc, cxx, "; ".join(lines) or " ".join(told))
-
-
-def _first(*candidates: str | None) -> str | None:
-    return next((path for name in candidates if name and (path := shutil.which(name))), None)
+def _chosen(variable: str, *usual: str) -> Program:
+    named = os.environ.get(variable, "").strip()
+    found = next(
+        (path for name in ([named] if named else usual) if (path := shutil.which(name))), ""
+    )
+    if not found:
+        raise ToolchainError(
+            f"{variable}={named} names no compiler" if named else "no C++ compiler was found",
+            hint="CC and CXX are a compiler's name or path, without options" if named else _HINT,
+            code="PHI601",
+        )
+    name = Path(found).name
+    if shutil.which(name) != found:  # its folder is this machine's and so may not be in a key
+        raise ToolchainError(
+            f"the compiler {found} is not what {name} means on the path",
+            hint=f"put {Path(found).parent} first into PATH",
+            code="PHI601",
+        )
+    return compiler_program(name, _HINT)

@@ -10,17 +10,19 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from phibuild.model.digest import digest_of_value
 from phibuild.model.errors import ToolchainError
 from phibuild.model.facts import Fact, Facts
 from phibuild.offers import PythonToolchain
-from phibuild.process import run_logged
 from phibuild.toolchain.lock import read_lock
 from phibuild.toolchain.removal import Removal, is_within, remove_owned, set_aside
+
+if TYPE_CHECKING:
+    from phibuild.toolchain.inventory import Difference
 
 _DONE = "phibuild-complete"
 _PIP_TO_UV = {
@@ -29,10 +31,24 @@ _PIP_TO_UV = {
     "PIP_EXTRA_INDEX_URL": "UV_INDEX",
     "PIP_CERT": "SSL_CERT_FILE",
 }
+_FETCHING = (
+    *("HOME", "USER", "PATH", "TMPDIR", "XDG_", "NETRC", "LD_LIBRARY_PATH"),
+    *(
+        "UV_DEFAULT_INDEX",
+        "UV_INDEX",
+        "UV_EXTRA_INDEX",
+        "UV_FIND_LINKS",
+        "UV_KEYRING",
+        "UV_OFFLINE",
+    ),
+    *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_INSECURE", "UV_HTTP", "UV_REQUEST", "UV_CONCURRENT"),
+    *("SSL_", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+)
+"""How the names begin of what says where packages are fetched from and how."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreters:
+class Interpreters(NamedTuple):
     """The environments under one root folder; `cache` is uv's, on the same file system, `bytecode`
     where Python keeps what it compiled between runs."""
 
@@ -43,7 +59,7 @@ class Interpreters:
     def path_of(self, toolchain: PythonToolchain) -> Path:
         """The folder of a toolchain's environment, made or not."""
         lock = read_lock(toolchain.lock)
-        name = digest_of_value([str(lock.digest), sys.version, _python()])
+        name = digest_of_value([str(lock.digest), sys.version, python_identity()])
         return self.root / f"{toolchain.name}-{name.hex[:12]}"
 
     def is_installed(self, toolchain: PythonToolchain) -> bool:
@@ -56,22 +72,64 @@ class Interpreters:
         what it has compiled by the names of modules' files."""
         return self.path_of(toolchain).resolve() / "bin" / "python"
 
-    def compiled_of(self, toolchain: PythonToolchain) -> Path:
-        """The folder of what Python compiled of the environment's modules."""
+    def differences(self, toolchain: PythonToolchain, *, reads: bool) -> list[Difference] | None:
+        """What is not as it was installed; None if there is no list of its files, as of those that
+        an earlier version installed. Unless it `reads`, only sizes are compared."""
+        from phibuild.toolchain.inventory import Difference, differences, from_text
+
         folder = self.path_of(toolchain).resolve()
-        return self.bytecode / folder.relative_to(folder.anchor)
+        try:
+            inventory = from_text((folder / _DONE).read_text("utf-8", errors="replace"))
+            if inventory is None:
+                return None
+            return differences(folder, inventory, without=_DONE, reads=reads)
+        except OSError as error:
+            return [Difference(str(error.filename), f"cannot be read: {error.strerror}")]
 
     def remove(self, toolchain: PythonToolchain) -> Removal:
         """Remove the environment and what Python compiled of it; the caller holds its lock. Of a
         link only the link: the environment belongs to another store."""
-        folder = self.path_of(toolchain)
-        compiled = self.compiled_of(toolchain)
+        return self.remove_folder(self.path_of(toolchain))
+
+    def remove_folder(self, folder: Path) -> Removal:
+        """The same of any environment."""
+        real = folder.resolve()
+        compiled = self.bytecode / real.relative_to(real.anchor)
         removal = remove_owned(folder, is_own=self._is_own(folder))
         if removal is Removal.REMOVED:
             self._log_of(folder).unlink(missing_ok=True)
             if is_within(compiled, self.bytecode):
                 shutil.rmtree(compiled, ignore_errors=True)
         return removal
+
+    def others(self, toolchains: Iterable[PythonToolchain]) -> list[Path]:
+        """The complete environments of any toolchains but these."""
+        known = {self.path_of(one).name for one in toolchains}
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        return [one for one in folders if (one / _DONE).is_file() and one.name not in known]
+
+    def prune_cache(self) -> None:
+        """Remove the packages from uv's cache that no environment uses."""
+        from phibuild.process.supervised import run_logged
+
+        log = self.root / "prune.log"
+        run_logged(
+            [_uv(), "cache", "prune"],
+            folder=self.root,
+            environment=_environment(os.environ, self.cache),
+            log=log,
+        )
+        log.unlink(missing_ok=True)
+
+    def forget_packages(self, toolchain: PythonToolchain, paths: Iterable[str]) -> None:
+        """Remove the packages from uv's cache that share these files with the environment: where
+        one was changed in place, the cache has the change, too."""
+        folder = self.path_of(toolchain).resolve()
+        shared = {_identity(folder / path) for path in paths if (folder / path).exists()}
+        archives = self.cache / "archive-v0"
+        for package in list(archives.iterdir()) if shared and archives.is_dir() else ():
+            if any(_identity(path) in shared for path in _files(package)):
+                shutil.rmtree(package, ignore_errors=True)
 
     def _is_own(self, folder: Path) -> bool:
         """Whether phibuild made the folder: it is complete, or its installation began here."""
@@ -83,6 +141,10 @@ class Interpreters:
     def install(self, toolchain: PythonToolchain) -> Path | None:
         """Make the environment; the caller holds its lock. A half-made one is removed; anything
         that phibuild did not make gets another name, which is returned."""
+        from phibuild.process.supervised import (
+            run_logged,  # builds with nothing to do start nothing
+        )
+
         folder = self.path_of(toolchain)
         self.root.mkdir(parents=True, exist_ok=True)
         log = self._log_of(folder)
@@ -113,7 +175,12 @@ class Interpreters:
                 )
                 if outcome.status != 0:
                     raise _failed(toolchain, log)
-            (folder / _DONE).touch()
+            from phibuild.toolchain.inventory import take_inventory, to_text
+
+            inventory = take_inventory(folder, without=_DONE)
+            new = folder / f".{_DONE}"
+            new.write_text(to_text(inventory), "utf-8")
+            new.replace(folder / _DONE)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -126,7 +193,7 @@ def facts_of_lock(toolchain: PythonToolchain) -> Facts:
     prefix = f"toolchain.{toolchain.name}"
     return (
         Fact(prefix, str(lock.digest)),
-        Fact(f"{prefix}.python", _python()),
+        Fact(f"{prefix}.python", python_identity()),
         *(Fact(f"{prefix}.{pin.name}", pin.version) for pin in lock.pins),
     )
 
@@ -147,12 +214,22 @@ def facts_of_current(toolchain: PythonToolchain) -> Facts:
         )
     return (
         Fact(prefix, "current"),
-        Fact(f"{prefix}.python", _python()),
+        Fact(f"{prefix}.python", python_identity()),
         *(Fact(f"{prefix}.{name}", version) for name, version in versions.items() if version),
     )
 
 
-def _python() -> str:
+def _files(folder: Path) -> Iterator[Path]:
+    return (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
+
+
+def python_identity() -> str:
+    """The running interpreter, which makes every environment, for keys."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return f"{sys.implementation.name} {version} {sys.platform} {platform.machine()}"
 
@@ -173,12 +250,9 @@ def _uv() -> str:
 
 
 def _environment(user: Mapping[str, str], cache: Path) -> dict[str, str]:
-    """The user's environment with pip's settings in uv's names, where uv's are not set."""
-    environment = {
-        name: value
-        for name, value in user.items()
-        if name not in ("VIRTUAL_ENV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT")
-    }
+    """What uv needs to fetch, with pip's settings in uv's names, where uv's are not set. The lock
+    says what is installed, and nothing else does."""
+    environment = {name: text for name, text in user.items() if name.startswith(_FETCHING)}
     for pip_name, uv_name in _PIP_TO_UV.items():
         if pip_name in user and uv_name not in user:
             separator = "," if uv_name == "UV_FIND_LINKS" else " "

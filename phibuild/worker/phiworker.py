@@ -12,7 +12,6 @@ import gc
 import hashlib
 import json
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -139,7 +138,7 @@ def run(main: Callable[[Job], None]) -> None:
 def run_batch(main: Callable[[Sequence[Job]], None]) -> None:
     """The same for the worker of `batched` actions: `main` gets one job for each of them. They have
     the same tensors, tools and input "model"."""
-    die_with_parent()
+    os.umask(0o022)  # the user's is not the result's
     document = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     if document["protocol"] != PROTOCOL:
         raise SystemExit(f"worker protocol {document['protocol']} is not {PROTOCOL}")
@@ -177,8 +176,11 @@ def run_batch(main: Callable[[Sequence[Job]], None]) -> None:
 def _send(message: dict[str, Any]) -> None:
     descriptor = os.environ.get("PHIBUILD_MESSAGES")
     if descriptor is not None:
+        # The first newline ends what a native library may have written there.
+        content = memoryview(b"\n" + json.dumps(message).encode() + b"\n")
         with _sending:
-            os.write(int(descriptor), json.dumps(message).encode() + b"\n")
+            while content:
+                content = content[os.write(int(descriptor), content) :]
 
 
 def _ask(message: dict[str, Any]) -> Any:
@@ -188,17 +190,11 @@ def _ask(message: dict[str, Any]) -> Any:
     with _asking:
         _send(message)
         with open(int(descriptor), encoding="utf-8", closefd=False) as answers:
-            return json.loads(answers.readline())
+            answer = answers.readline()
+    if not answer:
+        raise SystemExit("the build is gone")
+    return json.loads(answer)
 
 
 _sending = threading.Lock()
 _asking = threading.Lock()
-
-
-def die_with_parent() -> None:
-    """Ask Linux to end this process when the build that started it is killed."""
-    if sys.platform == "linux":
-        import ctypes
-
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from phibuild.api import (
@@ -71,7 +70,6 @@ def plan_image(
     action = Action(
         name="firmware.image",
         worker=_HERE / "worker_image.py",
-        worker_files=(_HERE / "descriptor.py", _HERE / "file_systems.py"),
         toolchain="host",
         recipe=frozen_recipe(fields),
         inputs=(("artifact", artifact),),
@@ -112,10 +110,8 @@ def with_key(action: Action, name: str, extras: Extras) -> Action:
     `cryptography` is installed."""
     if name not in extras:
         return action
-    return replace(
-        action,
+    return action._replace(
         toolchain="signing",
-        worker_files=(*action.worker_files, _HERE / "signatures.py"),
         inputs=(*action.inputs, (name, extras[name])),
     )
 
@@ -141,11 +137,10 @@ def label_device(recipe: DeviceRecipe) -> str:
 
 
 def _sources(image: Action | FileInput, *, embeds: bool, budget: int | None) -> Action:
-    device = _HERE / "device"
     return Action(
         name="firmware.sources",
         worker=_HERE / "worker_sources.py",
-        worker_files=(_HERE / "descriptor.py", *(device / name for name in _DEVICE)),
+        worker_files=tuple(_HERE / "device" / name for name in _DEVICE),
         toolchain="host",
         recipe=frozen_recipe({"embeds": embeds, "budget": budget}),
         inputs=(("image", image),),

@@ -131,7 +131,6 @@ def plan(
     action = Action(
         name="firmware.mcuboot",
         worker=_HERE / "worker_mcuboot.py",
-        worker_files=(_HERE / "mcuboot.py",),
         toolchain="signing",
         recipe=frozen_recipe(fields),
         inputs=(("artifact", artifact),),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phibuild.api import Program
+from phibuild.api import Program, compiler_program
 
 FILE_SYSTEMS = {
     "erofs": Program(
@@ -23,7 +23,7 @@ def compiler_programs(name: str) -> tuple[Program, ...]:
         "install it (Debian: apt install gcc-arm-none-eabi, gcc-aarch64-linux-gnu,"
         " gcc-riscv64-unknown-elf or clang), or put its folder into PATH"
     )
-    compiler = Program(name, ("-v",), "^Target: |^gcc version |clang version ", hint)
+    compiler = compiler_program(name, hint)
     if not name.endswith("gcc"):
         return (compiler,)
     return (compiler, Program(f"{name[:-3]}as", ("--version",), "assembler", hint))

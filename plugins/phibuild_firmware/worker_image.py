@@ -6,16 +6,12 @@ import hashlib
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_firmware.descriptor import SIGNED, Descriptor, Signature, with_signature
-    from phibuild_firmware.file_systems import file_system
-else:
-    from descriptor import SIGNED, Descriptor, Signature, with_signature
-    from file_systems import file_system
+from phibuild_firmware.descriptor import SIGNED, Descriptor, Signature, with_signature
+from phibuild_firmware.file_systems import file_system
 
 _CHUNK = 1 << 20
 _CONTAINERS = {None: 0, "erofs": 1, "squashfs": 2, "tar": 3}
@@ -123,10 +119,8 @@ def pack(paths: list[tuple[str, Path]], payload: Any) -> None:
 def signing(path: Path) -> Callable[[bytes], bytes]:
     """What signs a descriptor with this key, which is looked at before any other work."""
     # `cryptography` is there only where an image is signed.
-    if TYPE_CHECKING:
-        from phibuild_firmware.signatures import key_id, signing_key
-    else:
-        from signatures import key_id, signing_key
+    from phibuild_firmware.signatures import key_id, signing_key
+
     key = signing_key(path)
     name = key_id(key.public_key())
     return lambda page: with_signature(page, Signature(name, key.sign(page[:SIGNED])))

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import phiworker
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-if TYPE_CHECKING:
-    from phibuild_firmware import mcuboot
-    from phibuild_firmware.signatures import signing_key
-else:
-    import mcuboot
-    from signatures import signing_key
+from phibuild_firmware import mcuboot
+from phibuild_firmware.signatures import signing_key
 
 _CHUNK = 1 << 20
 

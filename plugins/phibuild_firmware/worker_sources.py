@@ -6,32 +6,19 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_firmware.descriptor import (
-        SIGNED,
-        SIZE,
-        BadImage,
-        Descriptor,
-        Signature,
-        descriptor_sha256,
-        parse,
-        signature_of,
-    )
-else:
-    from descriptor import (
-        SIGNED,
-        SIZE,
-        BadImage,
-        Descriptor,
-        Signature,
-        descriptor_sha256,
-        parse,
-        signature_of,
-    )
+from phibuild_firmware.descriptor import (
+    SIGNED,
+    SIZE,
+    BadImage,
+    Descriptor,
+    Signature,
+    descriptor_sha256,
+    parse,
+    signature_of,
+)
 
 _DEVICE = Path(__file__).with_name("device")
 
@@ -81,10 +68,8 @@ def values_of(descriptor: Descriptor, page: bytes, size: int) -> dict[str, str]:
 
 def trusted(path: Path, page: bytes, signature: Signature | None) -> dict[str, str]:
     """The key that the firmware trusts; WorkerError PHI705 if it would refuse this image."""
-    if TYPE_CHECKING:
-        from phibuild_firmware.signatures import is_good, key_id, public_key, raw
-    else:
-        from signatures import is_good, key_id, public_key, raw
+    from phibuild_firmware.signatures import is_good, key_id, public_key, raw
+
     key = public_key(path)
     if signature is None:
         raise phiworker.WorkerError(

@@ -15,24 +15,6 @@ from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
 _HERE = Path(__file__).parent
 _LLAMA_CPP = ("llama.cpp",)
-_OF_PLANNING = (
-    "checkpoint_tensors.py",
-    "chosen_types.py",
-    "expectations.py",
-    "file_types.py",
-    "ggml_types.py",
-    "gguf_header.py",
-    "gguf_layout.py",
-    "gguf_splits.py",
-    "gguf_values.py",
-    "imatrix_entries.py",
-    "needed_tensors.py",
-    "neutral_imatrix.py",
-    "pieces.py",
-    "planned_files.py",
-    "programs.py",
-)
-_OF_CHOOSING = (*_OF_PLANNING, "candidates.py")
 
 
 def plan(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
@@ -46,7 +28,6 @@ def predict(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInpu
     return Action(
         name="gguf.predict",
         worker=_HERE / "worker_predict.py",
-        worker_files=tuple(_HERE / name for name in _OF_PLANNING),
         toolchain=write.toolchain,
         tools=write.tools,
         recipe=(*write.recipe, *frozen_recipe({"tensors": _shapes(model)})),
@@ -101,7 +82,6 @@ def plan_imatrix(
     return Action(
         name="gguf.imatrix",
         worker=_HERE / "worker_imatrix.py",
-        worker_files=(_HERE / "programs.py",),
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),
@@ -114,7 +94,6 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
     return Action(
         name="gguf.generate",
         worker=_HERE / "worker_generate.py",
-        worker_files=(_HERE / "programs.py",),
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe({"prompt": prompt, "max_tokens": max_tokens}),
@@ -156,7 +135,6 @@ def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput
     return Action(
         name="gguf.write",
         worker=_HERE / "worker_write.py",
-        worker_files=tuple(_HERE / name for name in (*_OF_PLANNING, "quantizing.py")),
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),
@@ -177,7 +155,6 @@ def _allocation(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, File
     choices = Action(
         name="gguf.choices",
         worker=_HERE / "worker_choices.py",
-        worker_files=tuple(_HERE / name for name in _OF_CHOOSING),
         toolchain="host",
         recipe=frozen_recipe(
             {**fields, "target_bytes": recipe.target_bytes, "tensors": _shapes(model)}
@@ -188,7 +165,6 @@ def _allocation(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, File
     sensitivity = Action(
         name="gguf.sensitivity",
         worker=_HERE / "worker_sensitivity.py",
-        worker_files=tuple(_HERE / name for name in (*_OF_CHOOSING, "quantizing.py")),
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),
@@ -198,7 +174,6 @@ def _allocation(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, File
     return Action(
         name="gguf.allocation",
         worker=_HERE / "worker_allocation.py",
-        worker_files=tuple(_HERE / name for name in (*_OF_CHOOSING, "allocation.py")),
         toolchain="host",
         inputs=(("choices", choices), ("sensitivity", sensitivity)),
     )

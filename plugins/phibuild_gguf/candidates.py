@@ -7,16 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.checkpoint_tensors import Wanted
-    from phibuild_gguf.expectations import is_quantized
-    from phibuild_gguf.ggml_types import BY_NAME, GgmlType
-else:
-    from checkpoint_tensors import Wanted
-    from expectations import is_quantized
-    from ggml_types import BY_NAME, GgmlType
+from phibuild_gguf.checkpoint_tensors import Wanted
+from phibuild_gguf.expectations import is_quantized
+from phibuild_gguf.ggml_types import BY_NAME, GgmlType
 
 FILE_TYPE_OF: Mapping[str, str] = MappingProxyType(
     {

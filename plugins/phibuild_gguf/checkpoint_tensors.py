@@ -12,14 +12,11 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from phiworker import StoredTensor, WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ggml_types import BY_NAME, GgmlType
-else:
-    from ggml_types import BY_NAME, GgmlType
+from phibuild_gguf.ggml_types import BY_NAME, GgmlType
 
 F32 = BY_NAME["f32"]
 SOURCE_TYPES = {"F32": F32, "F16": BY_NAME["f16"], "BF16": BY_NAME["bf16"]}

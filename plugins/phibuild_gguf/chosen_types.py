@@ -11,20 +11,14 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phiworker import Job, WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.checkpoint_tensors import Wanted
-    from phibuild_gguf.ggml_types import BY_NAME, GgmlType
-    from phibuild_gguf.gguf_layout import beginning, placed
-    from phibuild_gguf.programs import run_program
-else:
-    from checkpoint_tensors import Wanted
-    from ggml_types import BY_NAME, GgmlType
-    from gguf_layout import beginning, placed
-    from programs import run_program
+from phibuild_gguf.checkpoint_tensors import Wanted
+from phibuild_gguf.ggml_types import BY_NAME, GgmlType
+from phibuild_gguf.gguf_layout import beginning, placed
+from phibuild_gguf.programs import run_program
 
 _MODEL, _OVERRIDES = "model.gguf", "tensor_types.txt"
 _LINE = (

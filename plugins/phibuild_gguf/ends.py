@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phiworker import WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.gguf_values import Strings
-else:
-    from gguf_values import Strings
+from phibuild_gguf.gguf_values import Strings
 
 EOS = "tokenizer.ggml.eos_token_id"
 FURTHER = ("tokenizer.ggml.eom_token_id", "tokenizer.ggml.eot_token_id")

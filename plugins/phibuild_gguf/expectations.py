@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from phiworker import WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ggml_types import BY_NAME, NEED_IMATRIX, GgmlType
-    from phibuild_gguf.gguf_header import Header
-else:
-    from ggml_types import BY_NAME, NEED_IMATRIX, GgmlType
-    from gguf_header import Header
+from phibuild_gguf.ggml_types import BY_NAME, NEED_IMATRIX, GgmlType
+from phibuild_gguf.gguf_header import Header
 
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 

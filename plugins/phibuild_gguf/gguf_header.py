@@ -11,12 +11,9 @@ import mmap
 import struct
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ggml_types import BY_NUMBER, GgmlType
-else:
-    from ggml_types import BY_NUMBER, GgmlType
+from phibuild_gguf.ggml_types import BY_NUMBER, GgmlType
 
 _SCALARS = {
     0: "<B",

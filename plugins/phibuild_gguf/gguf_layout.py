@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ggml_types import GgmlType
-    from phibuild_gguf.gguf_values import head, string
-else:
-    from ggml_types import GgmlType
-    from gguf_values import head, string
+from phibuild_gguf.ggml_types import GgmlType
+from phibuild_gguf.gguf_values import head, string
 
 ALIGNMENT = 32
 PADDING = "phibuild.padding"

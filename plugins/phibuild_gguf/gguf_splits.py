@@ -8,18 +8,13 @@ Standard library only; a part of the writing worker.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from phiworker import WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ggml_types import GgmlType
-    from phibuild_gguf.gguf_layout import Placed, beginning, padded, placed
-    from phibuild_gguf.gguf_values import int32, uint16
-else:
-    from ggml_types import GgmlType
-    from gguf_layout import Placed, beginning, padded, placed
-    from gguf_values import int32, uint16
+from phibuild_gguf.ggml_types import GgmlType
+from phibuild_gguf.gguf_layout import Placed, beginning, padded, placed
+from phibuild_gguf.gguf_values import int32, uint16
 
 WHOLE = "."
 """The name of the only file of an artifact that is a file."""

@@ -10,12 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.gguf_header import Header, read_header
-else:
-    from gguf_header import Header, read_header
+from phibuild_gguf.gguf_header import Header, read_header
 
 _VERSION = 3
 _TYPE = struct.Struct("<I")

@@ -8,20 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from phiworker import WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.expectations import EMBEDDING, Shaped
-    from phibuild_gguf.gguf_header import Header
-    from phibuild_gguf.gguf_values import string, uint32
-    from phibuild_gguf.pieces import digest_of
-else:
-    from expectations import EMBEDDING, Shaped
-    from gguf_header import Header
-    from gguf_values import string, uint32
-    from pieces import digest_of
+from phibuild_gguf.expectations import EMBEDDING, Shaped
+from phibuild_gguf.gguf_header import Header
+from phibuild_gguf.gguf_values import string, uint32
+from phibuild_gguf.pieces import digest_of
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _LONGEST = 127  # bytes of a text in llama_model_kv_override

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from phibuild.api import (
     Compiler,
     FileInput,
     Part,
+    Program,
     ToolchainError,
     find_compiler,
     find_cross_compiler,
@@ -30,11 +31,16 @@ from phibuild_gguf.recipe import LlamaCppRecipe
 _HERE = Path(__file__).parent
 _CHECKOUT = "PHIBUILD_LLAMA_CPP"
 _FLAGS = "PHIBUILD_LLAMA_CPP_FLAGS"
+# All options of the compilers are ours, so that these two change nothing of what is made.
+_BUILDING = tuple(
+    Program(name, (), "", "pip install 'cmake>=3.25' ninja", with_python=True)
+    for name in ("cmake", "ninja")
+)
 
 
 def build() -> Action:
     """The action that compiles it for this machine. PHI601 without a compiler."""
-    flags = shlex.split(os.environ.get(_FLAGS, ""))
+    flags = [*_apple_flags(), *shlex.split(os.environ.get(_FLAGS, ""))]
     return _compile("toolchain.llama.cpp", find_compiler(), flags)
 
 
@@ -82,9 +88,8 @@ def _compile(
         toolchain="host",
         recipe=frozen_recipe(
             {
-                "cc": _name_on_path(compiler.cc),
-                "cxx": _name_on_path(compiler.cxx),
-                "compiler": compiler.identity,
+                "cc": compiler.cc.name,
+                "cxx": compiler.cxx.name,
                 **({"flags": flags} if flags else {}),
             }
         ),
@@ -94,19 +99,21 @@ def _compile(
             *inputs,
         ),
         network=checkout is None,
+        programs=(*compiler, *_BUILDING),
     )
 
 
-def _name_on_path(compiler: str) -> str:
-    """A compiler without its folder, which is this machine's and so may not be in a key."""
-    name = Path(compiler).name
-    if shutil.which(name) != compiler:
-        raise ToolchainError(
-            f"the compiler {compiler} is not what {name} means on the path",
-            hint=f"put {Path(compiler).parent} first into PATH",
-            code="PHI601",
-        )
-    return name
+def _apple_flags() -> list[str]:
+    """What Apple's compilers take from the environment: as options, and so as facts."""
+    options = {
+        "SDKROOT": "CMAKE_OSX_SYSROOT",
+        "MACOSX_DEPLOYMENT_TARGET": "CMAKE_OSX_DEPLOYMENT_TARGET",
+    }
+    if sys.platform != "darwin":
+        return []
+    return [
+        f"-D{option}={os.environ[name]}" for name, option in options.items() if os.environ.get(name)
+    ]
 
 
 def build_folder() -> Path:

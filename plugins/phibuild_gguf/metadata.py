@@ -25,7 +25,6 @@ def metadata_action(recipe: GgufRecipe | ImatrixRecipe, model: ModelFacts) -> St
     vocabulary = Action(
         name="gguf.vocabulary",
         worker=_HERE / "worker_vocabulary.py",
-        worker_files=(_HERE / "vocabulary.py", _HERE / "pre_tokenizers.py"),
         toolchain="gguf",
         tools=("llama.cpp",),
         recipe=frozen_recipe({"pre_tokenizer": recipe.pre_tokenizer}),
@@ -35,17 +34,6 @@ def metadata_action(recipe: GgufRecipe | ImatrixRecipe, model: ModelFacts) -> St
     return Action(
         name="gguf.metadata",
         worker=_HERE / "worker_metadata.py",
-        worker_files=tuple(
-            _HERE / name
-            for name in (
-                "ends.py",
-                "ggml_types.py",
-                "gguf_header.py",
-                "gguf_values.py",
-                "pre_tokenizers.py",
-                "vocabulary.py",
-            )
-        ),
         toolchain="host",
         recipe=frozen_recipe(fields),
         slices=("architecture", "chat_template", "generation"),

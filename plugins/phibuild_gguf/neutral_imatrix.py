@@ -11,14 +11,10 @@ import re
 import shutil
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from phiworker import WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.gguf_header import BadHeader, Entry, Header, read_header
-else:
-    from gguf_header import BadHeader, Entry, Header, read_header
+from phibuild_gguf.gguf_header import BadHeader, Entry, Header, read_header
 
 _DATASETS = "imatrix.datasets"
 _STRING = 8

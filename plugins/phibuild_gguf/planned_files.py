@@ -8,34 +8,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from phiworker import Job, StoredTensor, WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
-    from phibuild_gguf.chosen_types import chosen_types
-    from phibuild_gguf.expectations import check_choice, check_imatrix, check_starved, demands
-    from phibuild_gguf.file_types import NUMBERS
-    from phibuild_gguf.ggml_types import GgmlType
-    from phibuild_gguf.gguf_header import read_header
-    from phibuild_gguf.gguf_splits import Laid, laid_out
-    from phibuild_gguf.gguf_values import read_values, uint32
-    from phibuild_gguf.imatrix_entries import Importances
-    from phibuild_gguf.needed_tensors import check_tensors
-    from phibuild_gguf.neutral_imatrix import copy_neutral
-else:
-    from checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
-    from chosen_types import chosen_types
-    from expectations import check_choice, check_imatrix, check_starved, demands
-    from file_types import NUMBERS
-    from ggml_types import GgmlType
-    from gguf_header import read_header
-    from gguf_splits import Laid, laid_out
-    from gguf_values import read_values, uint32
-    from imatrix_entries import Importances
-    from needed_tensors import check_tensors
-    from neutral_imatrix import copy_neutral
+from phibuild_gguf.checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
+from phibuild_gguf.chosen_types import chosen_types
+from phibuild_gguf.expectations import check_choice, check_imatrix, check_starved, demands
+from phibuild_gguf.file_types import NUMBERS
+from phibuild_gguf.ggml_types import GgmlType
+from phibuild_gguf.gguf_header import read_header
+from phibuild_gguf.gguf_splits import Laid, laid_out
+from phibuild_gguf.gguf_values import read_values, uint32
+from phibuild_gguf.imatrix_entries import Importances
+from phibuild_gguf.needed_tensors import check_tensors
+from phibuild_gguf.neutral_imatrix import copy_neutral
 
 Values = dict[str, bytes]
 

@@ -49,7 +49,6 @@ def run_program(
         stdin=subprocess.DEVNULL,
         stdout=stdout or writing_end,
         stderr=writing_end,
-        preexec_fn=phiworker.die_with_parent,
     )
     os.close(writing_end)
     pattern = re.compile(counter)

@@ -9,20 +9,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from phiworker import Job, WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.checkpoint_tensors import SOURCE_TYPES, Wanted
-    from phibuild_gguf.ggml_types import GgmlType
-    from phibuild_gguf.imatrix_entries import Importance
-    from phibuild_gguf.programs import Failure, run_program
-else:
-    from checkpoint_tensors import SOURCE_TYPES, Wanted
-    from ggml_types import GgmlType
-    from imatrix_entries import Importance
-    from programs import Failure, run_program
+from phibuild_gguf.checkpoint_tensors import SOURCE_TYPES, Wanted
+from phibuild_gguf.ggml_types import GgmlType
+from phibuild_gguf.imatrix_entries import Importance
+from phibuild_gguf.programs import Failure, run_program
 
 _REQUEST = "request.txt"
 

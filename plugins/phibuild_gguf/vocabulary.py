@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phiworker import WorkerError
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.pre_tokenizers import is_byte_level, recognised
-else:
-    from pre_tokenizers import is_byte_level, recognised
+from phibuild_gguf.pre_tokenizers import is_byte_level, recognised
 
 _NAMED_IN_LLAMA_CPP = {"</s>", "<unk>", "<s>", "<|endoftext|>"}
 

@@ -10,16 +10,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import phiworker
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.allocation import Allocation, Choice, allocate
-    from phibuild_gguf.candidates import FILE_TYPE_OF
-else:
-    from allocation import Allocation, Choice, allocate
-    from candidates import FILE_TYPE_OF
+from phibuild_gguf.allocation import Allocation, Choice, allocate
+from phibuild_gguf.candidates import FILE_TYPE_OF
 
 _WHOLE = 10**15
 """Losses are compared in units of its inverse."""

@@ -6,30 +6,18 @@ from __future__ import annotations
 import json
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_gguf.candidates import candidates
-    from phibuild_gguf.gguf_layout import placed
-    from phibuild_gguf.gguf_splits import laid_out
-    from phibuild_gguf.planned_files import (
-        converter_values,
-        importances_of,
-        quantized_values,
-        wanted_of,
-    )
-else:
-    from candidates import candidates
-    from gguf_layout import placed
-    from gguf_splits import laid_out
-    from planned_files import (
-        converter_values,
-        importances_of,
-        quantized_values,
-        wanted_of,
-    )
+from phibuild_gguf.candidates import candidates
+from phibuild_gguf.gguf_layout import placed
+from phibuild_gguf.gguf_splits import laid_out
+from phibuild_gguf.planned_files import (
+    converter_values,
+    importances_of,
+    quantized_values,
+    wanted_of,
+)
 
 _ANY = "Q8_0"  # the key that tells the file type has the same size for each
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_gguf.programs import Failure, run_program
-else:
-    from programs import Failure, run_program
+from phibuild_gguf.programs import Failure, run_program
 
 # What llama-completion prints after the text.
 _END, _STOPPED = "\n\n", " [end of text]\n"

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_gguf.programs import Failure, named, run_program
-else:
-    from programs import Failure, named, run_program
+from phibuild_gguf.programs import Failure, named, run_program
 
 
 def main(job: phiworker.Job) -> None:

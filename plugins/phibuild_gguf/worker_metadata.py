@@ -10,38 +10,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import phiworker
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.ends import EOS, end_keys, named_ends, opening_of
-    from phibuild_gguf.gguf_header import Header, read_header
-    from phibuild_gguf.gguf_values import (
-        Strings,
-        float32,
-        head,
-        int32,
-        read_values,
-        string,
-        strings,
-        uint32,
-    )
-    from phibuild_gguf.vocabulary import checked_name, read_json
-else:
-    from ends import EOS, end_keys, named_ends, opening_of
-    from gguf_header import Header, read_header
-    from gguf_values import (
-        Strings,
-        float32,
-        head,
-        int32,
-        read_values,
-        string,
-        strings,
-        uint32,
-    )
-    from vocabulary import checked_name, read_json
+from phibuild_gguf.ends import EOS, end_keys, named_ends, opening_of
+from phibuild_gguf.gguf_header import Header, read_header
+from phibuild_gguf.gguf_values import (
+    Strings,
+    float32,
+    head,
+    int32,
+    read_values,
+    string,
+    strings,
+    uint32,
+)
+from phibuild_gguf.vocabulary import checked_name, read_json
 
 Values = dict[str, bytes]
 

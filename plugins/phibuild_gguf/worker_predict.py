@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_gguf.planned_files import planned
-else:
-    from planned_files import planned
+from phibuild_gguf.planned_files import planned
 
 
 def main(job: phiworker.Job) -> None:

@@ -15,26 +15,17 @@ import hashlib
 import json
 from collections.abc import Iterable
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_gguf.candidates import candidates
-    from phibuild_gguf.checkpoint_tensors import Wanted
-    from phibuild_gguf.expectations import EMBEDDING, OUTPUT
-    from phibuild_gguf.ggml_types import GgmlType
-    from phibuild_gguf.imatrix_entries import Importance, Importances
-    from phibuild_gguf.planned_files import importances_of, wanted_of
-    from phibuild_gguf.quantizing import Order, quantize
-else:
-    from candidates import candidates
-    from checkpoint_tensors import Wanted
-    from expectations import EMBEDDING, OUTPUT
-    from ggml_types import GgmlType
-    from imatrix_entries import Importance, Importances
-    from planned_files import importances_of, wanted_of
-    from quantizing import Order, quantize
+from phibuild_gguf.candidates import candidates
+from phibuild_gguf.checkpoint_tensors import Wanted
+from phibuild_gguf.expectations import EMBEDDING, OUTPUT
+from phibuild_gguf.ggml_types import GgmlType
+from phibuild_gguf.imatrix_entries import Importance, Importances
+from phibuild_gguf.planned_files import importances_of, wanted_of
+from phibuild_gguf.quantizing import Order, quantize
 
 SAMPLE = 1 << 22
 

@@ -13,14 +13,11 @@ import logging
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_gguf import vocabulary
-else:
-    import vocabulary
+from phibuild_gguf import vocabulary
 
 # These depend on the tensors and their types.
 _LEFT_OUT = ("general.size_label", "general.file_type", "general.quantization_version")

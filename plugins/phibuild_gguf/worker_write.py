@@ -13,29 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import phiworker
 
-if TYPE_CHECKING or __package__:
-    from phibuild_gguf.checkpoint_tensors import Wanted
-    from phibuild_gguf.ggml_types import IGNORE_IMATRIX, GgmlType
-    from phibuild_gguf.gguf_layout import Placed
-    from phibuild_gguf.gguf_splits import WHOLE
-    from phibuild_gguf.imatrix_entries import Importance, Importances
-    from phibuild_gguf.pieces import copy_into, digest_of, sound
-    from phibuild_gguf.planned_files import planned
-    from phibuild_gguf.quantizing import Order, quantize
-else:
-    from checkpoint_tensors import Wanted
-    from ggml_types import IGNORE_IMATRIX, GgmlType
-    from gguf_layout import Placed
-    from gguf_splits import WHOLE
-    from imatrix_entries import Importance, Importances
-    from pieces import copy_into, digest_of, sound
-    from planned_files import planned
-    from quantizing import Order, quantize
-
+from phibuild_gguf.checkpoint_tensors import Wanted
+from phibuild_gguf.ggml_types import IGNORE_IMATRIX, GgmlType
+from phibuild_gguf.gguf_layout import Placed
+from phibuild_gguf.gguf_splits import WHOLE
+from phibuild_gguf.imatrix_entries import Importance, Importances
+from phibuild_gguf.pieces import copy_into, digest_of, sound
+from phibuild_gguf.planned_files import planned
+from phibuild_gguf.quantizing import Order, quantize
 
 Progress = Callable[[int, str], None]
 

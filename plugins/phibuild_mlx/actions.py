@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from phibuild.api import (
-    PHITOKENIZER,
     Action,
     Assembly,
     FileInput,
@@ -27,7 +26,6 @@ def plan(recipe: MlxRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) 
     sidecar = Action(
         name="mlx.sidecar",
         worker=_HERE / "worker_sidecar.py",
-        worker_files=(PHITOKENIZER,),
         toolchain="host",
         slices=("architecture", "tokenizer", "chat_template", "generation"),
         inputs=(("base", Part(weights, "base/config.json")),),
@@ -52,7 +50,6 @@ def _weights(recipe: MlxRecipe) -> Action:
     return Action(
         name="mlx.weights",
         worker=_HERE / "worker_weights.py",
-        worker_files=(_HERE / "streamed.py",),
         toolchain="mlx",
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from phibuild.api import PRECISIONS, recipe_field
 
@@ -23,8 +23,7 @@ MIXED: Mapping[str, int] = MappingProxyType(
 """mlx-lm's mixed recipes with the bits of most weights; the rest gets the second number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(NamedTuple):
     """What a quantization mode of MLX allows; the first of each is its default."""
 
     bits: tuple[int, ...]
@@ -99,8 +98,7 @@ class MlxRecipe:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
+class Quantization(NamedTuple):
     """How weights are quantized, with every default spelt out."""
 
     bits: int

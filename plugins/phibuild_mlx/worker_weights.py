@@ -15,14 +15,11 @@ from concurrent.futures import Future
 from itertools import cycle
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_mlx.streamed import Layout, Stream
-else:
-    from streamed import Layout, Stream
+from phibuild_mlx.streamed import Layout, Stream
 
 AHEAD = 8
 """Tensors that are begun before the first of them is awaited."""
@@ -146,10 +143,12 @@ class Saving:
         self.sources = {one.name: one for one in job.tensors}
         self.save = mx.save_safetensors
         self.split = utils.make_shards
+        self.packed: dict[str, list[object]] = {}
         self.count = self.done = self.taken = 0
         self.size = self.finished = 0
 
     def make_shards(self, weights: dict[str, Any], **options: Any) -> Any:
+        self.packed = {name: [str(one.dtype), one.shape] for name, one in weights.items()}
         self.count = len(weights)
         self.size = sum(array.nbytes for array in weights.values())
         return self.split(weights, **options)
@@ -169,13 +168,16 @@ class Saving:
 
     def key(self, name: str, array: Any) -> str | None:
         """The name of an array's bytes, if it is made of one tensor of the checkpoint and nothing
-        else: a matrix, or the scales or offsets that belong to it."""
+        else: a matrix, or the scales or offsets that belong to it. Their own shapes do not tell
+        how many bits a mixed recipe gives the matrix: its shape when packed does."""
         stem, _, kind = name.rpartition(".")
-        source = self.sources.get(f"{stem}.weight" if kind in ("scales", "biases") else name)
+        matrix = f"{stem}.weight" if kind in ("scales", "biases") else name
+        source = self.sources.get(matrix)
         if source is None:
             return None
         facts: list[object] = ["mlx tensor", self.job.identity, self.job.recipe, kind]
         facts += [source.dtype, source.shape, source.sha256, str(array.dtype), array.shape]
+        facts += self.packed[matrix]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def take_known(self, arrays: dict[str, Any], keys: dict[str, str]) -> None:

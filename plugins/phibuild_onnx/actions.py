@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from phibuild.api import (
-    PHITOKENIZER,
-    PHITRANSFORMERS,
     Action,
     Assembly,
     FileInput,
@@ -28,7 +26,6 @@ def plan(recipe: OnnxRecipe, model: ModelFacts, extras: Mapping[str, FileInput])
     sidecar = Action(
         name="onnx.sidecar",
         worker=_HERE / "worker_sidecar.py",
-        worker_files=(PHITOKENIZER,),
         toolchain="host",
         slices=("architecture", "tokenizer", "chat_template", "generation"),
         inputs=(("base", Part(weights, "base/genai_config.json")),),
@@ -54,7 +51,6 @@ def _weights(recipe: OnnxRecipe, extras: Mapping[str, FileInput]) -> Action:
     return Action(
         name="onnx.weights",
         worker=_HERE / "worker_weights.py",
-        worker_files=(PHITRANSFORMERS,),
         toolchain="onnx",
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from phibuild.api import (
-    PHITRANSFORMERS,
     Action,
     Assembly,
     FileInput,
@@ -19,9 +17,6 @@ from phibuild.api import (
 from phibuild_openvino.recipe import FLOATS, OpenVinoRecipe, compression_of, correction_of
 
 _HERE = Path(__file__).parent
-_TOOLKIT = _HERE / "toolkit.py"
-_WRITING = _HERE / "ir_writing.py"
-_COMPRESSION = _HERE / "ir_compression.py"
 
 
 def plan(recipe: OpenVinoRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Assembly:
@@ -34,14 +29,14 @@ def plan(recipe: OpenVinoRecipe, model: ModelFacts, extras: Mapping[str, FileInp
         fields["sym"] = bool(recipe.sym)
     if recipe.precision == "int4":
         compression = compression_of(recipe, calibrated=calibration is not None)
-        fields |= dataclasses.asdict(compression)
+        fields |= compression._asdict()
     tokenizer = _tokenizer()
     weights = _weights(fields if calibration is None else {"precision": "stored"})
     exported = Part(weights, "model")
     ir: Action | Part = exported
     if calibration is not None:
         tokens = _tokens(calibration, tokenizer)
-        ir = _compress(fields | dataclasses.asdict(correction_of(recipe)), exported, tokens)
+        ir = _compress(fields | correction_of(recipe)._asdict(), exported, tokens)
     return Assembly(
         name="openvino.assemble",
         inputs=(
@@ -57,7 +52,6 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
     return Action(
         name="openvino.generate",
         worker=_HERE / "worker_generate.py",
-        worker_files=(_TOOLKIT,),
         toolchain="openvino",
         recipe=frozen_recipe({"prompt": prompt, "max_tokens": max_tokens}),
         inputs=(("artifact", artifact),),
@@ -92,7 +86,6 @@ def _weights(fields: Mapping[str, Any]) -> Action:
     return Action(
         name="openvino.weights",
         worker=_HERE / "worker_weights.py",
-        worker_files=(_COMPRESSION, _WRITING, _TOOLKIT, PHITRANSFORMERS),
         toolchain="openvino",
         recipe=frozen_recipe(fields),
         slices=("weights", "architecture"),
@@ -104,7 +97,6 @@ def _tokenizer() -> Action:
     return Action(
         name="openvino.tokenizer",
         worker=_HERE / "worker_tokenizer.py",
-        worker_files=(_WRITING, _TOOLKIT),
         toolchain="openvino",
         slices=("architecture", "tokenizer"),
     )
@@ -142,7 +134,6 @@ def _compress(fields: Mapping[str, Any], ir: Part, tokens: Action) -> Action:
     return Action(
         name="openvino.compress",
         worker=_HERE / "worker_compress.py",
-        worker_files=(_COMPRESSION, _WRITING, _TOOLKIT),
         toolchain="openvino",
         recipe=frozen_recipe(fields),
         inputs=(("ir", ir), ("tokens", tokens)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from phibuild.api import PRECISIONS, recipe_field
 
@@ -131,8 +131,7 @@ class OpenVinoRecipe:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Compression:
+class Compression(NamedTuple):
     """How weights become int4, with every default spelt out."""
 
     group_size: int
@@ -143,8 +142,7 @@ class Compression:
     awq: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
+class Correction(NamedTuple):
     """What is made of a calibration text, with every default spelt out."""
 
     scale_estimation: bool

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_openvino import ir_compression, ir_writing, toolkit
-else:
-    import ir_compression
-    import ir_writing
-    import toolkit
+from phibuild_openvino import ir_compression, ir_writing, toolkit
 
 # In the order in which they come, if they come; shares of the time with scale estimation.
 SPANS = {

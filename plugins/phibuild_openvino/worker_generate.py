@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_openvino import toolkit
-else:
-    import toolkit
+from phibuild_openvino import toolkit
 
 
 def main(job: phiworker.Job) -> None:

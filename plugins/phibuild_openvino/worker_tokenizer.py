@@ -6,15 +6,9 @@ lack the chat template.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_openvino import ir_writing, toolkit
-else:
-    import ir_writing
-    import toolkit
+from phibuild_openvino import ir_writing, toolkit
 
 
 def main(job: phiworker.Job) -> None:

@@ -9,17 +9,12 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import phitransformers
 import phiworker
 
-if TYPE_CHECKING:
-    from phibuild_openvino import ir_compression, ir_writing, toolkit
-else:
-    import ir_compression
-    import ir_writing
-    import toolkit
+from phibuild_openvino import ir_compression, ir_writing, toolkit
 
 # Shares of the time that a compressing export of a billion parameters takes.
 SPANS = {

@@ -10,6 +10,7 @@ from itertools import chain
 import pytest
 
 from phibuild.toolchain.compiler import find_compiler
+from phibuild.toolchain.program import ask, path_of
 from tests.backends.conftest import Tiny
 from tests.backends.slices import tree_of
 from tests.conftest import Project
@@ -30,7 +31,8 @@ ASKED = {
 def other() -> dict[str, str]:
     """The compiler that is not the one which phibuild takes here."""
     needed_tool("c++")
-    is_clang = "clang version" in find_compiler().identity
+    compiler = find_compiler().cxx
+    is_clang = "clang version" in ask(compiler, path_of(compiler))
     names = {"CC": "gcc", "CXX": "g++"} if is_clang else {"CC": "clang", "CXX": "clang++"}
     for name in names.values():
         needed_tool(name)

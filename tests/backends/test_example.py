@@ -30,6 +30,11 @@ def test_every_artifact_of_the_example_says_paris(tmp_path: Path) -> None:
     assert len(answers) == len(ARTIFACTS)
     assert all("Paris" in path.read_text() for path in answers)
     assert project.scons().text == "scons: `.' is up to date.\n"
+    text = (EXAMPLE / "SConstruct").read_text().replace('expect="Paris"', 'expect="Lisbon"')
+    project.write("SConstruct", text)  # nothing works again, and what it answered is not enough
+    ran = project.scons("build/q8_0.answer.txt")
+    assert "[PHI801]" in ran.text
+    assert "working" not in ran.text
 
 
 def test_an_answer_that_was_not_expected_fails_the_build(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from phibuild.store import store_root
-from phibuild.testing.checkpoint_edits import change_tensor
+from phibuild.testing.checkpoint_edits import change_tensor, exchange_tensors
 from phibuild.testing.checkpoints import write_checkpoint
 from phibuild.testing.families import FAMILIES
 from tests.backends.slices import (
@@ -69,6 +69,11 @@ from mlx_lm.convert import convert
 for source, out in zip(sys.argv[1::2], sys.argv[2::2]):
     convert(source, out, quantize=True, q_bits=4, q_group_size=64)
 """
+MIXED_BY_HAND = """
+import sys
+from mlx_lm.convert import convert
+convert(*sys.argv[1:], quantize=True, q_group_size=64, quant_predicate="mixed_3_6")
+"""
 COSMETIC = {"_from_model_config", "auto_map", "rope_scaling", "transformers_version", "use_cache"}
 """Fields that change nothing; rope_scaling where it is null."""
 
@@ -90,3 +95,22 @@ def test_an_artifact_is_what_mlx_lm_makes_at_once(tmp_path: Path) -> None:
             assert one == {field: other[field] for field in one}, (family, name)
             assert left_out <= COSMETIC, (family, name)
         assert same_tokenizer(ours["tokenizer.json"], theirs["tokenizer.json"])
+
+
+def test_scales_of_one_number_of_bits_are_not_taken_for_another(tmp_path: Path, seed: int) -> None:
+    """Of eight layers, a mixed recipe gives the first one's down_proj six bits and the next one's
+    three: their scales have the same shapes."""
+    checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=8, seed=seed)
+    artifact = tmp_path / "m-mlx"
+    fields = {"quant_predicate": "mixed_3_6", "group_size": 64}
+    told_of("MLX", fields, checkpoint, artifact)
+    exchange_tensors(
+        checkpoint,
+        "model.layers.0.mlp.down_proj.weight",
+        "model.layers.1.mlp.down_proj.weight",
+    )
+    told = told_of("MLX", fields, checkpoint, artifact)
+    assert "tensors: 6 made, " in [text for text in told if text.startswith("tensors: ")][-1]
+    run_toolkit("mlx", MIXED_BY_HAND, checkpoint, tmp_path / "by-hand")
+    name = "model.safetensors"
+    assert (artifact / name).read_bytes() == (tmp_path / "by-hand" / name).read_bytes()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from phibuild.process import run_logged
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,22 @@ def cost_of(
     log.unlink(missing_ok=True)
     before = _processor()
     around = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    ended = run_logged(
-        command, folder=folder, environment=around | dict(environment or {}), log=log
-    )
-    if ended.status != 0:
+    start = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=around | dict(environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
         raise AssertionError(f"{command}\n{log.read_text('utf-8', errors='replace')[-4000:]}")
-    return Cost(ended.seconds, _processor() - before, ended.peak_bytes)
+    return Cost(seconds, _processor() - before, usage.ru_maxrss * 1024)
 
 
 def _processor() -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from phibuild.engine.declaration import Conversion, model_facts
+from phibuild.engine.inputs import digest_of_input
 from phibuild.engine.keys import facts, file_digests
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Assembly, Part, Step, assembled, step_of, steps_of, taken_of
@@ -50,7 +51,8 @@ def _seed(
         for name, one in step.inputs
         if name in needed
     }
-    digests = file_digests(shop, step) | {name: tree.digest for name, tree in trees.items()}
+    digests = file_digests(shop, step)
+    digests |= {name: digest_of_input(tree) for name, tree in trees.items()}
     found = facts(shop, step, checkpoint, digests)
     key = action_key(found)
     if isinstance(step, Assembly):

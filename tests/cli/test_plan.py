@@ -67,7 +67,7 @@ def test_a_checkpoint_that_was_recalled_is_read_again_for_a_plan(project: Projec
         "phiworker.run(lambda job: write_checkpoint(job.output, FAMILIES['phi-3'], layers=1))\n",
     )
     project.sconstruct(
-        'tiny = env.Artifact("dist/tiny", worker="make.py")\n'
+        'tiny = env.Artifact("dist/tiny", worker="make.py", toolchain="phibuild")\n'
         'env.MLX("dist/mlx", env.PhiModel(tiny), precision="int4")\n'
     )
     for _ in range(2):

@@ -22,7 +22,7 @@ from phibuild.offers import PythonToolchain
 from phibuild.registry import load_registry
 from phibuild.store import Store
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.toolchain.python import facts_of_current, facts_of_lock
+from phibuild.toolchain.python import _environment, facts_of_current, facts_of_lock
 from tests.conftest import Project
 from tests.engine.tiny_plugin import SCONSTRUCT, TinyPlugin
 
@@ -283,3 +283,23 @@ def version_in(python: Path) -> str:
     """The version that an interpreter finds, without our path."""
     command = [python, "-I", "-c", "import phitiny; print(phitiny.VERSION)"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_lock_alone_says_what_is_installed(tmp_path: Path) -> None:
+    user = {
+        "HOME": "/home/u",
+        "UV_INDEX": "i",
+        "PIP_FIND_LINKS": "a b",
+        "https_proxy": "p",
+        "UV_NO_BINARY": "1",
+        "UV_OVERRIDE": "x",
+        "PYTHONPATH": "y",
+        "LD_PRELOAD": "z",
+    }
+    assert _environment(user, tmp_path) == {
+        "HOME": "/home/u",
+        "UV_INDEX": "i",
+        "https_proxy": "p",
+        "UV_FIND_LINKS": "a,b",
+        "UV_CACHE_DIR": str(tmp_path),
+    }

@@ -10,6 +10,7 @@ import pytest
 
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import BUILD, HEADER, WORKER, Project
+from tests.disks import tmpfs
 from tests.firmware.tools import needed_tool
 
 pytestmark = pytest.mark.toolchain
@@ -161,6 +162,28 @@ def test_a_checkpoints_folder_is_listed_and_what_pins_its_toolchain(
     assert any(line.endswith("phibuild_gguf/worker_write.py") for line in listed)
     assert any(line.endswith("phibuild_gguf/toolchain.lock") for line in listed)
     assert any(line.endswith("llama.cpp/source.lock") for line in listed)
+
+
+@pytest.mark.parametrize("place", ["nowhere/model.d", "a-file/model.d"])
+def test_a_depfile_that_cannot_be_written_fails_before_anything_is_built(
+    copying: Project, place: str
+) -> None:
+    copying.sconstruct(BUILD)
+    copying.write("a-file", "")
+    ran = copying.phibuild("build", "--depfile", place)
+    assert ran.status != 0
+    assert f"{place} cannot be written: " in ran.text
+    assert not (copying.folder / "dist").exists()
+
+
+def test_a_depfile_on_a_full_disk_fails_the_build(copying: Project, tmp_path: Path) -> None:
+    copying.sconstruct(BUILD)
+    with tmpfs(tmp_path / "disk", "64k") as disk:
+        (disk / "filler").write_bytes(b"0" * (64 << 10))
+        ran = copying.phibuild("build", "--depfile", str(disk / "model.d"))
+        assert ran.status != 0
+        assert "the depfile cannot be written: [Errno 28]" in ran.text
+        assert sorted(path.name for path in disk.iterdir()) == ["filler"]
 
 
 def test_a_name_for_the_depfile_needs_a_depfile(copying: Project) -> None:

@@ -143,6 +143,16 @@ def test_a_changed_source_builds_once_and_an_equal_one_links_nothing(foreign: Fo
     assert is_up_to_date(foreign.build())
 
 
+def test_a_changed_module_of_a_worker_builds_once(foreign: Foreign) -> None:
+    foreign.write("model/SConscript", SCONSCRIPT.replace("times=2", 'modules=["more.py"], times=2'))
+    foreign.write("model/twice.py", WORKER.replace("import", "import more,", 1))
+    for text in ("", "# edited\n"):
+        foreign.write("model/more.py", text)
+        ran = foreign.build()
+        assert ran.names("built") == ["build/model/copy"], ran.text
+        assert is_up_to_date(foreign.build())
+
+
 @pytest.mark.parametrize(
     ("decider", "duplicate"),
     [

@@ -19,7 +19,7 @@ def test_the_toolchain_is_built_from_the_pinned_source_by_a_named_compiler() -> 
     action = build()
     assert action.toolchain == "host"
     assert action.network
-    assert fields_of(action)["compiler"] == find_compiler().identity
+    assert {*find_compiler()} < {*action.programs}
     assert not any("/" in fields_of(action)[name] for name in ("cc", "cxx"))
     names = {path.name for path in action.worker_files}
     assert {"CMakeLists.txt", "source.lock"} <= names

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 from phibuild_gguf.llama_cpp import build, build_for_device
 from phibuild_gguf.recipe import LlamaCppRecipe
 
+from phibuild.engine.inputs import read_input
 from phibuild.engine.keys import facts, file_digests
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, Part, steps_of
 from phibuild.model.errors import RecipeError, ToolchainError
 from phibuild.model.recipe import parse_recipe
 from phibuild.toolchain.compiler import find_cross_compiler
+from phibuild.toolchain.program import path_of
 from tests.conftest import Project
 from tests.firmware.tools import needed_tool
 
@@ -45,11 +46,13 @@ def test_compiler_flags_and_c_library_are_facts() -> None:
     shop = Workshop.open()
     found = {f.name: f.value for f in facts(shop, action, None, file_digests(shop, action))}
     compiler, libc = find_cross_compiler(TRIPLET)
-    assert compiler.identity.startswith(f"Target: {TRIPLET}; gcc version ")
-    assert compiler.identity in found["recipe.compiler"]
+    for program in compiler:
+        told = found[f"program.{program.name}"]
+        assert told.startswith(f"Target: {TRIPLET}; gcc version ")
     assert "armv8.2-a+dotprod" in found["recipe.flags"]
-    assert found["input.libc"] == str(shop.digest_of_path(libc))
-    assert not [value for value in found.values() if str(Path(compiler.cxx).parent) in value]
+    assert found["input.libc"] == str(read_input(shop, libc).digest)
+    folder = str(path_of(compiler.cxx).parent)
+    assert not [value for value in found.values() if folder in value]
 
 
 def test_the_toolchain_of_this_machine_is_another_action() -> None:

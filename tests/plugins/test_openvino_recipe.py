@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -157,17 +156,6 @@ def test_recipes_that_differ_in_the_compression_only_share_the_export() -> None:
     other = planned(TEXT, awq=True, num_samples=8, seq_len=256)
     assert one != other
     assert action_of(one, "weights") == action_of(other, "weights")
-
-
-def test_the_files_that_workers_share_are_facts_of_their_actions() -> None:
-    """Whatever a worker imports from its own folder has to reach the action's key."""
-    steps = (*steps_of(planned(TEXT, awq=True)), generate(FileInput("out"), "Hello", 8))
-    for action in (one for one in steps if isinstance(one, Action)):
-        beside = {one.stem for one in action.worker.parent.glob("*.py")}
-        files = {file.stem: file for file in (action.worker, *action.worker_files)}
-        for file in files.values():
-            imports = set(re.findall(r"^ +import (\w+)$", file.read_text(), re.MULTILINE))
-            assert imports & beside <= files.keys(), file
 
 
 def test_generation_is_told_the_prompt_and_the_limit() -> None:

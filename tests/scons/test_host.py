@@ -152,15 +152,16 @@ def waiting_build(copying: Project, *, started: Path) -> "subprocess.Popen[str]"
     return build
 
 
-def workers_of(folder: Path) -> list[int]:
-    """Processes that work on the text of this project."""
+def workers_of(project: Project) -> list[int]:
+    """Processes that run a worker from the project's store."""
+    code = os.fsencode(f"{project.environment['PHIBUILD_STORE']}/code/")
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        if os.fsencode(folder / "twice.py") in words:
+        if any(word.startswith(code) for word in words):
             found.append(int(path.parent.name))
     return found
 
@@ -168,7 +169,7 @@ def workers_of(folder: Path) -> list[int]:
 def test_a_killed_worker_is_one_clear_error(copying: Project, tmp_path: Path) -> None:
     copying.scons()
     build = waiting_build(copying, started=tmp_path / "started")
-    (worker,) = workers_of(copying.folder)
+    (worker,) = workers_of(copying)
     os.kill(worker, signal.SIGKILL)
     text, _ = build.communicate(timeout=30)
     assert build.returncode == 2
@@ -195,9 +196,9 @@ def test_a_build_that_is_killed_takes_its_worker_along(copying: Project, tmp_pat
     build.kill()
     build.communicate()
     deadline = time.monotonic() + 10
-    while workers_of(copying.folder) and time.monotonic() < deadline:
+    while workers_of(copying) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert workers_of(copying.folder) == []
+    assert workers_of(copying) == []
 
 
 def test_a_second_build_in_the_same_folder_is_refused(copying: Project, tmp_path: Path) -> None:

@@ -216,4 +216,4 @@ def test_a_file_system_with_reflinks_shares_blocks(tmp_path: Path) -> None:
         free = os.statvfs(place).f_bavail * os.statvfs(place).f_bsize
         place_artifact(store, tree, place / "out", known=None)
         assert free - os.statvfs(place).f_bavail * os.statvfs(place).f_bsize < SMALL
-        store.index.close()
+        store.close()

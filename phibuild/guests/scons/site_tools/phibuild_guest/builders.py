@@ -105,13 +105,16 @@ class Guest:
         paths = {name: fields.pop(name, None) for name in offer["paths"]}
         named = {name: self.find(env, one) for name, one in paths.items() if one is not None}
         inputs = {n: self.find(env, one) for n, one in (fields.pop("inputs", None) or {}).items()}
+        modules = [self.find(env, one) for one in SCons.Util.flatten([fields.pop("modules", [])])]
         sources = [] if source is None else [self.find(env, source)]
         arguments = [repr(str(one)) for one in (path, *(found.path for found in sources))]
         arguments += [f"{name}={str(one.path)!r}" for name, one in named.items()]
         if inputs:
             fields["inputs"] = {name: str(one.path) for name, one in inputs.items()}
+        if modules:
+            fields["modules"] = [str(one.path) for one in modules]
         arguments += [f"{name}={_text(name, value)}" for name, value in fields.items()]
-        taken = [*sources, *named.values(), *inputs.values()]
+        taken = [*sources, *named.values(), *inputs.values(), *modules]
         name = os.path.relpath(str(path), str(self.top))
         one = Target(
             name=str(path) if name.startswith("..") else name,

@@ -1,0 +1,39 @@
+"""Why a worker failed, where the fault is in the store rather than in what it was given."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from phibuild.engine.toolchains import differences
+from phibuild.engine.workshop import Workshop
+from phibuild.model.action import Action
+from phibuild.model.errors import PhiError, ToolchainError
+
+_COMPILED = ("marshal data", "bad magic number", "init_fs_encoding")
+"""What Python prints when it cannot read what it compiled earlier."""
+
+
+def diagnosed(shop: Workshop, action: Action, error: PhiError, log: Path) -> PhiError:
+    """The error of a worker, or the one that names what is damaged. What Python compiled is
+    removed, as it is compiled anew."""
+    if error.code not in ("PHI401", "PHI402", "PHI403"):
+        return error
+    text = log.read_text("utf-8", errors="replace") if log.is_file() else ""
+    if any(sign in text for sign in _COMPILED):
+        shutil.rmtree(shop.interpreters.bytecode, ignore_errors=True)
+        return PhiError(
+            error.message,
+            hint="what Python had compiled was damaged and is removed: build again",
+            code=error.code,
+        )
+    for name in (action.toolchain, *action.tools):
+        if name in shop.registry.pythons or name in shop.registry.natives:
+            found = differences(shop, name, reads=False)
+            if found:
+                return ToolchainError(
+                    f"the toolchain {name} is damaged: {found[0]}\n{error.message}",
+                    hint=f"phibuild toolchain verify --repair {name}, then build again",
+                    code="PHI607",
+                )
+    return error

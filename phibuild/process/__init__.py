@@ -1,0 +1,1 @@
+"""The only room that starts programs: on our terminal, for their answer, or supervised."""

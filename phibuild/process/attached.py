@@ -1,0 +1,49 @@
+"""Programs on our own terminal, which is theirs while they run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def run_attached(
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path | None = None,
+) -> int:
+    """Run a program to its end on our own terminal, or with all its output in `log`; its status,
+    128 and the signal's number if one killed it. A signal that asks us to end is passed on, so that
+    the program ends as it would by itself."""
+    process: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, frame: object) -> None:
+        if process is not None and (number != signal.SIGINT or not _has_terminal()):
+            process.send_signal(number)  # else Ctrl-C reaches it by itself
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ours = {number: signal.getsignal(number) for number in numbers}
+    with contextlib.ExitStack() as until_it_ends:
+        output = None if log is None else until_it_ends.enter_context(log.open("wb"))
+        for number, handler in ours.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, pass_on)
+                until_it_ends.callback(signal.signal, number, handler)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=output
+        )
+        status = process.wait()
+    return status if status >= 0 else 128 - status
+
+
+def _has_terminal() -> bool:
+    """Whether the terminal sends its signals to our process group."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False

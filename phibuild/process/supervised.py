@@ -1,0 +1,222 @@
+"""Programs that run under a supervisor: however they or we end, no process of theirs remains."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from phibuild.process import ending, supervisor
+
+LONGEST_MESSAGE = 64 << 20
+"""Bytes of one line. A worker asks for all pieces of a model at once: some hundred bytes each."""
+_BLOCK = 1 << 20
+
+
+class Outcome(NamedTuple):
+    """How a program ended: exit status (negative: the signal that killed it), wall time in seconds,
+    peak resident memory in bytes of the largest process among it and its waited-for children."""
+
+    status: int
+    seconds: float
+    peak_bytes: int
+
+
+class Interrupted(Exception):
+    """This process was asked to end while the program ran, which was killed."""
+
+
+class MessageTooLong(Exception):
+    """A program wrote more than LONGEST_MESSAGE bytes without a newline; it was killed."""
+
+
+def run_logged(
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    on_message: Callable[[bytes], bytes] = lambda _: b"",
+) -> Outcome:
+    """Run a program with its output in `log`, and end whatever it leaves behind. Lines that it
+    writes to the file descriptor named by PHIBUILD_MESSAGES go to `on_message`, whose answer it can
+    read from the one that PHIBUILD_ANSWERS names. When `on_message` raises, the program is killed
+    and the exception passed on.
+    """
+    start = time.monotonic()
+    served = _free_supervisor()
+    reader, writer = os.pipe()
+    asker, answerer = os.pipe()
+    with contextlib.ExitStack() as open_here:
+        for descriptor in (reader, answerer):
+            os.set_blocking(descriptor, False)
+            open_here.callback(os.close, descriptor)
+        try:
+            with log.open("ab") as output:
+                served.send(command, folder, environment, (output.fileno(), writer, asker))
+        except BaseException:
+            served.end()
+            raise
+        finally:
+            os.close(writer)
+            os.close(asker)
+        try:
+            status, peak = served.wait(_Messages(reader, answerer, on_message))
+        except BaseException:
+            served.end()
+            raise
+    _idle.append(served)
+    return Outcome(status, time.monotonic() - start, peak)
+
+
+class _Messages:
+    """What a program writes to us, cut into lines, and what it has not read yet of our answers."""
+
+    def __init__(self, reader: int, answerer: int, on_message: Callable[[bytes], bytes]) -> None:
+        self.reader, self.answerer = reader, answerer
+        self.unread, self.ended = b"", False
+        self._on_message = on_message
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def read(self) -> bool:
+        """Take what there is; False if there is nothing at present, or never will be again."""
+        try:
+            block = os.read(self.reader, _BLOCK)
+        except BlockingIOError:
+            return False
+        if not block:
+            self.ended = True
+        *lines, rest = block.split(b"\n")
+        for line in lines:
+            whole = b"".join((*self._parts, line))
+            self._parts, self._length = [], 0
+            self.unread += self._on_message(whole)
+        self._parts.append(rest)
+        self._length += len(rest)
+        if self._length > LONGEST_MESSAGE:
+            raise MessageTooLong
+        return bool(block)
+
+    def write(self) -> None:
+        """Answer as much as fits into the pipe."""
+        try:
+            self.unread = self.unread[os.write(self.answerer, self.unread) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:  # it does not read any more, or has ended: its status says why
+            self.unread = b""
+
+
+class _Supervisor:
+    """The process that runs phibuild.process.supervisor: for one program at a time, and then for
+    the next."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        # Python itself may be found by this variable only.
+        named = {name: text for name, text in os.environ.items() if name == "LD_LIBRARY_PATH"}
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", supervisor.__file__],
+                cwd="/",
+                env=named,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def send(
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        environment: Mapping[str, str],
+        descriptors: Sequence[int],
+    ) -> None:
+        """Let it start the program."""
+        pairs = {
+            **environment,
+            "PHIBUILD_MESSAGES": str(supervisor.MESSAGES),
+            "PHIBUILD_ANSWERS": str(supervisor.ANSWERS),
+        }
+        place = b"\0".join(os.fsencode(word) for word in (folder, *command))
+        named = b"\0".join(os.fsencode(f"{name}={text}") for name, text in pairs.items())
+        header = supervisor.HEADER.pack(len(place), len(named))
+        socket.send_fds(self._socket, [header], descriptors)
+        self._socket.sendall(place + named)
+
+    def wait(self, messages: _Messages) -> tuple[int, int]:
+        """Pass messages until the program has ended; its exit status and peak memory in bytes."""
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        waiting.register(messages.reader, select.POLLIN)
+        ended = ending.asked()
+        if ended is not None:
+            waiting.register(ended, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in waiting.poll()}
+            if ended in ready:
+                raise Interrupted
+            if messages.reader in ready:
+                messages.read()
+                if messages.ended:
+                    waiting.unregister(messages.reader)
+            if messages.unread:
+                messages.write()
+                if messages.unread:
+                    waiting.register(messages.answerer, select.POLLOUT)
+                elif messages.answerer in ready:
+                    waiting.unregister(messages.answerer)
+            if self._socket.fileno() in ready:
+                answer = self._socket.recv(supervisor.ANSWER.size, socket.MSG_WAITALL)
+                while messages.read():
+                    pass
+                return _status(answer)
+
+    def is_alive(self) -> bool:
+        """Whether nobody has killed it."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """Let it kill what it runs, and wait until it has."""
+        self._socket.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=10)
+
+
+def _status(answer: bytes) -> tuple[int, int]:
+    if len(answer) < supervisor.ANSWER.size:
+        raise ChildProcessError("the process that supervises workers was killed")
+    error, status, peak = supervisor.ANSWER.unpack(answer)
+    if error:
+        raise OSError(error, os.strerror(error))
+    return os.waitstatus_to_exitcode(status), peak
+
+
+_idle: list[_Supervisor] = []
+
+
+def _free_supervisor() -> _Supervisor:
+    while True:
+        try:
+            served = _idle.pop()
+        except IndexError:
+            return _Supervisor()
+        if served.is_alive():
+            return served
+        served.end()
+
+
+@atexit.register
+def _end_idle() -> None:
+    while _idle:
+        _idle.pop().end()

@@ -1,0 +1,32 @@
+"""Small files of the store: written beside and renamed over, readable for whom the umask says."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from phibuild.store.aside import make_folder, move_aside
+
+
+def new_name(path: Path) -> Path:
+    """A free name beside a path. tempfile's functions create files for their owner alone."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step, over what is there, a folder that is damage included."""
+    new = new_name(path)
+    try:
+        make_folder(path.parent)
+        with new.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+        try:
+            new.replace(path)
+        except IsADirectoryError:
+            move_aside(path)
+            new.replace(path)
+    except BaseException:
+        if os.path.lexists(new):
+            new.unlink()
+        raise

@@ -1,0 +1,55 @@
+"""What a store takes of its disk: blocks rather than lengths, and each file once, whatever its
+links."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+APART = ("toolchains", "uv", "bytecode")
+"""Parts that a limit does not count, as collecting results does not free them."""
+
+
+def disk_usage(root: Path) -> dict[str, int]:
+    """Bytes on the disk of each name in the store's folder. A file that several names share, as
+    toolchains and uv's cache do, counts for the first of them by the alphabet."""
+    seen: set[tuple[int, int]] = set()
+    usage = {}
+    for path in sorted(root.iterdir()):
+        usage[path.name] = 0
+        for stat in _stats(path):
+            if stat.st_nlink == 1 or (stat.st_dev, stat.st_ino) not in seen:
+                seen.add((stat.st_dev, stat.st_ino))
+                usage[path.name] += blocks(stat)
+    return usage
+
+
+def blocks(stat: os.stat_result) -> int:
+    """The bytes on the disk that a file has."""
+    return stat.st_blocks * 512
+
+
+def bytes_below(path: Path) -> int:
+    """Bytes on the disk of a file or a folder with all that it holds."""
+    return sum(blocks(stat) for stat in _stats(path))
+
+
+def counted(usage: dict[str, int]) -> int:
+    """The bytes that a limit counts."""
+    return sum(size for name, size in usage.items() if name not in APART)
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    waiting = [str(path)]
+    while waiting:
+        with suppress(OSError):
+            one = waiting.pop()
+            yield os.lstat(one)
+            with os.scandir(one) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        yield entry.stat(follow_symlinks=False)

@@ -1,0 +1,83 @@
+"""Workspaces: folders on the store's file system that are gone after their use, or swept later.
+
+Each is locked while its process lives. What a killed process left has no lock and is removed by the
+next build.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from phibuild.store.aside import make_folder
+
+INSTALLING = ".phi-new-"
+"""How the names of workspaces begin that do not lie in a folder of their own."""
+
+
+@contextmanager
+def workspace(work: Path, *, prefix: str = "") -> Iterator[Path]:
+    """A fresh folder in `work`, which others may not look into."""
+    folder, descriptor = _create(make_folder(work), prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def abandoned(work: Path, *, prefix: str = "") -> Iterator[Path]:
+    """What killed processes left in `work`."""
+    with suppress(OSError):
+        for path in list(work.iterdir()):
+            if path.name.startswith(prefix) and not _is_held(path):
+                yield path
+
+
+def sweep(work: Path) -> None:
+    """Remove what killed processes left."""
+    for path in abandoned(work):
+        with suppress(OSError):
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, link or whole folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _create(work: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        folder = work / f"{prefix}{secrets.token_hex(6)}"
+        folder.mkdir(mode=0o700)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        with suppress(OSError):  # not every file system has locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(FileNotFoundError):
+            # Another build may have swept it before it was locked.
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return folder, descriptor
+        os.close(descriptor)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether somebody works there, or it cannot be known."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,312 @@
+"""A worker's code: which files it is shown, and the folder of the store that it runs from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from phibuild.engine import work
+from phibuild.engine.code import Code, CodeReader
+from phibuild.engine.code_folder import code_folder
+from phibuild.engine.keys import facts
+from phibuild.engine.realize import realize_step
+from phibuild.engine.workshop import Workshop
+from phibuild.model.action import Action
+from phibuild.model.errors import ActionError, PhiError, RecipeError, SourceError
+from phibuild.registry import load_registry
+from phibuild.store import Store
+
+WORKER = """\
+import phiworker
+from toy.helper import text
+
+phiworker.run(lambda job: job.output.write_text(text()))
+"""
+HELPER = "def text():\n    return 'first'\n"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    return Workshop(Store(tmp_path / "store"), load_registry())
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A plugin's package with a worker and a module."""
+    folder = tmp_path / "plugins" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("import phibuild.api\n")
+    (folder / "worker.py").write_text(WORKER)
+    (folder / "helper.py").write_text(HELPER)
+    return folder
+
+
+def an_action(
+    package: Path, *files: str, name: str = "toy", code_root: Path | None = None
+) -> Action:
+    worker_files = tuple(package / name for name in files)
+    return Action(
+        name, package / "worker.py", "host", worker_files=worker_files, code_root=code_root
+    )
+
+
+def code_of(package: Path, *files: str) -> Code:
+    return CodeReader().read(an_action(package, *files))
+
+
+def paths(code: Code) -> set[str]:
+    """Those of the plugin's own files."""
+    return {file.path for file in code.files} - {"phiworker.py", "toy/__init__.py"}
+
+
+def made_by(shop: Workshop, action: Action) -> str:
+    (entry,) = realize_step(shop, action, None, "x").tree.entries
+    return shop.store.object_path(entry).read_text()
+
+
+def test_a_worker_has_its_package_path_and_an_empty_package_around_it(package: Path) -> None:
+    code = code_of(package)
+    assert code.script == "toy/worker.py"
+    assert [file.path for file in code.files] == [
+        "phiworker.py",
+        "toy/__init__.py",
+        "toy/helper.py",
+        "toy/worker.py",
+    ]
+    assert code.files[1].read() == b""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from toy.part.more import name",
+        "from toy.part import more",
+        "from toy.part import more as less",
+        "from toy.part import (  # a comment\n    missing,\n    more,\n)",
+        "import toy.part.more",
+        "import json, toy.part.more as more",
+        "def main(job):\n    from toy.part.more import name",
+        "if True:\n\tfrom toy.part import more",
+        "from .part import more",
+        "from .part.more import name",
+    ],
+)
+def test_a_module_of_the_package_is_shown_for_each_way_to_import_it(
+    package: Path, line: str
+) -> None:
+    (package / "part").mkdir()
+    (package / "part" / "__init__.py").write_text("raise RuntimeError\n")
+    (package / "part" / "more.py").write_text("name = 1\n")
+    (package / "helper.py").write_text(f"{line}\n")
+    code = code_of(package)
+    assert paths(code) == {
+        "toy/worker.py",
+        "toy/helper.py",
+        "toy/part/__init__.py",
+        "toy/part/more.py",
+    }
+    assert {file.path: file for file in code.files}["toy/part/__init__.py"].read() == b""
+
+
+def test_modules_are_found_through_modules_and_once(package: Path) -> None:
+    (package / "helper.py").write_text("from toy.one import a\nfrom . import two\n")
+    (package / "one.py").write_text("from toy.two import b\n")
+    (package / "two.py").write_text("from toy.one import a\nfrom ..toy import one\n")
+    (package / "three.py").write_text("")
+    expected = {"toy/worker.py", "toy/helper.py", "toy/one.py", "toy/two.py"}
+    assert paths(code_of(package)) == expected
+
+
+def test_modules_for_workers_are_shown_to_who_imports_them(package: Path) -> None:
+    (package / "helper.py").write_text("import phitokenizer\n")
+    assert "phitokenizer.py" in paths(code_of(package))
+    assert "phitransformers.py" not in paths(code_of(package))
+
+
+def test_files_and_folders_beside_a_worker_keep_their_paths(package: Path) -> None:
+    (package / "native" / "deep").mkdir(parents=True)
+    (package / "native" / "deep" / "x.c").write_text("int x;\n")
+    (package / "native" / "__pycache__").mkdir()
+    (package / "native" / "__pycache__" / "x.pyc").write_text("")
+    (package / "table.txt").write_text("1\n")
+    assert paths(code_of(package, "native", "table.txt")) >= {
+        "toy/native/deep/x.c",
+        "toy/table.txt",
+    }
+    assert not any("__pycache__" in path for path in paths(code_of(package, "native")))
+
+
+def test_a_worker_outside_of_a_package_is_at_the_top(package: Path) -> None:
+    (package / "__init__.py").unlink()
+    code = code_of(package, "helper.py")
+    assert (code.script, paths(code)) == ("worker.py", {"worker.py", "helper.py"})
+
+
+def test_each_file_is_in_the_digest_and_no_folder_of_this_machine(package: Path) -> None:
+    first = code_of(package)
+    moved = package.parents[1] / "elsewhere"
+    package.parent.rename(moved)
+    assert code_of(moved / "toy").digest == first.digest
+    (moved / "toy" / "helper.py").write_text(HELPER.replace("first", "other"))
+    assert code_of(moved / "toy").digest != first.digest
+    (moved / "toy" / "__init__.py").write_text("")
+    (moved / "toy" / "helper.py").write_text(HELPER)
+    assert code_of(moved / "toy").digest == first.digest
+
+
+def test_the_protocol_is_in_the_digest(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = code_of(package)
+    folder = package.parent / "offered"
+    folder.mkdir()
+    (folder / "phiworker.py").write_text("# another\n")
+    monkeypatch.setattr("phibuild.engine.code._FOR_WORKERS", folder)
+    assert code_of(package).digest != first.digest
+
+
+def test_two_files_of_one_path_are_refused(package: Path) -> None:
+    for name in ("one", "two"):
+        (package.parent / name).mkdir()
+        (package.parent / name / "same.py").write_text("")
+    with pytest.raises(RecipeError, match=r"same\.py") as refusal:
+        CodeReader().read(an_action(package, "../one/same.py", "../two/same.py", code_root=package))
+    assert refusal.value.code == "PHI202"
+
+
+def test_a_worker_that_is_not_there_is_one_clear_error(package: Path) -> None:
+    (package / "worker.py").unlink()
+    with pytest.raises(SourceError, match=r"worker\.py cannot be read") as refusal:
+        code_of(package)
+    assert refusal.value.code == "PHI101"
+
+
+def test_a_worker_runs_from_exactly_its_code(shop: Workshop, package: Path) -> None:
+    (package / "worker.py").write_text(
+        "import json, sys\nfrom pathlib import Path\nimport phiworker\n"
+        "import toy.helper\n"
+        "def main(job):\n"
+        "    root = Path(sys.path[0])\n"
+        "    found = sorted(p.relative_to(root).as_posix() for p in root.rglob('*'))\n"
+        "    job.output.write_text(json.dumps([found, sys.path[1:], str(root)]))\n"
+        "phiworker.run(main)\n"
+    )
+    made = made_by(shop, an_action(package))
+    assert '"phiworker.py", "toy", "toy/__init__.py", "toy/helper.py", "toy/worker.py"' in made
+    assert "site-packages" not in made
+    assert str(package) not in made
+    assert str(shop.store.root / "code") in made
+
+
+def test_a_module_that_the_import_does_not_name_is_not_there(shop: Workshop, package: Path) -> None:
+    """And so it is an error that says where to declare it, and no fact that is missing."""
+    (package / "worker.py").write_text(
+        "from importlib import import_module\nimport phiworker\n"
+        "text = import_module('toy.' + 'helper').text\n"
+        "phiworker.run(lambda job: job.output.write_text(text()))\n"
+    )
+    with pytest.raises(ActionError, match=r"toy imports toy\.helper") as refusal:
+        realize_step(shop, an_action(package), None, "x")
+    assert refusal.value.code == "PHI408"
+    assert "worker_files" in refusal.value.hint
+    assert made_by(shop, an_action(package, "helper.py")) == "first"
+
+
+def test_the_plugin_itself_is_not_there(shop: Workshop, package: Path) -> None:
+    (package / "__init__.py").write_text("NAME = 1\n")
+    (package / "worker.py").write_text("from toy import NAME\n")
+    with pytest.raises(ActionError, match=r"toy imports toy\.NAME") as refusal:
+        realize_step(shop, an_action(package), None, "x")
+    assert refusal.value.code == "PHI408"
+
+
+def spoil(folder: Path) -> None:
+    (folder / "toy" / "helper.py").chmod(0o644)
+    (folder / "toy" / "helper.py").write_text(HELPER.replace("first", "wrong"))
+
+
+def shorten(folder: Path) -> None:
+    (folder / "phiworker.py").unlink()
+
+
+def add(folder: Path) -> None:
+    (folder / "json.py").write_text("raise RuntimeError\n")
+
+
+def replace(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    folder.rmdir()
+    folder.write_text("a file\n")
+
+
+@pytest.mark.parametrize("damage", [spoil, shorten, add, replace])
+def test_a_damaged_folder_is_made_anew(
+    shop: Workshop, package: Path, damage: Callable[[Path], None]
+) -> None:
+    assert made_by(shop, an_action(package)) == "first"
+    (folder,) = (shop.store.root / "code").iterdir()
+    damage(folder)
+    assert made_by(shop, an_action(package, name="again")) == "first"
+    assert [path.name for path in (shop.store.root / "code").iterdir()] == [folder.name]
+
+
+def test_an_intact_folder_stays_and_tells_when_it_was_used(shop: Workshop, package: Path) -> None:
+    code = code_of(package)
+    folder = code_folder(shop.store, code)
+    before = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    os.utime(folder, (0, 0))
+    assert code_folder(shop.store, code) == folder
+    assert folder.stat().st_mtime > 0
+    after = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    assert [one.st_mtime_ns for one in after.values()] == [
+        one.st_mtime_ns for one in before.values()
+    ]
+    assert {one.st_mode & 0o777 for one in after.values()} == {0o444}
+
+
+def test_builds_at_once_make_one_folder(shop: Workshop, package: Path) -> None:
+    code = code_of(package)
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: code_folder(shop.store, code), range(16)))
+    assert set(folders) == set((shop.store.root / "code").iterdir())
+    assert len(set(folders)) == 1
+
+
+def test_code_that_changed_since_its_digest_is_not_shown(shop: Workshop, package: Path) -> None:
+    code = code_of(package)
+    (package / "helper.py").write_text(HELPER.replace("first", "other"))
+    with pytest.raises(SourceError, match=r"toy/helper\.py") as refusal:
+        code_folder(shop.store, code)
+    assert refusal.value.code == "PHI106"
+    assert list((shop.store.root / "code").iterdir()) == []
+
+
+def test_a_script_that_changes_after_the_key_is_not_recorded_under_it(
+    shop: Workshop, package: Path
+) -> None:
+    action = an_action(package, "helper.py", code_root=package.parent)
+    task = work.Task(action, facts(shop, action, None, {}), {}, {})
+    (package / "helper.py").write_text(HELPER.replace("first", "other"))
+    with pytest.raises(PhiError) as refusal:
+        work.work(shop, [task], None, tools={}, reported_as="x")
+    assert refusal.value.code == "PHI106"
+    assert shop.store.recall(task.key) is None
+
+
+def test_an_edit_while_the_worker_runs_does_not_reach_it(shop: Workshop, package: Path) -> None:
+    """What it imports late is what its key says."""
+    helper = package / "helper.py"
+    (package / "worker.py").write_text(
+        "import phiworker\nfrom pathlib import Path\n"
+        "def main(job):\n"
+        f"    Path({str(helper)!r}).write_text({HELPER.replace('first', 'other')!r})\n"
+        "    from toy.helper import text\n"
+        "    job.output.write_text(text())\n"
+        "phiworker.run(main)\n"
+    )
+    assert made_by(shop, an_action(package)) == "first"
+    helper.write_text(HELPER)
+    assert made_by(Workshop(shop.store, shop.registry), an_action(package)) == "first"
