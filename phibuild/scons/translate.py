@@ -138,7 +138,12 @@ def substituted(env: Any, path: str) -> str:
 
 def listed(values: Any) -> list[Any]:
     """The items of a value that may be one item, or lists in lists of them, or None."""
-    return [] if values is None else list(SCons.Util.flatten([values]))
+    try:
+        return [] if values is None else list(SCons.Util.flatten([values]))
+    except RecursionError:
+        raise RecipeError(
+            f"{brief(values)} is nested without an end", hint="pass a list of paths", code="PHI202"
+        ) from None
 
 
 def single(value: Any, what: str) -> Any:

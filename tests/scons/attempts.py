@@ -126,7 +126,15 @@ def attempts(env: Any) -> Iterator[Attempt]:
 def _of_artifacts(env: Any, odd: dict[str, Any]) -> Iterator[Attempt]:
     make = env.Artifact
     for kind, value in odd.items():
-        for name in ("worker", "inputs", "toolchain", "network", "label", "of_the_recipe"):
+        for name in (
+            "worker",
+            "modules",
+            "inputs",
+            "toolchain",
+            "network",
+            "label",
+            "of_the_recipe",
+        ):
             fields = {"worker": "w.py", name: value}
             yield f"Artifact {name}={kind}", partial(_with, make, (), fields)
         fields = {"worker": "w.py", "inputs": {"text": value}}
