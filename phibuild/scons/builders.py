@@ -6,7 +6,6 @@ for a name: sources of the user's own rules get that path and rerun when the man
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -49,7 +48,6 @@ from phibuild.scons.translate import (
     target_node,
 )
 
-_NAME = re.compile(r"\w[\w.-]{0,99}")
 _TEXT = FieldRules("", "str")
 _COUNT = FieldRules("", "int", minimum=1)
 
@@ -240,15 +238,17 @@ def _named(inputs: Any) -> Mapping[str, Any]:
     be a file's."""
     if inputs is None:
         return {}
-    if isinstance(inputs, Mapping):
-        wrong = [one for one in inputs if not isinstance(one, str) or not _NAME.fullmatch(one)]
-        if not wrong:
-            return inputs
+    if isinstance(inputs, Mapping) and all(map(_is_file_name, inputs)):
+        return inputs
     raise RecipeError(
         f"Artifact: inputs={brief(inputs)} is not a mapping of names to paths",
-        hint='write inputs={"text": "in.txt"}: names of letters, digits, "_", "-" and "."',
+        hint='write inputs={"text": "in.txt"}, with a name that a file can have',
         code="PHI202",
     )
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable() and name[:1] not in "." and "/" not in name
 
 
 def _frozen(recipe: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
