@@ -27,7 +27,7 @@ def brief(value: object) -> str:
     try:
         text = printable(repr(value))
     except Exception:  # whatever the class of a stranger raises
-        return f"a {type(value).__name__}"
+        return f"a value of the type {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

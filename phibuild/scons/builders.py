@@ -37,6 +37,7 @@ from phibuild.model.text import brief, printable
 from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model, as_model
+from phibuild.scons.paths import check_size
 from phibuild.scons.session import session
 from phibuild.scons.translate import (
     Found,
@@ -49,6 +50,8 @@ from phibuild.scons.translate import (
 )
 
 _TEXT = FieldRules("", "str")
+_LARGEST_EXTRA = 2 << 30
+"""Bytes; an imatrix of the largest Phi model has a twentieth of them."""
 _COUNT = FieldRules("", "int", minimum=1)
 
 
@@ -112,7 +115,10 @@ def declare_packaging(
 def _take_extras(env: Any, offer: Backend | Packager, fields: dict[str, Any]) -> dict[str, Found]:
     """The files among the keywords of a builder, which leave `fields`."""
     passed = {name: fields.pop(name, None) for name in offer.extras}
-    return {name: find(env, value) for name, value in passed.items() if value is not None}
+    found = {name: find(env, value) for name, value in passed.items() if value is not None}
+    for name, one in found.items():
+        check_size(one.path, name, most=_LARGEST_EXTRA)
+    return found
 
 
 def _inputs(extras: Mapping[str, Found]) -> dict[str, FileInput]:

@@ -47,6 +47,20 @@ def check_input(path: Path) -> bool:
     )
 
 
+def check_size(path: Path, what: str, *, most: int) -> None:
+    """RecipeError PHI205 for a file that is too large to be what it is passed as."""
+    try:
+        size = os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return
+    if size > most:
+        raise RecipeError(
+            f"{path} has {size:,} bytes, and a file for {what} has at most {most:,}",
+            hint=f"pass a smaller file for {what}",
+            code="PHI205",
+        )
+
+
 def _unusable(path: str, problem: str) -> RecipeError:
     shown = path if len(path) <= 200 else f"{path[:200]}..."
     return RecipeError(f"the path {shown!r} {problem}", hint="name it differently", code="PHI205")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,29 @@ def test_artifacts_of_strange_names_are_built_and_shown_as_they_are(odd: Project
     assert not any(path.is_file() for path in (odd.folder / "out").rglob("*"))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'env.Imatrix("out/i.gguf", "m", text="huge")',
+        'env.GGUF("out/a.gguf", "m", quant="Q4_0", imatrix="huge")',
+        'env.OpenVINO("out/ir", "m", precision="int4", calibration="huge")',
+        'env.FirmwareImage("out/a.img", "in.txt", signing_key="huge")',
+    ],
+)
+def test_a_file_that_is_far_too_large_is_refused(odd: Project, line: str) -> None:
+    os.truncate(odd.write("huge", ""), 5 << 30)
+    odd.sconstruct(line)
+    ran = odd.scons()
+    assert (ran.status, "[PHI205]" in ran.text) == (2, True), ran.text
+
+
+def test_a_project_in_a_folder_whose_name_is_not_utf_8_is_refused(odd: Project) -> None:
+    odd.sconstruct('env.Artifact("out/a", worker="w.py", inputs={"text": "in.txt"}, times=2)\n')
+    other = Project(odd.folder.rename(odd.folder.parent / "\udcff"), odd.environment)
+    ran = other.scons()
+    assert (ran.status, "[PHI205]" in ran.text, "Traceback" in ran.text) == (2, True, False)
+
+
 CONTROLS = "\x1b]0;title\x07\x9b31m"
 
 
@@ -98,6 +123,26 @@ def test_what_a_terminal_would_obey_is_escaped(odd: Project) -> None:
     for ran in (odd.scons("-k"), odd.scons("-n"), odd.phibuild("graph")):
         assert not {"\x1b", "\x07", "\x9b"} & set(ran.text), ran.text
         assert "]0;title" in ran.text
+
+
+def test_names_with_brackets_are_shown_on_a_terminal_too(odd: Project) -> None:
+    odd.sconstruct(
+        'for name in ("[/x]", "[red]a"):\n'
+        '    env.Artifact(f"out/{name}", worker="w.py", inputs={"text": "in.txt"}, times=len(name))\n'
+    )
+    terminal, other = pty.openpty()
+    command = [sys.executable, "-P", "-m", "SCons", "-Q"]
+    environment = {**os.environ, **odd.environment, "TERM": "xterm"}
+    process = subprocess.Popen(command, cwd=odd.folder, env=environment, stdout=other, stderr=other)
+    os.close(other)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end was closed
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    os.close(terminal)
+    assert process.wait() == 0, shown
+    assert shown.count(b"out/[/x]") >= 2
+    assert shown.count(b"out/[red]a") >= 2
 
 
 @pytest.mark.parametrize(
