@@ -128,7 +128,8 @@ def test_what_a_terminal_would_obey_is_escaped(odd: Project) -> None:
 def test_names_with_brackets_are_shown_on_a_terminal_too(odd: Project) -> None:
     odd.sconstruct(
         'for name in ("[/x]", "[red]a"):\n'
-        '    env.Artifact(f"out/{name}", worker="w.py", inputs={"text": "in.txt"}, times=len(name))\n'
+        '    env.Artifact(f"out/{name}", worker="w.py", inputs={"text": "in.txt"},'
+        " times=len(name))\n"
     )
     terminal, other = pty.openpty()
     command = [sys.executable, "-P", "-m", "SCons", "-Q"]
