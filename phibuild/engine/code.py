@@ -7,17 +7,21 @@ list of modules to forget; a module that is imported by a computed name has to b
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from os.path import isdir, isfile, normpath
+from pathlib import Path
 from typing import NamedTuple
 
 import phibuild
 from phibuild.model.action import Action
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.errors import RecipeError, SourceError
+from phibuild.store import Index
 
 _FOR_WORKERS = Path(phibuild.__file__).parent / "worker"
 _PROTOCOL = "phiworker.py"
@@ -25,10 +29,13 @@ _OFFERED = frozenset({"phitokenizer", "phitransformers"})
 _PACKAGE = "__init__.py"
 _EMPTY = Digest.of(b"")
 _IMPORT = re.compile(
-    rb"\n[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import\b(?:[ \t]*\(([^)]*)\)|([^\n]*))"
-    rb"|import[ \t]+([^\n]+))"
+    rb"\n[ \t]*(?:import[ \t]+([^\n]+)|from[ \t]+([\w.]+)[ \t]+import\b"
+    rb"(?:[ \t]*\(([^)]*)\)|([^\n]*)))"
 )
-_SKIPPED_FOLDERS = frozenset({"__pycache__", ".git"})
+_TICK_NS = 20_000_000
+"""A file younger than this may change again without another time: clocks of file systems tick."""
+_SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
+"""The same as of every folder of the user's (engine/workshop.py)."""
 
 
 class CodeFile(NamedTuple):
@@ -36,7 +43,7 @@ class CodeFile(NamedTuple):
     nobody declared is empty and comes from nowhere: the plugin's own imports phibuild."""
 
     path: str
-    source: Path | None
+    source: str | None
     digest: Digest
 
     def read(self) -> bytes:
@@ -58,10 +65,12 @@ class Code(NamedTuple):
 
 
 class CodeReader:
-    """Reads the code of actions: a plugin's once in this process, and the user's each time, since
-    other targets of the same build may write it."""
+    """Reads the code of actions: a plugin's again when its files change, and the user's each time,
+    since other targets of the same build may write it."""
 
-    def __init__(self) -> None:
+    def __init__(self, index: Index | None = None) -> None:
+        self._index = index
+        self._began = time.time_ns()
         self._codes: dict[tuple[Path, ...], Code] = {}
         self._modules: dict[_Place, _Module] = {}
 
@@ -71,19 +80,74 @@ class CodeReader:
         if action.code_root is not None:
             return _collect(named, action.code_root, {})
         if named not in self._codes:
-            root = _around_package(action.worker)
-            self._codes[named] = _collect(named, root, self._modules)
+            code = self._recall(named)
+            if code is None:
+                code = _collect(named, _around_package(action.worker), self._modules)
+                self._record(named, code)
+            self._codes[named] = code
         return self._codes[named]
+
+    def _recall(self, named: tuple[Path, ...]) -> Code | None:
+        """What was read of this code by an earlier process, if its files and all folders around
+        them are as they were: a new file may be one that is imported."""
+        text = self._index.recall(named[0], "code") if self._index is not None else None
+        if text is None:
+            return None
+        known = json.loads(text)
+        if known["named"] != [str(path) for path in named]:
+            return None
+        if any(_signature(path) != seen for path, seen in known["seen"].items()):
+            return None
+        files = tuple(CodeFile(path, source, Digest(hex)) for path, source, hex in known["files"])
+        return Code(known["script"], files, Digest(known["digest"]))
+
+    def _record(self, named: tuple[Path, ...], code: Code) -> None:
+        """Remember it, unless a file may have changed since the first was read."""
+        paths = {__file__, *(path for file in code.files for path in _around(file))}
+        seen = {path: _signature(path) for path in sorted(paths)}
+        is_old = all(one and one[0] < self._began - _TICK_NS for one in seen.values())
+        if self._index is None or not is_old:
+            return
+        known = {
+            "named": [str(path) for path in named],
+            "script": code.script,
+            "files": [(one.path, one.source, one.digest.hex) for one in code.files],
+            "digest": code.digest.hex,
+            "seen": seen,
+        }
+        self._index.record(
+            named[0], "code", json.dumps(known), seen=self._index.signature(named[0])
+        )
 
     @cached_property
     def offered(self) -> Digest:
         """The digest of phibuild's own modules for workers."""
         names = (_PROTOCOL, *(f"{name}.py" for name in sorted(_OFFERED)))
-        return digest_of_value([str(Digest.of(_read(_FOR_WORKERS / name))) for name in names])
+        return digest_of_value([str(Digest.of(_read(f"{_FOR_WORKERS}/{name}"))) for name in names])
 
 
-_Place = tuple[str, Path]
-"""A file's path among the code, and where it comes from."""
+def _around(file: CodeFile) -> Iterator[str]:
+    """A file, and the folders that hold it from the root of its code on."""
+    if file.source is not None:
+        yield file.source
+        folder = file.source
+        for _ in file.path.split("/"):
+            folder = folder.rpartition("/")[0]
+            yield folder
+
+
+def _signature(path: str) -> list[int]:
+    """What stays the same while a file or folder does, the time of its last change first; empty if
+    it is gone."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return []
+    return [stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size, stat.st_ino]
+
+
+_Place = tuple[str, str]
+"""A file's path among the code, and where it comes from. Text, since each null build reads code."""
 
 
 class _Module(NamedTuple):
@@ -93,16 +157,17 @@ class _Module(NamedTuple):
     imports: tuple[_Place, ...]
 
 
-def _collect(named: tuple[Path, ...], root: Path, known: dict[_Place, _Module]) -> Code:
-    """All files, beginning at those that an action names, its script first. `root` is where their
+def _collect(named: Iterable[Path], begin: Path, known: dict[_Place, _Module]) -> Code:
+    """All files, beginning at those that an action names, its script first. `begin` is where their
     paths begin."""
-    root, script, *others = (Path(os.path.normpath(path)) for path in (root, *named))
-    package = root / script.relative_to(root).parts[0]
-    waiting = [(_PROTOCOL, _FOR_WORKERS / _PROTOCOL)]
+    root, script, *others = map(normpath, (begin, *named))
+    shown = script[len(root) + 1 :]
+    package = shown.partition("/")[0]
+    waiting = [(_PROTOCOL, f"{_FOR_WORKERS}/{_PROTOCOL}")]
     waiting += [place for path in (script, *others) for place in _places(path, root)]
     found: dict[str, CodeFile] = {}
     while waiting:
-        path, source = waiting.pop()
+        path, source = place = waiting.pop()
         if path in found:
             if found[path].source != source:
                 raise RecipeError(
@@ -111,85 +176,96 @@ def _collect(named: tuple[Path, ...], root: Path, known: dict[_Place, _Module]) 
                     code="PHI202",
                 )
             continue
-        module = known.get((path, source))
-        if module is None:
-            module = known[path, source] = _module(path, source, package)
-        found[path] = CodeFile(path, source, module.digest)
-        waiting += module.imports
-    for init in _inits(found, package):
+        if place not in known:
+            known[place] = _module(place, root, package, known)
+        found[path] = CodeFile(path, source, known[place].digest)
+        waiting += known[place].imports
+    for init in _inits(found, root, package):
         found.setdefault(init, CodeFile(init, None, _EMPTY))
     files = tuple(sorted(found.values()))
     digest = digest_of_value([[one.path, str(one.digest)] for one in files])
-    return Code(script.relative_to(root).as_posix(), files, digest)
+    return Code(shown, files, digest)
 
 
-def _inits(paths: Iterable[str], package: Path) -> list[str]:
+def _inits(paths: Iterable[str], root: str, package: str) -> list[str]:
     """The `__init__.py` of each folder of a package that holds one of these files. Without it, an
     installed package of the same name would be imported in place of what is shown."""
-    inside = [path for path in paths if path.startswith(f"{package.name}/")]
-    folders = {folder for path in inside for folder in PurePosixPath(path).parents[:-1]}
+    folders = {path.rpartition("/")[0] for path in paths if path.startswith(f"{package}/")}
+    for folder in tuple(folders):
+        while folder := folder.rpartition("/")[0]:
+            folders.add(folder)
     inits = [f"{folder}/{_PACKAGE}" for folder in folders]
-    return [init for init in inits if (package.parent / init).is_file()]
+    return [init for init in inits if isfile(f"{root}/{init}")]
 
 
 def _around_package(worker: Path) -> Path:
     """The folder that holds the outermost package around a script, else the script's own."""
     folder = worker.parent
-    while (folder / _PACKAGE).is_file():
+    while isfile(folder / _PACKAGE):
         folder = folder.parent
     return folder
 
 
-def _places(named: Path, root: Path) -> Iterator[_Place]:
+def _places(named: str, root: str) -> Iterator[_Place]:
     """A file, or the files in a folder, by their paths from the root, or from the folder that it
     lies in if that is elsewhere."""
-    begin = root if named.is_relative_to(root) else named.parent
-    if not named.is_dir():
-        yield named.relative_to(begin).as_posix(), named
+    begin = root if named.startswith(f"{root}/") else named.rpartition("/")[0]
+    if not isdir(named):
+        yield named[len(begin) + 1 :], named
         return
     for folder, folders, names in os.walk(named):
         folders[:] = set(folders) - _SKIPPED_FOLDERS
-        for source in (Path(folder, name) for name in names):
-            if source.is_file():
-                yield source.relative_to(begin).as_posix(), source
+        for source in (f"{folder}/{name}" for name in names):
+            if isfile(source):
+                yield source[len(begin) + 1 :], source
 
 
-def _module(path: str, source: Path, package: Path) -> _Module:
+def _module(place: _Place, root: str, package: str, known: Container[_Place]) -> _Module:
+    path, source = place
     content = _read(source)
-    imports: dict[str, Path] = {}
-    for module, names in _imported(content, path) if path.endswith(".py") else ():
-        top = module.partition(".")[0]
-        if top in _OFFERED:
-            imports[f"{top}.py"] = _FOR_WORKERS / f"{top}.py"
-        elif top == package.name:
-            inside = module.replace(".", "/")
-            for file in (f"{inside}.py", *(f"{inside}/{name}.py" for name in names)):
-                if (package.parent / file).is_file():
-                    imports[file] = package.parent / file
-                    if file == f"{inside}.py":
-                        break  # the names are its own
+    imports: dict[str, str] = {}
+    for module, names in _imported(content, place[0], package) if path.endswith(".py") else ():
+        if (top := module.partition(".")[0]) in _OFFERED:
+            imports[f"{top}.py"] = f"{_FOR_WORKERS}/{top}.py"
+            continue
+        inside = module.replace(".", "/")
+        for file in (f"{inside}.py", *(f"{inside}/{name}.py" for name in names)):
+            found = (file, f"{root}/{file}")
+            if found in known or isfile(found[1]):
+                imports[file] = found[1]
+                if file == f"{inside}.py":
+                    break  # the names are its own
     return _Module(Digest.of(content), tuple(imports.items()))
 
 
-def _imported(content: bytes, path: str) -> Iterator[tuple[str, list[str]]]:
-    """The modules that a file imports, as far as they are written out, and the names that it takes
-    from each: such a name may be a module, too."""
+def _imported(content: bytes, path: str, package: str) -> Iterator[tuple[str, list[str]]]:
+    """What a file imports of its package and of phibuild, as far as it is written out: modules, and
+    the names that it takes from each, which may be modules too."""
+    wanted = {one.encode() for one in (package, *_OFFERED, "")}  # a relative one begins with a dot
     for match in _IMPORT.finditer(b"\n" + content):
-        parts = (part.decode("utf-8", "replace") for part in match.groups(b""))
-        module, several, rest, plain = parts
+        plain, source, several, rest = match.groups(b"")
+        modules = [source]
         if plain:
-            yield from ((words[0], []) for one in plain.split(",") if (words := one.split()))
-            continue
-        inside = module.lstrip(".")
-        if inside != module:
-            above = path.split("/")[: len(inside) - len(module)]
-            module = ".".join((*above, inside)).rstrip(".")
-        yield module, re.findall(r"\w+", several or rest)
+            modules = [words[0] for one in plain.split(b",") if (words := one.split())]
+        for module in modules:
+            if module.partition(b".")[0] in wanted:
+                names = re.findall(r"\w+", (several or rest).decode("latin-1"))
+                yield _absolute(module.decode("latin-1"), path), names
 
 
-def _read(source: Path) -> bytes:
+def _absolute(module: str, path: str) -> str:
+    """A module's name from the root on; each dot before it but the first is a folder up."""
+    inside = module.lstrip(".")
+    if inside == module:
+        return module
+    above = path.split("/")[: len(inside) - len(module)]
+    return ".".join((*above, inside)).rstrip(".")
+
+
+def _read(source: str) -> bytes:
     try:
-        return source.read_bytes()
+        with open(source, "rb") as file:
+            return file.read()
     except OSError as error:
         raise SourceError(
             f"the worker's file {source} cannot be read: {error.strerror}", hint="check the path"

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from phibuild.engine.code import CodeReader
@@ -45,7 +46,6 @@ class Workshop:
     reporter: Reporter = field(default_factory=Silent)
     wanted: dict[Path, Declaration] = field(default_factory=dict)
     made_ahead: dict[Digest, float] = field(default_factory=dict)
-    code: CodeReader = field(default_factory=CodeReader)
     _facts: dict[str, Facts] = field(default_factory=dict)
     _builds: dict[str, Action] = field(default_factory=dict)
     _programs: dict[Program, FoundProgram] = field(default_factory=dict)
@@ -58,6 +58,11 @@ class Workshop:
         store = Store(store_root())
         registry = load_registry(store.root / "plugins")
         return cls(store, registry, reporter or Silent())
+
+    @cached_property
+    def code(self) -> CodeReader:
+        """What workers are shown of code."""
+        return CodeReader(self.store.index)
 
     @property
     def interpreters(self) -> Interpreters:

@@ -8,7 +8,6 @@ and what will be invented) does not get in. Programs are in `job.tools`, by abso
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -70,10 +69,11 @@ def worker_environment(
 def _python_library(search: str) -> dict[str, str]:
     """The folder of Python's own library, where Python would not start without LD_LIBRARY_PATH."""
     folders = {os.path.realpath(folder): folder for folder in search.split(":") if folder}
-    if not folders or sys.platform != "linux":
+    maps = Path("/proc/self/maps")
+    if not folders or not maps.exists():
         return {}
-    with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as maps:
-        for line in maps:
+    with maps.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
             folder, _, name = line.rstrip("\n").partition("/")[2].rpartition("/")
             if name.startswith("libpython") and f"/{folder}" in folders:
                 return {"LD_LIBRARY_PATH": folders[f"/{folder}"]}

@@ -8,7 +8,10 @@ from phibuild.model.action import HOST, Action
 from phibuild.model.errors import ActionError
 
 _MODULE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
-_NAME = re.compile(r"ImportError: cannot import name '([^']+)' from '([^']+)'")
+_NAME = re.compile(
+    r"ImportError: cannot import name '([^']+)' from '([^']+)'"
+    r" \((?:unknown location|.*/code/[0-9a-f]{64}/.*__init__\.py)\)"
+)
 
 
 def missing_module(action: Action, log: str) -> ActionError | None:

@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from phibuild.process.ending import LIFE
+
 
 def run_attached(
     command: Sequence[str | Path],
@@ -19,7 +21,7 @@ def run_attached(
 ) -> int:
     """Run a program to its end on our own terminal, or with all its output in `log`; its status,
     128 and the signal's number if one killed it. A signal that asks us to end is passed on, so that
-    the program ends as it would by itself."""
+    the program ends as it would by itself; when we are killed, it knows by LIFE."""
     process: subprocess.Popen[bytes] | None = None
 
     def pass_on(number: int, frame: object) -> None:
@@ -34,9 +36,17 @@ def run_attached(
             if handler is not signal.SIG_IGN:
                 signal.signal(number, pass_on)
                 until_it_ends.callback(signal.signal, number, handler)
+        alive, ours_only = os.pipe()
+        until_it_ends.callback(os.close, ours_only)
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=output
+            command,
+            cwd=folder,
+            env={**environment, LIFE: str(alive)},
+            stdout=output,
+            stderr=output,
+            pass_fds=(alive,),
         )
+        os.close(alive)
         status = process.wait()
     return status if status >= 0 else 128 - status
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import sys
@@ -19,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+LIFE = "PHIBUILD_LIFE"
+"""Names a descriptor that is closed at its other end when the process that runs this one ends."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 1.2
 """Seconds that this process has to end by itself."""
@@ -37,6 +40,12 @@ class _Watch:
         self._guard = threading.Lock()
         self._is_running = False
 
+        # Where another process of ours runs this one, the end of the pipe is its end.
+        life = os.environ.pop(LIFE, "")
+        self.life = int(life) if life else -1
+        if life:
+            os.set_inheritable(self.life, False)
+
     def start(self) -> int:
         """Begin to look, at the first call; `asked`."""
         with self._guard:
@@ -46,14 +55,23 @@ class _Watch:
         return self.asked
 
     def _look(self) -> None:
-        while os.read(self.signals, 1)[0] not in _SIGNALS:
-            pass
+        waiting = select.poll()
+        waiting.register(self.signals, select.POLLIN)
+        if self.life >= 0:
+            waiting.register(self.life)
+        is_asked = False
+        while not is_asked:
+            ready = {descriptor for descriptor, _ in waiting.poll()}
+            if self.life in ready:  # SCons has to hear of it, too
+                waiting.unregister(self.life)
+                os.kill(os.getpid(), signal.SIGTERM)
+            if self.signals in ready:
+                is_asked = os.read(self.signals, 1)[0] in _SIGNALS
         os.close(self._asking)
         time.sleep(_PATIENCE)
-        print("phibuild: interrupted", file=sys.stderr)
         for folder in list(_scratch):
             shutil.rmtree(folder, ignore_errors=True)
-        _leave(_STATUS)
+        _leave(_STATUS, "phibuild: interrupted")
 
 
 _watch: _Watch | None = None
@@ -61,11 +79,12 @@ _scratch: set[Path] = set()
 
 
 def watch() -> None:
-    """Called once, in the main thread, by a process in which somebody else handles the signals. As
-    long as nobody does, SIGTERM and SIGHUP end it as `end_by_exception` says."""
+    """Called once by a process in which somebody else handles the signals. As long as nobody does,
+    SIGTERM and SIGHUP end it as `end_by_exception` says. Only the main thread can do this."""
     global _watch
-    _watch = _Watch()
-    end_by_exception()
+    if threading.current_thread() is threading.main_thread():
+        _watch = _Watch()
+        end_by_exception()
 
 
 def end_by_exception() -> None:
@@ -92,9 +111,15 @@ def status_at_exit() -> Iterator[None]:
         _leave(128 + signal.SIGINT)
 
 
-def _leave(status: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
+def _leave(status: int, last_words: str = "") -> NoReturn:
+    def speak() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            print(last_words, end="\n" if last_words else "", file=sys.stderr, flush=True)
+
+    speaking = threading.Thread(target=speak, daemon=True)
+    speaking.start()
+    speaking.join(timeout=0.3)  # whoever should read it may have stopped reading
     os._exit(status)
 
 

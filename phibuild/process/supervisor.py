@@ -188,13 +188,14 @@ def children() -> list[int]:
         with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
             return [int(word) for word in file.read().split()]
     except OSError:
-        return _children_by_stat() if _IS_LINUX else []
+        return _children_by_stat()
 
 
 def _children_by_stat() -> list[int]:
     """The same where the kernel was built without lists of children."""
     found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    names = os.listdir("/proc") if os.path.isdir("/proc") else []
+    for name in filter(str.isdigit, names):
         try:
             with open(f"/proc/{name}/stat", "rb") as file:
                 parent = int(file.read().rpartition(b")")[2].split()[1])

@@ -89,7 +89,7 @@ def _programs(shop: Workshop, step: Step) -> Iterator[Path]:
     if isinstance(step, Action):
         for file in shop.code.read(step).files:
             if file.source is not None:
-                yield file.source
+                yield Path(file.source)
     if step.toolchain == OWN:
         yield from own_code()
     python = shop.registry.pythons.get(step.toolchain)

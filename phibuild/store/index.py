@@ -22,7 +22,7 @@ from phibuild.model.manifest import SUFFIX
 from phibuild.model.parsing import parse_json
 from phibuild.store.database import Database, Schema
 
-Kind = Literal["digest", "json", "weights", "tokens", "seal", "program"]
+Kind = Literal["digest", "json", "weights", "tokens", "seal", "program", "code"]
 
 _SETTLED_NS = 20_000_000
 """A file younger than this may change again within one tick of the file system's clock."""

@@ -3,6 +3,7 @@
 format            the version of this layout
 objects/ab/<hex>  read-only files; `<hex>.x` where the file is executable
 results/<hex>     action results by action key; the time of one is that of its last use
+code/<hex>        what workers run from (see engine/code_folder.py); may be deleted at any time
 index.sqlite      what was seen of files (see index.py); may be deleted at any time
 locks/ work/      one build at a time for each action; workspaces
 leases/           the objects that each running process uses (see leases.py)

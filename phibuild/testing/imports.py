@@ -18,11 +18,9 @@ def forgotten_and_superfluous(action: Action) -> tuple[set[Path], set[Path]]:
     root = action.worker.parents[depth]
     package = action.worker.parents[depth - 1] if depth else root
     shown = {
-        file.source
+        path
         for file in code.files
-        if file.source is not None
-        and file.source.suffix == ".py"
-        and file.source.is_relative_to(package)
+        if (path := Path(file.source or "")).suffix == ".py" and path.is_relative_to(package)
     }
     named = {action.worker, *action.worker_files}
     imported: set[Path] = set()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
@@ -18,7 +19,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 def main(tool: str) -> None:
     sys.path[1:1] = [f"{tool}/python", str(ROOT / "phibuild/worker")]
-    sys.path.append(str(ROOT / "plugins/phibuild_gguf"))
+    package = ModuleType("phibuild_gguf")  # as a worker sees it: its `__init__.py` imports phibuild
+    package.__path__ = [str(ROOT / "plugins/phibuild_gguf")]
+    sys.modules[package.__name__] = package
     import conversion  # puts its own gguf before the one in the toolchain
     import gguf
 
@@ -47,7 +50,7 @@ def convert(model: Path, output: Path, name: str, pre_tokenizer: str) -> None:
 
 def work(model: Path, output: Path, tool: Path) -> None:
     import phiworker
-    import worker_vocabulary
+    from phibuild_gguf import worker_vocabulary
 
     job = phiworker.Job(
         name="gguf.vocabulary",

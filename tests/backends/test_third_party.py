@@ -50,7 +50,7 @@ def test_its_builder_makes_artifacts_as_the_recipe_says(
     assert ran.status == 0, ran.text
     assert ran.actions[-1] == "int8.quantize"
     shown = project_of_tiny.phibuild("show", "dist/m.safetensors").text
-    assert "intact" in shown
+    assert "unchanged by size and time" in shown
     rows = {words[0]: words[1] for line in shown.splitlines() if len(words := line.split()) > 1}
     assert rows["lm_head.weight"] == "I8"
     assert rows["lm_head.weight_scale"] == "F32"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from phibuild.engine.code_folder import code_folder
 from phibuild.engine.keys import identity
 from phibuild.engine.workshop import Workshop
 from phibuild.executors import Request, WorkOrder, run_worker
@@ -106,9 +107,12 @@ class Views:
         if self.backend == "gguf":
             inputs["metadata"] = folder / "metadata"
             inputs["metadata"].write_bytes(gguf([], [], 0))
+        code = self.shop.code.read(action)
         order = WorkOrder(
             requests=[Request(action, inputs, folder)],
             python=self.shop.python_of(action.toolchain),
+            code=code_folder(self.shop.store, code),
+            script=code.script,
             workspace=folder.parent,
             tools={},
             bytecode=self.folder / "bytecode",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -220,6 +221,72 @@ def test_the_plugin_itself_is_not_there(shop: Workshop, package: Path) -> None:
     with pytest.raises(ActionError, match=r"toy imports toy\.NAME") as refusal:
         realize_step(shop, an_action(package), None, "x")
     assert refusal.value.code == "PHI408"
+
+
+def add_an_optional_module(package: Path) -> None:
+    (package / "fast.py").write_text("")
+
+
+def add_a_worker_file(package: Path) -> None:
+    (package / "data" / "deep").mkdir()
+    (package / "data" / "deep" / "table.txt").write_text("1\n")
+
+
+def edit(package: Path) -> None:
+    (package / "helper.py").write_text(HELPER.replace("first", "other"))
+
+
+def edit_under_a_kept_time(package: Path) -> None:
+    before = (package / "helper.py").stat()
+    edit(package)
+    os.utime(package / "helper.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "change", [add_an_optional_module, add_a_worker_file, edit, edit_under_a_kept_time]
+)
+def test_what_an_earlier_process_read_is_read_again_after_a_change(
+    shop: Workshop, package: Path, change: Callable[[Path], None]
+) -> None:
+    (package / "worker.py").write_text(
+        "try:\n    from toy import fast\nexcept ImportError:\n    fast = None\n" + WORKER
+    )
+    (package / "data" / "sub").mkdir(parents=True)
+    (package / "data" / "sub" / "table.txt").write_text("1\n")
+    action = an_action(package, "data")
+    time.sleep(0.05)  # what is younger is not remembered
+    index = shop.store.index
+    first = CodeReader(index).read(action)
+    assert index.recall(package / "worker.py", "code") is not None
+    assert CodeReader(index).read(action) == first == CodeReader().read(action)
+    change(package)
+    second = CodeReader(index).read(action)
+    assert second == CodeReader().read(action)
+    assert second.digest != first.digest
+
+
+def test_a_module_that_changes_between_two_workers_is_not_remembered(
+    shop: Workshop, package: Path
+) -> None:
+    (package / "other.py").write_text(WORKER)
+    time.sleep(0.05)
+    reader = CodeReader(shop.store.index)
+    reader.read(an_action(package))
+    edit(package)
+    time.sleep(0.05)
+    other = Action("other", package / "other.py", "host")
+    reader.read(other)
+    assert CodeReader(shop.store.index).read(other) == CodeReader().read(other)
+
+
+def test_one_worker_in_two_actions_is_remembered_for_the_right_one(
+    shop: Workshop, package: Path
+) -> None:
+    (package / "table.txt").write_text("1\n")
+    time.sleep(0.05)
+    for files in ([], ["table.txt"], []):
+        code = CodeReader(shop.store.index).read(an_action(package, *files))
+        assert code == code_of(package, *files)
 
 
 def spoil(folder: Path) -> None:

@@ -14,8 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.disks import mount, tmpfs
-from tests.faults.trial import Build, Ended, Lost, Trial, Ugly, Wrong, check_error
+from tests.faults.trial import Build, Lost, Trial, Ugly, Wrong, check_error
+from tests.source.hostile import hostile
+from tests.store.test_damage import DAMAGES
 
 TYPICAL = 1.6
 """Seconds that a build takes when nothing happens to it: the range of the moments."""
@@ -231,6 +234,7 @@ def disturb(path: Path, change: str) -> None:
         pass
 
 
+CONTROLS = "\x1b[2J\x1b]0;title\x07 [bold]x[/] [/red]"
 STRAY = b'hello\n[1]\n7\n"x"\nnull\n{"recall": 7}\n\xff\xfe\n'
 BAD = {
     "stray lines": f"os.write(out, {STRAY!r})",
@@ -258,7 +262,8 @@ BAD = {
     "signals ignored": "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
     "output twice": "job.output.mkdir(); job.output.rmdir()",
     "other folder": 'os.chdir("/")',
-    "terminal": 'print("\\x1b[2J\\x1b]0;title\\x07 [bold]x[/] [/red]", flush=True)',
+    "terminal": f"print({CONTROLS!r}, flush=True)",
+    "terminal and death": f"print({CONTROLS!r}, flush=True); os._exit(3)",
 }
 HEAD = """\
 import json, os, signal, subprocess
@@ -282,7 +287,7 @@ def bad_workers(trial: Trial) -> None:
     if fails and ended.status == 0:
         raise Wrong(f"{kind}: a worker failed, and the build did not")
     is_named = "no more" in ended.text or "[PHI407] spread sent what is not a message" in ended.text
-    if fails and not is_named and kind != "closed pipe":
+    if fails and not is_named and kind not in ("closed pipe", "terminal and death"):
         raise Lost(f"{kind}: the worker's error is not shown: {ended.text[-800:]}")
     if "\x1b[2J" in ended.text:
         raise Ugly(f"{kind}: a worker's log reaches the terminal as it is")
@@ -291,6 +296,38 @@ def bad_workers(trial: Trial) -> None:
     trial.heals()
 
 
+def damaged_store(trial: Trial) -> None:
+    trial.survives(trial.scons())
+    list(DAMAGES.values())[trial.number](trial.store)
+    shutil.rmtree(trial.folder / "dist")
+    trial.write_text("two")
+    trial.heals()
+
+
+HOSTILE = tuple(hostile())
+BUILDERS = """\
+model = env.PhiModel("tiny")
+env.GGUF("dist/q.gguf", model, quant="Q4_0")
+env.OnnxGenAI("dist/onnx", model, precision="int4", execution_provider="cpu")
+env.OpenVINO("dist/ov", model, precision="int4")
+env.MLX("dist/mlx", model, precision="int4")
+"""
+
+
+def hostile_checkpoint(trial: Trial) -> None:
+    """It is refused when the SConstruct is read, unless it is a right one after all."""
+    case = HOSTILE[trial.number * len(HOSTILE) // OF_HOSTILE]
+    folder = write_checkpoint(trial.folder / "tiny", FAMILIES["phi-3.5"], layers=1, shards=2)
+    case.edit(folder)
+    trial.project.sconstruct(BUILDERS)
+    ended = trial.scons("-n")
+    if ended.status != 0:
+        check_error(ended)
+    elif not case.may_be_right:
+        raise Wrong(f"{case.name} is believed")
+
+
+OF_HOSTILE = 160
 SCENARIOS: dict[str, Scenario] = {
     "kill -9 of SCons": Scenario(kill_scons, 50),
     "kill -9 of its group": Scenario(kill_group, 30),
@@ -307,6 +344,6 @@ SCENARIOS: dict[str, Scenario] = {
     "edits of code while building": Scenario(edit_worker_while_building, 20),
     "disturbed artifacts": Scenario(disturb_artifacts, 40),
     "bad workers": Scenario(bad_workers, 2 * len(BAD)),
+    "damaged stores": Scenario(damaged_store, len(DAMAGES)),
+    "hostile checkpoints": Scenario(hostile_checkpoint, OF_HOSTILE),
 }
-
-__all__ = ["SCENARIOS", "Ended", "Scenario"]

@@ -128,14 +128,13 @@ def test_a_missing_program_is_one_error(project: Project) -> None:
     assert "Traceback" not in ran.text
 
 
-def test_a_program_is_a_fact_and_asked_only_once(project: Project, tmp_path: Path) -> None:
-    """A script in front of the real program counts its starts, and then tells another version."""
+def test_what_a_program_says_of_itself_is_a_fact(project: Project, tmp_path: Path) -> None:
+    """A script in front of the real program tells another version in the end."""
     real, script = needed_tool("mkfs.erofs"), tmp_path / "mkfs.erofs"
-    asked = tmp_path / "asked"
 
     def tells(version: str) -> None:
         answer = f'if [ "$1" = -V ]; then echo "mkfs.erofs {version}"; exit; fi'
-        script.write_text(f'#!/bin/sh\necho >> {asked}\n{answer}\nexec {real} "$@"\n')
+        script.write_text(f'#!/bin/sh\n{answer}\nexec {real} "$@"\n')
         script.chmod(0o755)
 
     tells("1.5")
@@ -143,9 +142,7 @@ def test_a_program_is_a_fact_and_asked_only_once(project: Project, tmp_path: Pat
     project.write("in.bin", "model")
     project.sconstruct('env.FirmwareImage("m.img", "in.bin", container="erofs")\n')
     assert project.scons(PATH=path).status == 0
-    starts = asked.read_text()
     assert project.scons(PATH=path).text == "scons: `.' is up to date.\n"
-    assert asked.read_text() == starts
     tells("1.5.1")
     assert (
         "program.mkfs.erofs changed: mkfs.erofs 1.5 → mkfs.erofs 1.5.1"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from phibuild.process import supervised
+from phibuild.process import supervised, supervisor
 from phibuild.process.supervised import MessageTooLong, Outcome, run_logged
 from tests.processes import are_gone, processes_with
 
@@ -220,3 +220,14 @@ def test_programs_run_side_by_side(run: Callable[..., Outcome], tmp_path: Path) 
         thread.join()
     assert [outcome.status for outcome in ended] == [0] * 4
     assert [(folder / "log.txt").read_text() for folder in folders] == ["0\n", "1\n", "2\n", "3\n"]
+
+
+def test_children_are_found_where_the_kernel_does_not_list_them() -> None:
+    children = [subprocess.Popen(["sleep", "600"]) for _ in range(2)]
+    try:
+        for found in (supervisor.children(), supervisor._children_by_stat()):
+            assert {child.pid for child in children} <= set(found)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()

@@ -119,6 +119,16 @@ def test_ctrl_c_at_a_terminal_ends_a_build(lasting: Project) -> None:
     assert workspaces(lasting) == []
 
 
+def test_a_build_ends_when_the_command_that_runs_it_is_killed(lasting: Project) -> None:
+    build = start(lasting, "-m", "phibuild.cli", "build", "-j2")
+    working(lasting, build)
+    build.kill()
+    text, _ = build.communicate(timeout=60)  # SCons has its pipe
+    assert "[PHI406]" in text
+    assert are_gone(str(lasting.folder))
+    assert workspaces(lasting) == []
+
+
 def test_a_build_that_waits_for_another_ends_too(lasting: Project, tmp_path: Path) -> None:
     """No handler of a signal gets a thread out of waiting for a lock."""
     other = Project(tmp_path / "other", lasting.environment)
@@ -135,6 +145,24 @@ def test_a_build_that_waits_for_another_ends_too(lasting: Project, tmp_path: Pat
     assert first.poll() is None
     first.send_signal(signal.SIGTERM)
     ends_at_once(first)
+
+
+def test_a_build_whose_output_nobody_reads_ends_too(lasting: Project) -> None:
+    """Its main thread is stuck in a write to a pipe that is full."""
+    lasting.sconstruct(
+        "def flood(target, source, env):\n    while True: print('x' * 4096)\n"
+        f"{SCONSTRUCT}flooded = env.Command('flooded', 'one.txt', flood)\nAlwaysBuild(flooded)\n"
+        "Depends('flooded', 'dist/one')\n"
+    )
+    lasting.write("one.txt", "go one")
+    build = start(lasting, *SCONS, "flooded")
+    while not (lasting.folder / "dist" / "one.phi.json").exists():
+        assert build.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    build.send_signal(signal.SIGTERM)
+    assert build.wait(timeout=60) == 2
+    build.communicate()
 
 
 @pytest.mark.parametrize("number", [*SIGNALS, signal.SIGKILL], ids=lambda number: number.name)
