@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import stat
 from collections import Counter
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any, BinaryIO
 _MOST_VALUES = 4_000_000
 """Twice those of a tokenizer with 260,000 tokens and 510,000 merges. Each takes up to 72 bytes."""
 _DEEPEST = 64
-_MAY_OVERFLOW = re.compile(r"\d{19}|[eE]\+?\d{3}").search
+_MOST_DIGITS = 308
+"""Of a whole number that a float can hold."""
 
 
 class UnsuitableFile(OSError):
@@ -65,11 +65,14 @@ def strict_json(text: str) -> Any:
     holds more values than any document that makes sense."""
     if text.count(",") + text.count("[") + text.count("{") > _MOST_VALUES:
         raise ValueError(f"it holds more than {_MOST_VALUES:,} values")
-    checked: dict[str, Any] = {}
-    if _MAY_OVERFLOW(text):
-        checked = {"parse_int": _whole_number, "parse_float": _number}
     try:
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number, **checked)
+        document = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_no_number,
+            parse_int=_whole_number,
+            parse_float=_number,
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if _is_deep(document):
@@ -97,7 +100,8 @@ def _no_number(text: str) -> None:
 
 
 def _whole_number(text: str) -> int:
-    _number(text)
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"the number {text[:20]}... is too large")
     return int(text)
 
 

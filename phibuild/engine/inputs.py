@@ -63,6 +63,11 @@ def read_input(shop: Workshop, path: Path) -> UserInput:
         read = [_read_file(shop, path / name, name) for name in sorted(_names(str(path)))]
     except FileNotFoundError as error:
         raise changed_while_read(Path(error.filename or path), "phibuild") from None
+    except OSError as error:
+        raise SourceError(
+            f"{error.filename or path} cannot be read: {error.strerror}",
+            hint="change its permissions, or take it out of the input",
+        ) from None
     entries, seen = [one[0] for one in read], [one[1] for one in read]
     return UserInput(path, Tree(tuple(entries)), tuple(seen))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from phibuild.engine.code import CodeReader
 from phibuild.engine.declaration import CURRENT, Declaration
 from phibuild.engine.reporter import Reporter, Silent
+from phibuild.foreign import read_regular
 from phibuild.model.action import HOST, OWN, Action, Program
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError, PluginError, StoreError
@@ -29,6 +30,7 @@ from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_l
 
 _WORTH_TELLING = 500_000_000
 """Bytes to read below which it is over before anyone has read that it began."""
+_LARGEST_MANIFEST = 64 << 20
 
 
 @dataclass
@@ -193,7 +195,8 @@ class Workshop:
         """The manifest beside an artifact, None if there is none or it cannot be read as one."""
         path = Path(f"{target}{SUFFIX}")
         try:
-            return Manifest.from_text(path.read_text("utf-8"), where=str(path))
+            text = read_regular(path, most=_LARGEST_MANIFEST).decode("utf-8")
+            return Manifest.from_text(text, where=str(path))
         except (OSError, UnicodeDecodeError, StoreError):
             return None
 

@@ -23,7 +23,8 @@ CODES: dict[str, str] = {
     "PHI202": "a recipe field's value is of the wrong type or out of range",
     "PHI203": "the backend cannot build or run this combination",
     "PHI204": "the backend does not support this architecture",
-    "PHI205": "a target has no usable path, or would replace something that is not its own",
+    "PHI205": "a target or an input has no usable path, or a target would replace something that"
+    " is not its own",
     "PHI301": "the store has a format that this phibuild does not know",
     "PHI302": "the store cannot be read or written, or its folder holds other files",
     "PHI303": "an artifact's manifest is unreadable",

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from phibuild.model.errors import RecipeError
 from phibuild.model.sizes import parse_size
+from phibuild.model.text import brief
 
 Precision = Literal["int4", "int8", "fp16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = ("int4", "int8", "fp16", "fp32")
@@ -66,7 +68,8 @@ def parse_recipe(recipe: type[RecipeT], given: Mapping[str, Any], *, builder: st
     for name, value in given.items():
         if name not in rules:
             raise _unknown(name, tuple(rules), outdated, builder)
-        values[name] = None if value is None else _checked(name, value, rules[name], builder)
+        if value is not None:  # which is no value: the default holds
+            values[name] = checked(name, value, rules[name], builder)
     return recipe(**values)
 
 
@@ -96,7 +99,8 @@ def _unknown(
     )
 
 
-def _checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
+def checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
+    """The value of a field as recipes keep it; RecipeError PHI202 if the rules do not permit it."""
     value = _of_kind(name, value, rules.kind, builder)
     for single in value if isinstance(value, tuple) and rules.kind == "strs" else (value,):
         if rules.choices is not None and single not in rules.choices:
@@ -104,7 +108,7 @@ def _checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
 
             close = difflib.get_close_matches(str(single), [str(c) for c in rules.choices], n=1)
             raise RecipeError(
-                f"{builder}: {name}={single!r} is not possible",
+                f"{builder}: {name}={brief(single)} is not possible",
                 hint=(f"did you mean {close[0]!r}? " if close else "")
                 + f"possible are {', '.join(str(choice) for choice in rules.choices)}",
                 code="PHI202",
@@ -113,7 +117,7 @@ def _checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
     if (low is not None and value < low) or (high is not None and value > high):
         limits = f"at least {low}" if high is None else f"between {low} and {high}"
         raise RecipeError(
-            f"{builder}: {name}={value!r} is out of range",
+            f"{builder}: {name}={brief(value)} is out of range",
             hint=f"{name} is {limits}",
             code="PHI202",
         )
@@ -123,17 +127,17 @@ def _checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
 def _of_kind(name: str, value: Any, kind: str, builder: str) -> Any:
     if kind == "bool" and isinstance(value, bool):
         return value
-    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+    if kind == "int" and _is_int(value):
         return value
-    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+    if kind == "float" and (_is_int(value) or isinstance(value, float)) and math.isfinite(value):
         return float(value)
-    if kind == "str" and isinstance(value, str):
+    if kind == "str" and _is_text(value):
         return value
     if kind == "strs" and isinstance(value, list | tuple) and _all_text(value):
         return tuple(value)
     if kind == "str_map" and isinstance(value, Mapping) and _all_text([*value, *value.values()]):
         return tuple(value.items())
-    if kind == "size" and isinstance(value, int | str) and not isinstance(value, bool):
+    if kind == "size" and (_is_int(value) or isinstance(value, str)):
         with contextlib.suppress(ValueError):
             return parse_size(value)
     wanted = {
@@ -142,11 +146,27 @@ def _of_kind(name: str, value: Any, kind: str, builder: str) -> Any:
         "size": 'a size such as "2 GB"',
     }
     raise RecipeError(
-        f"{builder}: {name}={value!r} is of the wrong type",
+        f"{builder}: {name}={brief(value)} is of the wrong type",
         hint=f"{name} takes {wanted.get(kind, kind)}",
         code="PHI202",
     )
 
 
 def _all_text(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
+    return all(map(_is_text, values))
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is text that can be written to a file and passed to a program."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_int(value: Any) -> bool:
+    """Whether it is a whole number that every program can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63

@@ -13,14 +13,19 @@ _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B|)", re.IGNORECASE)
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes; ValueError when the text is not a number with an optional unit."""
+    """Bytes; ValueError when the text is not a number with an optional unit, or no size."""
     if isinstance(text, int):
+        if text < 0:
+            raise ValueError(f"{text} is less than nothing")
         return text
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a size such as '2.5 GB' or '512 MiB'")
     unit = match[2].upper().replace("IB", "iB")
-    return int(float(match[1]) * _UNITS[unit])
+    size = float(match[1]) * _UNITS[unit]
+    if size >= 1 << 63:
+        raise ValueError(f"{match[1][:20]}... {unit} is more than any file has")
+    return int(size)
 
 
 def show_size(size: int) -> str:

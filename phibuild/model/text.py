@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_LONGEST = 100
 _CONTROLS = (
     "[\x00-\x1f\x7f-\x9f\u2028\u2029"  # what a terminal obeys, ends of lines
     "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the direction of writing
@@ -19,6 +20,15 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same of each line of a text."""
     return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def brief(value: object) -> str:
+    """How a value is written in Python, cut short."""
+    try:
+        text = printable(repr(value))
+    except Exception:  # whatever the class of a stranger raises
+        return f"a value of the type {type(value).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _escape(found: re.Match[str]) -> str:

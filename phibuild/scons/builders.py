@@ -32,11 +32,12 @@ from phibuild.model.action import HOST, FileInput, files_of, frozen_recipe
 from phibuild.model.action import Action as PhiAction
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
-from phibuild.model.recipe import parse_recipe
-from phibuild.model.text import printable
+from phibuild.model.recipe import FieldRules, checked, parse_recipe
+from phibuild.model.text import brief, printable
 from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model, as_model
+from phibuild.scons.paths import check_size
 from phibuild.scons.session import session
 from phibuild.scons.translate import (
     Found,
@@ -47,6 +48,11 @@ from phibuild.scons.translate import (
     single,
     target_node,
 )
+
+_TEXT = FieldRules("", "str")
+_LARGEST_EXTRA = 2 << 30
+"""Bytes; an imatrix of the largest Phi model has a twentieth of them."""
+_COUNT = FieldRules("", "int", minimum=1)
 
 
 def declare_conversion(
@@ -109,7 +115,10 @@ def declare_packaging(
 def _take_extras(env: Any, offer: Backend | Packager, fields: dict[str, Any]) -> dict[str, Found]:
     """The files among the keywords of a builder, which leave `fields`."""
     passed = {name: fields.pop(name, None) for name in offer.extras}
-    return {name: find(env, value) for name, value in passed.items() if value is not None}
+    found = {name: find(env, value) for name, value in passed.items() if value is not None}
+    for name, one in found.items():
+        check_size(one.path, name, most=_LARGEST_EXTRA)
+    return found
 
 
 def _inputs(extras: Mapping[str, Found]) -> dict[str, FileInput]:
@@ -157,6 +166,9 @@ def declare_generation(
     """`env.Generate(target, artifact, prompt=..., expect=...)`: ask an artifact in its own runtime,
     through its chat template; the build fails unless the answer contains `expect`."""
     with read_phase():
+        prompt = checked("prompt", prompt, _TEXT, "Generate")
+        expect = checked("expect", expect, _TEXT, "Generate")
+        max_tokens = checked("max_tokens", max_tokens, _COUNT, "Generate")
         found = find(env, artifact)
         asked = session().declarations.get(found.path)
         if asked is None:
@@ -195,17 +207,26 @@ def declare_artifact(
     recalled action of the user's own. The script gets a job through phibuild's worker protocol, and
     can import its `modules`, files and folders beside it."""
     with read_phase():
+        label = checked("label", label, _TEXT, "Artifact")
+        toolchain = checked("toolchain", toolchain, _TEXT, "Artifact")
+        network = checked("network", network, FieldRules("", "bool"), "Artifact")
         script, *others = code = [find(env, one) for one in (worker, *listed(modules))]
+        if not session().only_cleans and not script.path.is_file():
+            raise RecipeError(
+                f"Artifact: there is no worker {script.path}",
+                hint="name a Python script that exists before the build, such as worker.py",
+                code="PHI205",
+            )
         _use([script], "the worker")
         _use(others, "the module")
-        found = {name: find(env, value) for name, value in (inputs or {}).items()}
+        found = {name: find(env, value) for name, value in _named(inputs).items()}
         action = PhiAction(
             name=script.path.stem,
             worker=script.path,
             worker_files=tuple(one.path for one in others),
             code_root=script.path.parent,
             toolchain=toolchain,
-            recipe=frozen_recipe(recipe),
+            recipe=_frozen(recipe),
             inputs=tuple((name, FileInput(str(one.path))) for name, one in sorted(found.items())),
             network=network,
         )
@@ -216,6 +237,38 @@ def declare_artifact(
             sources=[*code, *found.values()],
             label=label or script.path.stem,
         )
+
+
+def _named(inputs: Any) -> Mapping[str, Any]:
+    """The inputs of a worker of the user's own; RecipeError PHI202 unless each has a name that can
+    be a file's."""
+    if inputs is None:
+        return {}
+    if isinstance(inputs, Mapping) and all(map(_is_file_name, inputs)):
+        return inputs
+    raise RecipeError(
+        f"Artifact: inputs={brief(inputs)} is not a mapping of names to paths",
+        hint='write inputs={"text": "in.txt"}, with a name that a file can have',
+        code="PHI202",
+    )
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable() and name[:1] not in "." and "/" not in name
+
+
+def _frozen(recipe: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """RecipeError PHI202 for a value that a worker cannot be given."""
+    for name, value in recipe.items():
+        try:
+            frozen_recipe({name: value})
+        except (TypeError, ValueError, RecursionError):
+            raise RecipeError(
+                f"Artifact: {name}={brief(value)} is not a value of JSON",
+                hint="pass numbers, texts, lists, and mappings of texts to them",
+                code="PHI202",
+            ) from None
+    return frozen_recipe(recipe)
 
 
 def declare_action(
@@ -246,9 +299,9 @@ def _declare(
     toolchain: str | None,
     nodes: tuple[str, ...] = (),
 ) -> Any:
-    if toolchain not in (None, "current"):
+    if toolchain is not None and not (isinstance(toolchain, str) and toolchain == "current"):
         raise RecipeError(
-            f"toolchain={toolchain!r} is not possible",
+            f"toolchain={brief(toolchain)} is not possible",
             hint='leave it out for the locked toolchain, or write toolchain="current"',
             code="PHI202",
         )

@@ -16,7 +16,7 @@ from phibuild.model.manifest import SUFFIX
 from phibuild.offers import ModelFacts
 from phibuild.scons.claims import Use
 from phibuild.scons.session import session
-from phibuild.scons.translate import read_phase, single
+from phibuild.scons.translate import read_phase, single, substituted
 from phibuild.source import Checkpoint
 
 
@@ -38,12 +38,12 @@ def declare_model(env: Any, source: Any) -> Model:
     """
     with read_phase():
         one = single(source, "model")
-        node = env.fs.Entry(_at_home(env.subst(one))) if isinstance(one, str) else one
+        node = env.fs.Entry(_at_home(substituted(env, one))) if isinstance(one, str) else one
         is_path = isinstance(node, SCons.Node.FS.Base)
         path = Path(node.get_abspath()) if is_path else session().folder / str(node)
         if path in session().declarations:
             return Model(ModelRef(path, made_here=True), nodes=(env.fs.File(f"{path}{SUFFIX}"),))
-        if is_path and not path.is_dir():
+        if is_path and not os.path.isdir(path):  # noqa: PTH112 - false for any path
             path = Path(node.srcnode().get_abspath())
         session().claims.use(Use(path, "the source model"))
         checkpoint = None if session().only_cleans else session().shop.checkpoint(path)

@@ -25,6 +25,7 @@ from phibuild.model.sizes import show_size
 from phibuild.process import ending
 from phibuild.scons.claims import Claims, TargetClaim
 from phibuild.scons.display import Display, say
+from phibuild.scons.paths import check_path
 from phibuild.store import FolderLock
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def session() -> Session:
     # While a SConscript is read, the current folder is that script's; and the SConstruct of other
     # builds may lie elsewhere, as PlatformIO's does.
     folder = Path(get_default_fs().Top.get_abspath())
+    check_path(str(folder))
     ending.watch()
     one = Session(folder, Display(silent=bool(GetOption("silent"))))
     atexit.register(_finish, one)

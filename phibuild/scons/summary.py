@@ -9,6 +9,7 @@ from phibuild.engine.declaration import Generation
 from phibuild.engine.realize import Made
 from phibuild.model.sizes import show_seconds, show_size
 from phibuild.model.text import printable
+from phibuild.scons.display import say
 from phibuild.scons.session import Session
 
 LONGEST = 1000
@@ -20,6 +21,12 @@ def print_summary(session: Session) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:  # a log, where a line is a line
         console = Console(highlight=False, markup=False, emoji=False, width=LONGEST)
+    with console.capture() as captured:
+        _print(console, session)
+    say(captured.get(), end="")
+
+
+def _print(console: Console, session: Session) -> None:
     order = list(session.declarations)
     made = sorted(session.made, key=lambda one: order.index(one.declaration.target))
     artifacts = [one for one in made if not isinstance(one.declaration.what, Generation)]

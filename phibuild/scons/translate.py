@@ -17,6 +17,8 @@ from phibuild.engine.inputs import read_input
 from phibuild.engine.territory import HINT
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
+from phibuild.model.text import brief
+from phibuild.scons.paths import check_input, check_path
 from phibuild.scons.session import session
 
 
@@ -54,13 +56,14 @@ def _user_line() -> str:
 
 
 _OURS = Path(__file__).parent.parent
+_DEEPEST = 8
 
 
 def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
     """The node of the manifest beside an artifact; RecipeError PHI205 for an unusable path."""
     one = single(target, "target")
     is_node = isinstance(one, SCons.Node.FS.Base)
-    name = one.get_abspath() if is_node else env.subst(str(one))
+    name = one.get_abspath() if is_node else substituted(env, str(one))
     first, _, rest = name.partition("/")
     is_home = first == "~" or (first.startswith("~") and rest)
     if is_home or "\0" in name or name.rpartition("/")[2] in ("", ".", "..", "#"):
@@ -71,6 +74,7 @@ def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
             else 'write a path such as "dist/model.gguf"',
             code="PHI205",
         )
+    check_path(name)
     return file_node(env, f"{name}{SUFFIX}")
 
 
@@ -91,7 +95,7 @@ def find(env: Any, value: Any) -> Found:
     """The path of a source: a string, a node, or what one of our builders returned."""
     one = single(value, "source")
     if isinstance(one, str):
-        one = env.fs.Entry(env.subst(one))
+        one = env.fs.Entry(substituted(env, one))
     if isinstance(one, SCons.Node.FS.Base):
         path = Path(one.get_abspath())
         if not path.exists() and Path(one.srcnode().get_abspath()).exists():
@@ -100,7 +104,7 @@ def find(env: Any, value: Any) -> Found:
         path = session().folder / str(one)  # an alias: its name is the artifact's path
     if path in session().declarations:
         return Found(path, env.fs.File(f"{path}{SUFFIX}"))
-    if path.is_dir():
+    if check_input(path):
         return Found(path, env.Value(str(read_input(session().shop, path).digest)))
     return Found(path, file_node(env, str(path)))
 
@@ -117,19 +121,48 @@ def artifact_path(env: Any, value: Any) -> Path | None:
     return path if path in declared else None
 
 
+def substituted(env: Any, path: str) -> str:
+    """A path with the environment's variables in it; RecipeError PHI205 if it cannot be one."""
+    check_path(path)
+    try:
+        found = str(env.subst(path))
+    except SCons.Errors.UserError as error:
+        raise RecipeError(
+            f"the path {path!r} cannot be read: {error}",
+            hint="SCons replaces $NAME by a variable; write $$ for a dollar sign",
+            code="PHI205",
+        ) from None
+    check_path(found)
+    return found
+
+
 def listed(values: Any) -> list[Any]:
     """The items of a value that may be one item, or lists in lists of them, or None."""
-    return [] if values is None else list(SCons.Util.flatten([values]))
+    try:
+        return [] if values is None else list(SCons.Util.flatten([values]))
+    except RecursionError:
+        raise RecipeError(
+            f"{brief(values)} is nested without an end", hint="pass a list of paths", code="PHI202"
+        ) from None
 
 
 def single(value: Any, what: str) -> Any:
-    """The one item of a value that may be a list of nodes."""
-    if isinstance(value, Path):
-        return str(value)
-    if SCons.Util.is_List(value):
+    """The one item of a value that may be a list of nodes; RecipeError PHI201 for several, PHI202
+    for something that is neither a path nor a node."""
+    for _ in range(_DEEPEST):
+        if not SCons.Util.is_List(value):
+            break
         if len(value) != 1:
             raise RecipeError(
                 f"one {what} is expected, not {len(value)}", hint="call the builder once for each"
             )
-        return single(value[0], what)
-    return value
+        value = value[0]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, str | SCons.Node.Node):
+        return value
+    raise RecipeError(
+        f"the {what} is {brief(value)}, which is not a path",
+        hint="pass a path, or what a builder returned",
+        code="PHI202",
+    )

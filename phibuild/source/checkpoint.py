@@ -24,7 +24,7 @@ from phibuild.source.files import (
     find_files,
 )
 from phibuild.source.layout import Header, check_tensors, is_leftover, torch_dtype
-from phibuild.source.reading import read_content
+from phibuild.source.reading import read_content, unreadable
 from phibuild.source.tensors import Memory, SourceTensor, read_headers, read_tensors
 from phibuild.source.tokens import check_tokens
 
@@ -62,6 +62,15 @@ def read_checkpoint(
     SourceError PHI101 to PHI105, PHI113 and PHI114 for what is missing, damaged or unsafe, PHI107
     to PHI109 for parts that do not belong together.
     """
+    try:
+        return _read(folder, memory, on_progress)
+    except OSError as error:  # it was removed or replaced while it was read
+        raise unreadable(Path(error.filename or folder), error) from None
+
+
+def _read(
+    folder: Path, memory: Memory, on_progress: Callable[[int, int], None] | None
+) -> Checkpoint:
     parts = find_files(folder)
     files = tuple((path, memory.signature(path)) for path in (*parts.documents, *parts.shards))
     documents = read_documents(parts)

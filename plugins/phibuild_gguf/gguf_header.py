@@ -38,6 +38,7 @@ _MOST_TENSORS = 1 << 18
 _LONGEST_HEADER = 256 << 20
 """Bytes; that of a vocabulary of 200,000 tokens has ten million."""
 _DEFAULT_ALIGNMENT = 32
+_ALIGNMENTS = {1 << power for power in range(21)}
 
 
 class BadHeader(ValueError):
@@ -111,8 +112,8 @@ def _header(reader: _Reader) -> Header:
     alignment = next(
         (one.value for one in entries if one.key == "general.alignment"), _DEFAULT_ALIGNMENT
     )
-    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-        raise BadHeader(f"its alignment is {alignment!r}, which is no power of two")
+    if type(alignment) is not int or alignment not in _ALIGNMENTS:
+        raise BadHeader(f"its alignment is {alignment!r}, which is no power of two that fits")
     data = -(-end // alignment) * alignment
     for info in tensors:
         if info.offset % alignment or data + info.offset + info.size > reader.length:

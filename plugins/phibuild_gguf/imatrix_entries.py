@@ -58,7 +58,11 @@ class Importances:
         chunks = self.header.value("imatrix.chunk_count")
         return {
             "quantize.imatrix.file": string(_cut(name)),
-            **({"quantize.imatrix.dataset": string(_cut(datasets.first[0]))} if datasets else {}),
+            **(
+                {"quantize.imatrix.dataset": string(_cut(datasets.first[0]))}
+                if datasets and datasets.length
+                else {}
+            ),
             "quantize.imatrix.entries_count": uint32(len(self.names)),
             **({"quantize.imatrix.chunks_count": uint32(chunks)} if chunks else {}),
         }

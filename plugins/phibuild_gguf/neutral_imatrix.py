@@ -14,9 +14,10 @@ from pathlib import Path
 
 from phiworker import WorkerError
 
-from phibuild_gguf.gguf_header import BadHeader, Entry, Header, read_header
+from phibuild_gguf.gguf_header import Array, BadHeader, Entry, Header, read_header
 
 _DATASETS = "imatrix.datasets"
+_CHUNKS = "imatrix.chunk_count"
 _STRING = 8
 
 
@@ -52,7 +53,23 @@ def _imatrix_header(path: Path) -> Header:
             hint="make one by env.Imatrix(target, model, text=...)",
             code="PHI203",
         )
+    for key, is_right in ((_DATASETS, _is_texts), (_CHUNKS, _is_count)):
+        value = header.value(key)
+        if value is not None and not is_right(value):
+            raise WorkerError(
+                f"the imatrix is damaged: its {key} is {value!r}",
+                hint="make one by env.Imatrix(target, model, text=...)",
+                code="PHI203",
+            )
     return header
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, Array) and all(isinstance(one, str) for one in value.first)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 1 << 32
 
 
 def _last_part(note: Entry) -> str:

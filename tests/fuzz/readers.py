@@ -168,8 +168,19 @@ def _result(folder: Path) -> Read:
     from phibuild.store.results import ActionResult
 
     def read(content: bytes) -> None:
-        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(ValueError):
             ActionResult.from_text(content.decode()).to_text()
+
+    return read
+
+
+def _messages(folder: Path) -> Read:
+    from phibuild.executors.messages import NotOfTheProtocol, read_message
+
+    def read(content: bytes) -> None:
+        for line in content.split(b"\n"):
+            with contextlib.suppress(NotOfTheProtocol):
+                read_message(line)
 
     return read
 
@@ -201,5 +212,6 @@ READERS = {
         Reader("lock", _lock, seeds.lock),
         Reader("manifest", _manifest, seeds.manifest),
         Reader("result", _result, seeds.result),
+        Reader("messages", _messages, seeds.messages),
     )
 }

@@ -222,6 +222,20 @@ def result() -> list[bytes]:
     return [one.to_text().encode()]
 
 
+def messages() -> list[bytes]:
+    """One of each kind."""
+    digest = "0" * 64
+    lines: list[dict[str, object]] = [
+        {"progress": 0.5, "text": "layer 3"},
+        {"recall": ["a", "b"]},
+        {"remember": [0, "a", "b.bin", 0, 10, digest]},
+        {"written": [0, "b.bin", digest]},
+        {"error": {"code": "PHI401", "message": "it fails", "hint": "do not"}},
+        {"errno": 28},
+    ]
+    return ["\n".join(map(json.dumps, lines)).encode()]
+
+
 def sealed(content: bytes) -> bytes:
     """An image whose descriptor has the digest that it should have."""
     import hashlib

@@ -154,6 +154,24 @@ def test_a_file_that_is_no_imatrix_is_refused(worker: Any, tmp_path: Path, conte
     assert caught.value.code == "PHI203"
 
 
+@pytest.mark.parametrize(
+    "note",
+    [
+        entry("imatrix.datasets", 8, text("a text and not a list")),
+        entry("imatrix.datasets", 9, struct.pack("<IQI", 4, 1, 7)),
+        entry("imatrix.chunk_count", 8, text("7")),
+        entry("imatrix.chunk_count", 11, struct.pack("<q", -1)),
+    ],
+)
+def test_an_imatrix_with_odd_notes_is_refused(worker: Any, tmp_path: Path, note: bytes) -> None:
+    module = worker("neutral_imatrix")
+    kind = entry("general.type", 8, text("imatrix"))
+    (tmp_path / "old.gguf").write_bytes(gguf([kind, note], [], 0))
+    with pytest.raises(module.WorkerError, match="damaged") as caught:
+        module.copy_neutral(tmp_path / "old.gguf", tmp_path / "new.gguf")
+    assert caught.value.code == "PHI203"
+
+
 def test_every_type_that_tensors_can_get_is_known_by_name() -> None:
     assert {kind.lower() for kind in (*TARGETS, *DEFAULT_TYPES.values())} <= set(BY_NAME)
 

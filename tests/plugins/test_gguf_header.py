@@ -57,6 +57,9 @@ def test_a_file_is_described_with_what_is_long_cut_short(tmp_path: Path) -> None
         (gguf([], [tensor("w", (256, 2**50), 0, 0)], 1024), "does not lie within"),
         (gguf([], [tensor("w", (8,), 0, 7)], 1024), "does not lie within"),
         (gguf([entry("general.alignment", 4, struct.pack("<I", 0))], [], 64), "alignment"),
+        (gguf([entry("general.alignment", 10, struct.pack("<Q", 2**62))], [], 64), "alignment"),
+        (gguf([entry("general.alignment", 6, struct.pack("<f", 32))], [], 64), "alignment"),
+        (gguf([entry(f"{n}", 7, b"\1") for n in range(70_000)], [], 0), "claims 70000 keys"),
     ],
 )
 def test_a_damaged_or_lying_file_is_one_clear_error(

@@ -295,6 +295,13 @@ def test_external_data_that_leads_out_is_refused(tmp_path: Path, changes: dict[s
     assert caught.value.code == "PHI303"
 
 
+def test_a_tensor_of_too_many_dimensions_is_refused(tmp_path: Path) -> None:
+    tensor = field(8, b"w") + field(1, b"\1" * 100)
+    (an_artifact(tmp_path) / "model.onnx").write_bytes(field(7, field(5, tensor)))
+    with pytest.raises(PhiError, match="dimensions"):
+        describe(tmp_path)
+
+
 def test_a_truncated_graph_is_refused(tmp_path: Path) -> None:
     graph = an_artifact(tmp_path) / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1])

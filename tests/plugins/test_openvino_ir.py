@@ -56,6 +56,24 @@ NOTES = """\
 """
 
 
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("<a>" * 300 + "</a>" * 300, "nested too deeply"),
+        (
+            LAYERS.replace('shape="2, 8"', f'shape="{",".join("1" * 17)}"'),
+            "more than 16 dimensions",
+        ),
+        (LAYERS.replace('size="8"', f'size="{"9" * 5000}"'), "limit"),
+    ],
+)
+def test_an_ir_that_has_no_end_is_refused(tmp_path: Path, layers: str, said: str) -> None:
+    write_ir(tmp_path, layers=layers)
+    with pytest.raises(PhiError, match=said) as caught:
+        describe(tmp_path)
+    assert (caught.value.code, bool(caught.value.hint)) == ("PHI303", True)
+
+
 def write_ir(folder: Path, *, layers: str = LAYERS, stored: int = 28, before: str = "") -> Path:
     document = (
         f'<?xml version="1.0"?>{before}<net name="Model0"><layers>{layers}</layers>{NOTES}</net>'

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from phibuild.api import PackagingError, open_regular
 from phibuild_firmware.delta.cores import in_order
@@ -42,7 +42,7 @@ def apply_delta(
     What exists at `new` is never replaced: PackagingError PHI703 unless it is already the result.
     Memory: about 16 times the delta's window for each of at most eight cores.
     """
-    with open_regular(delta) as file:
+    with _opened(delta) as file:
         header = read_header(file)
         old_files, new_files = read_files(file, header)
         if old.is_dir() != (header.kind == TREE) or _named(files_of(old)) != _named(old_files):
@@ -76,9 +76,18 @@ def apply_delta(
 def partial_path(new: Path, delta: Path) -> Path:
     """Where the unfinished result lies: beside `new`, under a name that holds a digest of the
     delta's header, so that it is nobody else's."""
-    with open_regular(delta) as file:
+    with _opened(delta) as file:
         digest = hashlib.sha256(file.read(HEADER_SIZE)).hexdigest()
     return new.with_name(f".{new.name[:_LONGEST_NAME]}.{digest[:16]}.phi-part")
+
+
+def _opened(delta: Path) -> BinaryIO:
+    try:
+        return open_regular(delta)
+    except OSError as error:
+        raise PackagingError(
+            f"{delta} cannot be read: {error}", hint="name a delta", code="PHI703"
+        ) from None
 
 
 class _Piece(NamedTuple):

@@ -44,20 +44,26 @@ def files_of(root: Path) -> tuple[File, ...]:
     Folders without files are not counted."""
     if root.is_file():
         return (File("", root.stat().st_size),)
+    if not root.is_dir():
+        raise _no_ordinary_file(root)
     found, start = [], 0
     paths = (path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
         why = bad_path(name)
         if path.is_symlink() or not path.is_file() or why:
-            raise PackagingError(
-                f"{path} {why or 'is no ordinary file'}",
-                hint="deltas are of trees of ordinary files",
-                code="PHI703",
-            )
+            raise _no_ordinary_file(path, why)
         status = path.stat()
         found.append(File(name, status.st_size, bool(status.st_mode & 0o100), start))
         start += status.st_size
     return tuple(found)
+
+
+def _no_ordinary_file(path: Path, why: str = "") -> PackagingError:
+    return PackagingError(
+        f"{path} {why or 'is no ordinary file'}",
+        hint="deltas are of ordinary files, and of trees of them",
+        code="PHI703",
+    )
 
 
 def place(files: Sequence[File], offset: int) -> File | None:
