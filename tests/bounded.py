@@ -6,6 +6,7 @@ import os
 import resource
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from phibuild.model.errors import CODES, PhiError
 
@@ -36,9 +37,10 @@ def outcome(call: Callable[[], object]) -> str:
 
 
 def _judged(call: Callable[[], object]) -> str:
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    counts = Path("/proc/self/statm")  # not on macOS, whose address spaces are not limited
+    if counts.exists():
+        used = int(counts.read_text("ascii").split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     try:
         call()

@@ -220,4 +220,4 @@ def _keep_to_limit(one: Session) -> None:
         print(f"phibuild: the store could not be collected: {error}", file=sys.stderr)
         return
     if freed is not None and not one.display.silent:
-        print(f"The store was larger than its limit: {show_size(freed.bytes)} freed.")
+        say(f"The store was larger than its limit: {show_size(freed.bytes)} freed.")
