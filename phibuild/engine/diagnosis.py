@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from phibuild.engine.toolchains import differences
+from phibuild.engine.work import BytecodeDamaged
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action
 from phibuild.model.errors import PhiError, ToolchainError
@@ -17,16 +18,13 @@ _COMPILED = ("marshal data", "bad magic number", "init_fs_encoding")
 def diagnosed(shop: Workshop, action: Action, error: PhiError, log: Path) -> PhiError:
     """The error of a worker, or the one that names what is damaged. What Python compiled is
     removed, as it is compiled anew."""
-    if error.code not in ("PHI401", "PHI402", "PHI403"):
+    if error.code not in ("PHI401", "PHI402", "PHI403", "PHI408"):
         return error
     text = log.read_text("utf-8", errors="replace") if log.is_file() else ""
     if any(sign in text for sign in _COMPILED):
         shutil.rmtree(shop.interpreters.bytecode, ignore_errors=True)
-        return PhiError(
-            error.message,
-            hint="what Python had compiled was damaged and is removed: build again",
-            code=error.code,
-        )
+        hint = "what Python had compiled was damaged and is removed: build again"
+        return BytecodeDamaged(error.message, hint=hint, code=error.code)
     for name in (action.toolchain, *action.tools):
         if name in shop.registry.pythons or name in shop.registry.natives:
             found = differences(shop, name, reads=False)

@@ -13,7 +13,7 @@ from phibuild.engine.batch import going_along, task_of
 from phibuild.engine.declaration import Declaration, Generation, model_facts
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.placing import check_place, is_held, place
-from phibuild.engine.work import Task, assemble, disk_full_as_error, work
+from phibuild.engine.work import BytecodeDamaged, Task, assemble, disk_full_as_error, work
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, Assembly, Step, step_of
 from phibuild.model.errors import CheckError, PhiError
@@ -186,8 +186,11 @@ def _work(
     what = action if len(tasks) == 1 else f"{action}, {len(tasks)} targets"
     others = dict.fromkeys((task.key for task in tasks[1:]), 0.0)
     shop.made_ahead |= others
+    reported_as = f"{name} ({what})"
     try:
-        return work(shop, tasks, checkpoint, tools=tools, reported_as=f"{name} ({what})")
+        with contextlib.suppress(BytecodeDamaged):
+            return work(shop, tasks, checkpoint, tools=tools, reported_as=reported_as)
+        return work(shop, tasks, checkpoint, tools=tools, reported_as=reported_as)
     except BaseException:
         for key in others:
             shop.made_ahead.pop(key, None)

@@ -59,6 +59,11 @@ class Task(NamedTuple, Generic[S]):
         return action_key(self.facts)
 
 
+class BytecodeDamaged(ActionError):
+    """A worker failed since what Python had compiled was damaged, as on a disk that was full. It is
+    removed, so that the worker can run again."""
+
+
 def work(
     shop: Workshop,
     tasks: Sequence[Task[Action]],

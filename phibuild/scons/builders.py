@@ -211,10 +211,11 @@ def declare_artifact(
         toolchain = checked("toolchain", toolchain, _TEXT, "Artifact")
         network = checked("network", network, FieldRules("", "bool"), "Artifact")
         script, *others = code = [find(env, one) for one in (worker, *listed(modules))]
-        if not session().only_cleans and not script.path.is_file():
+        is_expected = script.path.is_file() or script.node.has_builder()
+        if not session().only_cleans and not is_expected:
             raise RecipeError(
                 f"Artifact: there is no worker {script.path}",
-                hint="name a Python script that exists before the build, such as worker.py",
+                hint="name a Python script, or what a rule above builds",
                 code="PHI205",
             )
         _use([script], "the worker")

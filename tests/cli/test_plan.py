@@ -102,7 +102,7 @@ def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project
 
 
 def test_a_digest_that_a_worker_tells_is_the_files_own(project: Project) -> None:
-    """One that is no digest, or of a file that is not there, is passed over."""
+    """One of a file that is not there is passed over."""
     project.write(
         "worker.py",
         "import hashlib, phiworker\n"
@@ -111,7 +111,6 @@ def test_a_digest_that_a_worker_tells_is_the_files_own(project: Project) -> None
         "    (job.output / 'a').write_bytes(b'text')\n"
         "    job.written(hashlib.sha256(b'text').hexdigest(), file='a')\n"
         "    job.written(hashlib.sha256(b'text').hexdigest(), file='b')\n"
-        "    job.written('no digest', file='a')\n"
         "phiworker.run(main)\n",
     )
     project.sconstruct('env.Artifact("dist/a", worker="worker.py")\n')

@@ -241,6 +241,7 @@ DAMAGES: dict[str, Damage] = {
     "plugins are nested deep": of_all("plugins", text(DEEP)),
     "plugins are folders": of_all("plugins", a_folder),
     "bytecode is a file": of("bytecode", a_file),
+    "bytecode is truncated": of_all("bytecode", truncated, "*.pyc"),
     "bytecode is garbage": of_all("bytecode", text(b"garbage")),
     "bytecode is empty": of_all("bytecode", text(b"")),
     "toolchains is a file": of("toolchains", a_file),
@@ -265,21 +266,6 @@ def test_the_next_build_heals_it(project: Project, name: str) -> None:
     assert (project.folder / "dist" / "same" / "copy.txt").read_text() == "the same the same "
     assert (project.folder / "dist" / "new" / "copy.txt").read_text() == f"{name} {name} "
     assert ran.text.count("phibuild: ") <= 3, ran.text
-
-
-def test_compiled_code_that_is_truncated_is_one_clear_error_and_then_gone(
-    project: Project,
-) -> None:
-    """Python fails to import what has a good header and not all that follows."""
-    root = Path(project.environment["PHIBUILD_STORE"])
-    project.write("new.txt", "truncated ")
-    assert project.scons().status == 0
-    of_all("bytecode", truncated, "*.pyc")(root)
-    project.write("new.txt", "truncated again ")
-    ran = project.scons()
-    assert "[PHI401]" in ran.text
-    assert "hint: what Python had compiled was damaged and is removed: build again" in ran.text
-    assert project.scons().names("built") == ["dist/new"]
 
 
 def test_what_is_built_after_an_index_was_lost_is_remembered(project: Project) -> None:
