@@ -404,4 +404,6 @@ def _is_damaged(declaration: Declaration) -> bool:
     """Whether a manifest stands for files that were deleted or changed: SCons cannot see them."""
     shop = session().shop
     manifest = shop.manifest_of(declaration.target)
-    return manifest is not None and not shop.is_made(declaration, manifest.tree)
+    if manifest is None:  # there is none, or it cannot be read
+        return Path(f"{declaration.target}{SUFFIX}").exists()
+    return not shop.is_made(declaration, manifest.tree)

@@ -123,6 +123,9 @@ def inode_of(path: Path) -> int:
 
 def connect(path: Path, schema: Schema) -> sqlite3.Connection:
     """Open a database, or create it; WrongVersionError, or any error of SQLite's."""
+    if not inode_of(path):
+        with contextlib.suppress(OSError):  # SQLite's own would be writable for its owner alone
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
     connection = sqlite3.connect(
         path, timeout=TIMEOUT, isolation_level=None, check_same_thread=False
     )

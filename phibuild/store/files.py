@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 from phibuild.store.aside import make_folder, move_aside
@@ -11,7 +10,7 @@ from phibuild.store.aside import make_folder, move_aside
 
 def new_name(path: Path) -> Path:
     """A free name beside a path. tempfile's functions create files for their owner alone."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    return path.with_name(f".{path.name}.{os.urandom(6).hex()}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
-import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -62,7 +61,7 @@ class Lease:
 
     def _create(self) -> tuple[Path, int]:
         folder = make_folder(self._root / "leases")
-        path = folder / f"{os.getpid()}-{secrets.token_hex(6)}"
+        path = folder / f"{os.getpid()}-{os.urandom(6).hex()}"
         how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(path, how, 0o666)
         fcntl.flock(descriptor, fcntl.LOCK_EX)

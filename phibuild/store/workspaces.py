@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -55,17 +54,17 @@ def remove(path: Path) -> None:
 
 
 def _create(work: Path, prefix: str) -> tuple[Path, int]:
-    while True:
-        folder = work / f"{prefix}{secrets.token_hex(6)}"
+    while True:  # another build may sweep it before it is locked
+        folder = work / f"{prefix}{os.urandom(6).hex()}"
         folder.mkdir(mode=0o700)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        with suppress(OSError):  # not every file system has locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with suppress(FileNotFoundError):
-            # Another build may have swept it before it was locked.
-            if os.path.samestat(os.fstat(descriptor), folder.stat()):
-                return folder, descriptor
-        os.close(descriptor)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            with suppress(OSError):  # not every file system has locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                    return folder, descriptor
+            os.close(descriptor)
 
 
 def _is_held(path: Path) -> bool:

@@ -110,26 +110,28 @@ class Interpreters(NamedTuple):
 
     def prune_cache(self) -> None:
         """Remove the packages from uv's cache that no environment uses."""
-        from phibuild.process.supervised import run_logged
-
-        log = self.root / "prune.log"
-        run_logged(
-            [_uv(), "cache", "prune"],
-            folder=self.root,
-            environment=_environment(os.environ, self.cache),
-            log=log,
-        )
-        log.unlink(missing_ok=True)
+        self._run_cache("prune")
 
     def forget_packages(self, toolchain: PythonToolchain, paths: Iterable[str]) -> None:
-        """Remove the packages from uv's cache that share these files with the environment: where
+        """Remove the packages from uv's cache that these files of the environment belong to: where
         one was changed in place, the cache has the change, too."""
         folder = self.path_of(toolchain).resolve()
-        shared = {_identity(folder / path) for path in paths if (folder / path).exists()}
-        archives = self.cache / "archive-v0"
-        for package in list(archives.iterdir()) if shared and archives.is_dir() else ():
-            if any(_identity(path) in shared for path in _files(package)):
-                shutil.rmtree(package, ignore_errors=True)
+        changed = {str(folder / path) for path in paths}
+        packages = [
+            record.parent.name.partition("-")[0]
+            for record in folder.glob("lib/*/site-packages/*.dist-info/RECORD")
+            if not changed.isdisjoint(_recorded(record))
+        ]
+        if packages:
+            self._run_cache("clean", *packages)
+
+    def _run_cache(self, *arguments: str) -> None:
+        from phibuild.process.supervised import run_logged
+
+        log = self.root / "uv-cache.log"
+        environment = _environment(os.environ, self.cache)
+        run_logged([_uv(), "cache", *arguments], folder=self.root, environment=environment, log=log)
+        log.unlink(missing_ok=True)
 
     def _is_own(self, folder: Path) -> bool:
         """Whether phibuild made the folder: it is complete, or its installation began here."""
@@ -219,13 +221,14 @@ def facts_of_current(toolchain: PythonToolchain) -> Facts:
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+def _recorded(record: Path) -> Iterator[str]:
+    """The files of a package, as its RECORD says."""
+    import csv  # for repairs only
 
-
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.lstat()
-    return found.st_dev, found.st_ino
+    with record.open(encoding="utf-8", errors="replace", newline="") as stream:
+        for row in csv.reader(stream):
+            if row:
+                yield os.path.normpath(record.parent.parent / row[0])
 
 
 def python_identity() -> str:

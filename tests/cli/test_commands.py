@@ -44,7 +44,7 @@ def test_show_prints_files_and_provenance(copying: Project) -> None:
     copying.scons()
     text = copying.phibuild("show", "dist/copy").text
     assert "copy: artifact, 16 B" in text
-    assert "unchanged by size and time" in text
+    assert "unchanged by size and time, not read" in text
     assert "recipe.times = 2" in text
     copying.write("stranger.txt", "")
     assert "phibuild did not make it" in copying.phibuild("show", "stranger.txt").text

@@ -57,3 +57,45 @@ def test_processes_that_create_it_at_once_all_have_it(tmp_path: Path) -> None:
         process.stdin.write("\n")
         process.stdin.close()
     assert [process.wait(timeout=120) for process in started] == [0] * 4
+
+
+def test_one_that_breaks_in_the_middle_is_replaced(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite")
+    index.record_items("digest", {"a": "b"})
+    index.close()
+    index = Index(tmp_path / "index.sqlite")
+    for path in tmp_path.glob("index.sqlite*"):
+        path.write_bytes(os.urandom(40_000))
+    assert index.items_of("digest") in (None, {"a": "b"})  # SQLite may still have the page
+    index.record_items("other", {"c": "d"})
+    assert index.items_of("other") == {"c": "d"}
+    assert Index(tmp_path / "index.sqlite").items_of("other") in (None, {"c": "d"})
+
+
+def test_processes_that_find_it_damaged_at_once_all_go_on_with_one(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from phibuild.store import Index\n"
+        "sys.stdin.readline()\n"
+        "for number in range(20):\n"
+        "    index = Index(Path(sys.argv[1], str(number)))\n"
+        "    index.record_items(sys.argv[2], {'a': 'b'})\n"
+        "    assert index.items_of(sys.argv[2]) == {'a': 'b'}, number\n"
+    )
+    for number in range(20):
+        (tmp_path / str(number)).write_bytes(os.urandom(20_000))
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, tmp_path, str(who)], stdin=subprocess.PIPE, text=True
+        )
+        for who in range(4)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.close()
+    assert [process.wait(timeout=120) for process in started] == [0] * 4
+    for number in range(20):
+        index = Index(tmp_path / str(number))
+        assert [index.items_of(str(who)) for who in range(4)] == [{"a": "b"}] * 4
