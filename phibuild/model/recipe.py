@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from phibuild.model.errors import RecipeError
 from phibuild.model.sizes import parse_size
-from phibuild.model.text import brief
 
 Precision = Literal["int4", "int8", "fp16", "fp32"]
 PRECISIONS: tuple[Precision, ...] = ("int4", "int8", "fp16", "fp32")
@@ -108,7 +107,7 @@ def checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
 
             close = difflib.get_close_matches(str(single), [str(c) for c in rules.choices], n=1)
             raise RecipeError(
-                f"{builder}: {name}={brief(single)} is not possible",
+                f"{builder}: {name}={_brief(single)} is not possible",
                 hint=(f"did you mean {close[0]!r}? " if close else "")
                 + f"possible are {', '.join(str(choice) for choice in rules.choices)}",
                 code="PHI202",
@@ -117,7 +116,7 @@ def checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
     if (low is not None and value < low) or (high is not None and value > high):
         limits = f"at least {low}" if high is None else f"between {low} and {high}"
         raise RecipeError(
-            f"{builder}: {name}={brief(value)} is out of range",
+            f"{builder}: {name}={_brief(value)} is out of range",
             hint=f"{name} is {limits}",
             code="PHI202",
         )
@@ -146,7 +145,7 @@ def _of_kind(name: str, value: Any, kind: str, builder: str) -> Any:
         "size": 'a size such as "2 GB"',
     }
     raise RecipeError(
-        f"{builder}: {name}={brief(value)} is of the wrong type",
+        f"{builder}: {name}={_brief(value)} is of the wrong type",
         hint=f"{name} takes {wanted.get(kind, kind)}",
         code="PHI202",
     )
@@ -170,3 +169,9 @@ def _is_text(value: Any) -> bool:
 def _is_int(value: Any) -> bool:
     """Whether it is a whole number that every program can hold."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
+
+
+def _brief(value: object) -> str:
+    from phibuild.model.text import brief  # for errors only
+
+    return brief(value)

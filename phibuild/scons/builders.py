@@ -33,7 +33,6 @@ from phibuild.model.action import Action as PhiAction
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.model.recipe import FieldRules, checked, parse_recipe
-from phibuild.model.text import brief, printable
 from phibuild.offers import ArtifactFacts, Backend, Packager, Runtime
 from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model, as_model
@@ -247,6 +246,8 @@ def _named(inputs: Any) -> Mapping[str, Any]:
         return {}
     if isinstance(inputs, Mapping) and all(map(_is_file_name, inputs)):
         return inputs
+    from phibuild.model.text import brief  # for errors only
+
     raise RecipeError(
         f"Artifact: inputs={brief(inputs)} is not a mapping of names to paths",
         hint='write inputs={"text": "in.txt"}, with a name that a file can have',
@@ -264,6 +265,8 @@ def _frozen(recipe: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         try:
             frozen_recipe({name: value})
         except (TypeError, ValueError, RecursionError):
+            from phibuild.model.text import brief  # for errors only
+
             raise RecipeError(
                 f"Artifact: {name}={brief(value)} is not a value of JSON",
                 hint="pass numbers, texts, lists, and mappings of texts to them",
@@ -301,6 +304,8 @@ def _declare(
     nodes: tuple[str, ...] = (),
 ) -> Any:
     if toolchain is not None and not (isinstance(toolchain, str) and toolchain == "current"):
+        from phibuild.model.text import brief  # for errors only
+
         raise RecipeError(
             f"toolchain={brief(toolchain)} is not possible",
             hint='leave it out for the locked toolchain, or write toolchain="current"',
@@ -377,6 +382,8 @@ def describe_target(target: Any, source: Any, env: Any) -> str:
     declaration: Declaration = env["PHIBUILD_DECLARATION"]
     if not GetOption("no_exec"):
         return ""
+    from phibuild.model.text import printable  # a real build does not come here
+
     return printable(f"make {declaration.name} ({declaration.format} {declaration.label})")
 
 

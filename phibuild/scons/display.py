@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from phibuild.model.sizes import show_seconds, show_size
-from phibuild.model.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from phibuild.engine.realize import Made
@@ -59,10 +58,10 @@ class Display:
                 progress = self._progress()
                 if self._overall is None and self._total > 1:
                     self._overall = progress.add_task("all", total=self._total, note=self._ahead())
-                running.row = progress.add_task(printable(name), total=1.0, note="")
+                running.row = progress.add_task(_shown(name), total=1.0, note="")
             else:
                 guess = "" if seconds is None else f", about {show_seconds(seconds)}"
-                say(f"working   {printable(name)}{guess}")
+                say(f"working   {_shown(name)}{guess}")
 
     def progressed(self, name: str, fraction: float | None, text: str) -> None:
         """An action has done a share of its work."""
@@ -71,14 +70,14 @@ class Display:
             if running is None or self.silent:
                 return
             spent = time.monotonic() - running.began
-            note = f"{printable(text)}  {_left(spent, fraction, running.expected)}"
+            note = f"{_shown(text)}  {_left(spent, fraction, running.expected)}"
             if self._live is not None:
                 self._live.update(running.row, completed=fraction or 0.0, note=note)
             elif spent - running.told >= _QUIET_SECONDS:
                 running.told = spent
                 share = "" if fraction is None else f"{fraction:.0%} "
                 so_far = f"({show_seconds(spent)} so far)"
-                say(f"          {printable(name)}: {share}{note} {so_far}")
+                say(f"          {_shown(name)}: {share}{note} {so_far}")
 
     def ended(self, name: str) -> None:
         """An action is over."""
@@ -90,7 +89,7 @@ class Display:
     def noticed(self, text: str) -> None:
         """What the user has to know of, silent or not."""
         with self._guard:
-            say(printable_lines(text))
+            say("\n".join(map(_shown, text.split("\n"))))
 
     def made(self, made: Made) -> None:
         """A target is true."""
@@ -105,7 +104,7 @@ class Display:
             size = show_size(made.manifest.tree.size)
             what = f"{made.declaration.format} {made.declaration.label}, {size}"
             say(
-                printable(
+                _shown(
                     f"{made.outcome.value:<9} {made.declaration.name}"
                     f"  ({what}, {show_seconds(made.seconds)})" + (f"  {ahead}" if ahead else "")
                 )
@@ -155,6 +154,12 @@ def say(text: str, *, end: str = "\n") -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def _shown(text: str) -> str:
+    from phibuild.model.text import printable  # a null build prints nothing
+
+    return printable(text)
 
 
 def _left(spent: float, fraction: float | None, expected: float | None) -> str:

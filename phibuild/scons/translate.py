@@ -17,7 +17,6 @@ from phibuild.engine.inputs import read_input
 from phibuild.engine.territory import HINT
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
-from phibuild.model.text import brief
 from phibuild.scons.paths import check_input, check_path
 from phibuild.scons.session import session
 
@@ -141,6 +140,8 @@ def listed(values: Any) -> list[Any]:
     try:
         return [] if values is None else list(SCons.Util.flatten([values]))
     except RecursionError:
+        from phibuild.model.text import brief  # for errors only
+
         raise RecipeError(
             f"{brief(values)} is nested without an end", hint="pass a list of paths", code="PHI202"
         ) from None
@@ -161,6 +162,8 @@ def single(value: Any, what: str) -> Any:
         return str(value)
     if isinstance(value, str | SCons.Node.Node):
         return value
+    from phibuild.model.text import brief  # for errors only
+
     raise RecipeError(
         f"the {what} is {brief(value)}, which is not a path",
         hint="pass a path, or what a builder returned",
