@@ -1,4 +1,4 @@
-"""Checkpoints of the size that matters, at the cost of none: true headers over holes in files."""
+"""Checkpoints of the size that matters, at little cost: true headers, and holes in files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _BYTES = 2
 
 def hollow_checkpoint(folder: Path, billions: float, *, mark: int, shards: int = 3) -> Path:
     """A checkpoint of Phi-3's shape with about that many F16 parameters, nearly all of them zero;
-    those with different marks differ. The files have their full length and take no room."""
+    those with different marks differ. The files have their full length and take little room: as
+    much as one has to have that is not refused as never written."""
     family, size = FAMILIES["phi-3"], random_size(billions)
     write_checkpoint(folder, family, layers=1)
     for old in folder.glob("model*.safetensors*"):
@@ -35,7 +36,7 @@ def hollow_checkpoint(folder: Path, billions: float, *, mark: int, shards: int =
             }
         text = json.dumps(header).encode()
         with (folder / f"model-{number:05}-of-{shards:05}.safetensors").open("wb") as stream:
-            stream.write(len(text).to_bytes(8, "little") + text + bytes([mark]))
+            stream.write(len(text).to_bytes(8, "little") + text + bytes([mark]) + bytes(end // 50))
             stream.truncate(8 + len(text) + end)
     return folder
 
