@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -176,6 +177,7 @@ def session() -> Session:
 def _finish(one: Session) -> None:
     with ending.status_at_exit():
         _conclude(one)
+    gc.freeze()  # else Python looks for garbage among all that is left, and ends anyway
 
 
 def _conclude(one: Session) -> None:
