@@ -16,6 +16,7 @@ from phibuild.offers import Description
 from phibuild.registry import load_registry
 from phibuild.store.index import hash_file
 from phibuild.store.placements import place_of
+from phibuild.store.strangers import strangers
 
 
 @click.command("show")
@@ -43,6 +44,9 @@ def command(artifact: Path, tensors: bool, verify: bool, as_json: bool) -> None:
     if manifest.bits_per_weight is not None:
         say(f"{manifest.bits_per_weight:.3f} bits per weight, {manifest.parameters:,} weights")
     say(f"{manifest.tree.digest}  {_state(shop, manifest, artifact, reads=verify)}")
+    beside = sorted(one.path for one in strangers(str(artifact), manifest.tree))
+    if beside:  # such as objects that were compiled in place
+        say(f"in its folder, and not of it: {', '.join(beside)}")
     description = _described(manifest, artifact)
     if description is not None:
         _print_description(description, tensors=tensors)
@@ -52,7 +56,7 @@ def command(artifact: Path, tensors: bool, verify: bool, as_json: bool) -> None:
 def _state(shop: Workshop, manifest: Manifest, artifact: Path, *, reads: bool) -> str:
     """Whether the files are those of the manifest. Unless it `reads` them, files whose size and
     times are those that they were placed with count as unchanged."""
-    if not shop.is_in_place(manifest.tree, artifact):
+    if not shop.is_in_place(manifest.tree, artifact, others_may_be=True):
         return "CHANGED since it was built"
     if not reads:
         return "unchanged by size and time, not read (--verify reads it)"

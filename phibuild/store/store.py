@@ -253,9 +253,11 @@ class Store:
             list(threads.map(lambda entry, place: create(tree, entry, place), tree.entries, places))
 
     def _copy(self, tree: Tree, entry: Entry, path: Path) -> None:
-        """A file of the user's; a hard link if that was requested and may be."""
+        """A file of the user's; a hard link if that was requested, may be, and is the only one: the
+        time of another project's file would move with it."""
         source = self._sound_object(entry)
-        if not (entry.size >= SMALL and are_hard_links_requested() and may_be_links(tree)):
+        may_be_link = entry.size >= SMALL and are_hard_links_requested() and may_be_links(tree)
+        if not may_be_link or source.stat().st_nlink > 1:
             copy_file(source, path, executable=entry.executable)
             return
         try:

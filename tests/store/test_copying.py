@@ -82,8 +82,12 @@ def test_hard_links_are_made_on_request_of_large_files_only(
     assert links == {"weights.bin": 2, "small.txt": 1, "run.sh": 1}
     assert (tmp_path / "out" / "weights.bin").stat().st_mode & 0o777 == 0o444
     assert lies_at(store, tree, str(tmp_path / "out"))
+    before = (tmp_path / "out" / "weights.bin").stat()
     place_artifact(store, tree, tmp_path / "other", known=None)
     assert lies_at(store, tree, str(tmp_path / "out"))
+    after = (tmp_path / "out" / "weights.bin").stat()
+    assert (after.st_mtime_ns, after.st_nlink) == (before.st_mtime_ns, before.st_nlink)
+    assert (tmp_path / "other" / "weights.bin").stat().st_nlink == 1
 
 
 def test_what_onnx_opens_is_never_a_hard_link(
