@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 from phibuild.model.digest import Digest
 from phibuild.model.errors import SourceError
 from phibuild.source.safetensors import Span, read_spans
+from phibuild.threads import in_threads
 
 _BLOCK = 4 << 20
 
@@ -97,17 +98,7 @@ def read_tensors(
 
 
 def _read(shard: Path, spans: tuple[Span, ...]) -> Iterator[SourceTensor]:
-    read = partial(_read_span, shard)
-    try:
-        from concurrent.futures import ThreadPoolExecutor  # logging and more: not for a null build
-
-        pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-        tensors = pool.map(read, spans)
-    except RuntimeError:  # Python ends, which is when a plan is written, and starts no more threads
-        yield from map(read, spans)
-        return
-    with pool:
-        yield from tensors
+    return in_threads(partial(_read_span, shard), spans, most=min(8, os.cpu_count() or 1))
 
 
 def _read_span(path: Path, span: Span) -> SourceTensor:

@@ -40,6 +40,7 @@ from phibuild.store.leases import Lease
 from phibuild.store.locks import locked
 from phibuild.store.placements import place_of
 from phibuild.store.results import ActionResult
+from phibuild.threads import in_threads
 
 FORMAT = "phibuild-store/1\n"
 _DAY = 86400.0
@@ -247,10 +248,9 @@ class Store:
             for entry, place in zip(tree.entries, places, strict=True):
                 create(tree, entry, place)
             return
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(min(len(places), _THREADS)) as threads:
-            list(threads.map(lambda entry, place: create(tree, entry, place), tree.entries, places))
+        pairs = zip(tree.entries, places, strict=True)
+        for _ in in_threads(lambda pair: create(tree, *pair), pairs, most=_THREADS):
+            pass
 
     def _copy(self, tree: Tree, entry: Entry, path: Path) -> None:
         """A file of the user's; a hard link if that was requested, may be, and is the only one: the

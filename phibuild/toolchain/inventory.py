@@ -10,12 +10,14 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from phibuild.threads import in_threads
+
 _FORMAT = "phibuild-inventory/1"
 _CACHE = "__pycache__"
+_THREADS = 6
 
 
 class Item(NamedTuple):
@@ -45,8 +47,8 @@ Inventory = dict[str, Item]
 def take_inventory(folder: Path, *, without: str) -> Inventory:
     """Read all files of a folder, but the one that is to hold the inventory."""
     paths = sorted(path for path in _paths(folder) if path != without)
-    with ThreadPoolExecutor() as threads:
-        return dict(zip(paths, threads.map(lambda path: _item(folder / path), paths), strict=True))
+    items = in_threads(lambda path: _item(folder / path), paths, most=_THREADS)
+    return dict(zip(paths, items, strict=True))
 
 
 def to_text(inventory: Inventory) -> str:
@@ -85,8 +87,7 @@ def differences(
         except OSError:
             return True
 
-    with ThreadPoolExecutor() as threads:
-        changed = list(threads.map(is_changed, known))
+    changed = list(in_threads(is_changed, known, most=_THREADS))
     return [
         *(Difference(path, "is missing") for path in inventory if path not in there),
         *(Difference(path, CHANGED) for path, is_so in zip(known, changed, strict=True) if is_so),

@@ -1,0 +1,27 @@
+"""Work in threads, where Python still starts any: not while it ends, which is when plans are
+written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+def in_threads(
+    work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, most: int
+) -> Iterator[ResultT]:
+    """What `work` returns of each item, in their order; up to so many at the same time."""
+    items = list(items)
+    try:
+        from concurrent.futures import ThreadPoolExecutor  # logging and more: not for a null build
+
+        pool = ThreadPoolExecutor(max_workers=most)
+        results = pool.map(work, items)
+    except RuntimeError:
+        yield from map(work, items)
+        return
+    with pool:
+        yield from results
