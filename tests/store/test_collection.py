@@ -368,15 +368,15 @@ def test_builds_beside_collections_never_fail(store: Store, tmp_path: Path) -> N
 
 def test_a_build_that_makes_the_store_too_large_collects(copying: Project) -> None:
     assert copying.phibuild("store", "limit").text == "no limit\n"
-    assert copying.phibuild("store", "limit", "150kB").text == "at most 150 KB\n"
+    assert copying.phibuild("store", "limit", "1500kB").text == "at most 1.5 MB\n"
     collected = 0
     for number in range(6):
-        copying.write("in.txt", f"{number}" * 40_000)
+        copying.write("in.txt", f"{number}" * 400_000)
         ran = copying.scons()
         assert ran.status == 0, ran.text
         collected += "The store was larger than its limit" in ran.text
         taken = counted(disk_usage(Path(copying.environment["PHIBUILD_STORE"])))
-        assert taken <= 150_000, ran.text
+        assert taken <= 1_500_000, ran.text
     assert collected >= 2
     assert copying.phibuild("store", "limit", "none").text == "no limit\n"
     assert "is not a size" in copying.phibuild("store", "limit", "much").text
