@@ -1,5 +1,5 @@
 """The user's files that an action reads: as they were when the key was made, as a worker is shown
-them, and whether they stayed the same meanwhile."""
+them, and whether they changed while it ran."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def digest_of_input(tree: Tree, *, name_suffix: str = "") -> Digest:
 
 def read_input(shop: Workshop, path: Path) -> UserInput:
     """A file or folder as it is now; the bytes of an artifact that is as its manifest says are not
-    read. SourceError PHI101 if it is not there, PHI106 if it disappears meanwhile."""
+    read. SourceError PHI101 if it is not there, PHI106 if it disappears while it is read."""
     manifest = shop.manifest_in_place(path)
     try:
         if manifest is not None:
@@ -83,14 +83,20 @@ def seen_beside_bytes(path: Path) -> list[str]:
 
 
 def is_unchanged(shop: Workshop, known: UserInput) -> bool:
-    """Whether the files that were read are still the same. A file with other links may get new
-    times when somebody links or unlinks it, and is then read again."""
+    """Whether the files that were read are still the same. A file with other links may get a new
+    ctime when somebody links or unlinks it; if all else is kept, it is read again."""
     index = shop.store.index
     try:
         for entry, signature in zip(known.tree.entries, known.signatures, strict=True):
             path = Path(place_of(str(known.path), entry))
-            if index.signature(path) != signature and not (
-                path.stat().st_nlink > 1 and index.digest_of(path) == entry.digest
+            if index.signature(path) == signature:
+                continue
+            found = path.stat()
+            if (
+                found.st_nlink == 1
+                or not signature.startswith(f"{index.signature(path, 'seal')}:")
+                or _is_executable(found.st_mode) != entry.executable
+                or index.digest_of(path) != entry.digest
             ):
                 return False
     except OSError:

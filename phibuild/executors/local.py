@@ -218,7 +218,8 @@ def _misunderstood(order: WorkOrder, what: str) -> ActionError:
     )
 
 
-def _tail(log: Path) -> str:
+def last_words(log: Path) -> str:
+    """The end of a log, however long it is."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
         return file.read(_TAIL).decode("utf-8", "replace")
@@ -226,7 +227,7 @@ def _tail(log: Path) -> str:
 
 def _unexplained(order: WorkOrder, outcome: Outcome) -> PhiError:
     name = order.action.name
-    log = _tail(order.log)
+    log = last_words(order.log)
     if "No space left on device" in log or shutil.disk_usage(order.workspace).free < 1 << 20:
         return disk_full(order.workspace)
     if outcome.status in (-signal.SIGINT, 128 + signal.SIGINT, -signal.SIGTERM):

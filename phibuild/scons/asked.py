@@ -29,8 +29,8 @@ def asked_for(declarations: Mapping[Path, Declaration], fs: Any) -> Asked:
         return Asked(frozenset(one.name for one in declarations.values()))
     names: set[str] = set()
     is_certain = True
-    waiting = [_node(one, fs) for one in BUILD_TARGETS]
-    seen = set(waiting)
+    typed = {_node(one, fs) for one in BUILD_TARGETS}
+    waiting, seen = list(typed), set(typed)
     while waiting:
         node = waiting.pop()
         is_file = isinstance(node, SCons.Node.FS.Base)
@@ -41,7 +41,8 @@ def asked_for(declarations: Mapping[Path, Declaration], fs: Any) -> Asked:
         if isinstance(node, SCons.Node.FS.Dir):
             inside = [found for name, found in node.entries.items() if name not in (".", "..")]
         else:
-            is_certain &= not (is_file and node.has_builder())
+            # One that was typed and that nothing builds may have been typed in another folder.
+            is_certain &= not (is_file and (node.has_builder() or node in typed))
             inside = [*(node.sources or ()), *(node.depends or ())]
         waiting += (found for found in inside if found not in seen)
         seen |= set(inside)

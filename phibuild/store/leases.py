@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from phibuild.store.aside import make_folder
-from phibuild.store.locks import locked
+from phibuild.store.locks import is_held, locked
 
 GATE = "leases"
 """The lock that is shared by who appends, and that a collector has alone."""
@@ -76,7 +76,7 @@ def leased(root: Path, *, since: int) -> set[str]:
     names: set[str] = set()
     for path in _files(root / "leases"):
         with suppress(OSError):
-            if path.stat().st_mtime_ns >= since or _is_held(path):
+            if path.stat().st_mtime_ns >= since or is_held(path):
                 names.update(path.read_text("ascii", errors="replace").split())
             else:
                 path.unlink()
@@ -93,14 +93,3 @@ def unleased(root: Path, names: Iterable[str]) -> Iterator[set[str]]:
 def _files(folder: Path) -> Iterator[Path]:
     with suppress(OSError):
         yield from list(folder.iterdir())
-
-
-def _is_held(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -74,6 +74,21 @@ def remove_lock(path: Path) -> bool:
     return True
 
 
+def is_held(path: Path) -> bool:
+    """Whether somebody has a lock on this file or folder, or it cannot be known."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class FolderLock:
     """One build at a time works in a project's folder; held until the process ends."""
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from phibuild.store.aside import make_folder
+from phibuild.store.locks import is_held
 
 INSTALLING = ".phi-new-"
 """How the names of workspaces begin that do not lie in a folder of their own."""
@@ -34,7 +35,7 @@ def abandoned(work: Path, *, prefix: str = "") -> Iterator[Path]:
     """What killed processes left in `work`."""
     with suppress(OSError):
         for path in list(work.iterdir()):
-            if path.name.startswith(prefix) and not _is_held(path):
+            if path.name.startswith(prefix) and not is_held(path):
                 yield path
 
 
@@ -65,18 +66,3 @@ def _create(work: Path, prefix: str) -> tuple[Path, int]:
                 if os.path.samestat(os.fstat(descriptor), folder.stat()):
                     return folder, descriptor
             os.close(descriptor)
-
-
-def _is_held(path: Path) -> bool:
-    """Whether somebody works there, or it cannot be known."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

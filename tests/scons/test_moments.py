@@ -82,6 +82,16 @@ def test_an_input_that_changes_while_it_is_read_is_not_recorded(
         assert seen(reading)[-1] == "one"
 
 
+def test_an_input_with_another_link_that_changes_and_changes_back_is_noticed(
+    reading: Project,
+) -> None:
+    path = reading.folder / "in.txt"
+    (reading.folder / "other").hardlink_to(path)
+    declare(reading, "in.txt", edit={"path": str(path), "text": "one"})  # the same bytes again
+    assert "[PHI106]" in reading.scons().text
+    assert not (reading.folder / "dist/seen.json").exists()
+
+
 def test_after_a_revert_nothing_wrong_is_recalled(reading: Project) -> None:
     """The edit is made once: the second run's worker finds no path to write to."""
     path = reading.folder / "in.txt"
