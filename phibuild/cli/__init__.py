@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from phibuild.cli.main import cli
-from phibuild.model.errors import PhiError
-from phibuild.process import ending
-
 
 def main() -> None:
     """The entry point: the only place besides the SCons room that turns errors into text."""
+    try:
+        _main()
+    except KeyboardInterrupt:  # click catches it while a command runs: we were still importing
+        sys.exit(130)
+
+
+def _main() -> None:
+    from phibuild.process import ending
+
     ending.end_by_exception()
+    from phibuild.cli.main import cli
+    from phibuild.model.errors import PhiError
+
     try:
         cli.main(prog_name="phibuild", standalone_mode=True)
     except (PhiError, OSError) as found:

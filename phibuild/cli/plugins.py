@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from phibuild.cli.console import say
 from phibuild.model.errors import RecipeError
 from phibuild.offers import Backend, Packager, Runtime
 from phibuild.registry import Registry, load_registry
@@ -25,15 +26,15 @@ def command(as_json: bool) -> None:
         return
     for plugin in registry.plugins:
         state = f"  skipped: {plugin.problem}" if plugin.problem else ""
-        click.echo(f"{plugin.name:<12} {plugin.distribution} {plugin.version}{state}")
+        say(f"{plugin.name:<12} {plugin.distribution} {plugin.version}{state}")
     for offer in registry.builders:
-        click.echo(f"  builder    env.{offer.builder}  ({offer.format})")
+        say(f"  builder    env.{offer.builder}  ({offer.format})")
     for name in registry.evaluators:
-        click.echo(f"  evaluator  {name}")
+        say(f"  evaluator  {name}")
     for name in (*registry.pythons, *registry.natives):
-        click.echo(f"  toolchain  {name}")
+        say(f"  toolchain  {name}")
     for name in registry.commands:
-        click.echo(f"  command    phibuild {name}")
+        say(f"  command    phibuild {name}")
 
 
 def _for_other_builds(registry: Registry) -> dict[str, Any]:

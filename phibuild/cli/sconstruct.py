@@ -23,6 +23,15 @@ DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"
 DEPFILE = "PHIBUILD_DEPFILE"
 DEPFILE_FROM = "PHIBUILD_DEPFILE_FROM"
 DEPFILE_TARGET = "PHIBUILD_DEPFILE_TARGET"
+_SCONS = (
+    sys.executable,
+    "-P",
+    "-c",
+    "import signal; ours = signal.getsignal(signal.SIGINT);"
+    " ours is signal.default_int_handler and signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    " from SCons.Script.Main import main; signal.signal(signal.SIGINT, ours); main()",
+)
+"""SCons as a program. Ctrl-C while it is imported would end in a traceback."""
 _DEPFILE = re.compile(r"(.+: \\\n(  .+ \\\n)*\n(.+:\n)*)?")
 """What phibuild.scons.depfile writes, or nothing."""
 
@@ -36,7 +45,7 @@ def run_scons(
 ) -> int:
     """Run SCons with these arguments in this folder, on our own terminal; its exit status. What the
     targets were made from is in `depfile` after a success, and only then."""
-    command = [sys.executable, "-P", "-m", "SCons", "-Q", *arguments]
+    command = [*_SCONS, "-Q", *arguments]
     if depfile is None:
         return run_attached(command, folder=folder, environment=os.environ)
     _refuse_to_replace(depfile)
@@ -99,7 +108,7 @@ def describe_project(folder: Path, *, with_sizes: bool = False) -> dict[str, Any
         log = Path(scratch) / "log.txt"
         status = run_attached(
             # A question to SCons that builds nothing: with -n nothing is executed.
-            [sys.executable, "-P", "-m", "SCons", "-Q", "-s", "-n"],
+            [*_SCONS, "-Q", "-s", "-n"],
             folder=folder,
             environment={
                 **os.environ,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from phibuild.cli.console import say
 from phibuild.model.digest import Digest
 from phibuild.model.errors import StoreError
 from phibuild.model.manifest import SUFFIX, Manifest
@@ -45,21 +46,19 @@ def stat() -> None:
     store = Store(store_root())
     usage = disk_usage(store.root)
     limit = limit_of(store.root)
-    click.echo(f"store       {store.root}")
+    say(f"store       {store.root}")
     found = survey(store)
-    click.echo(f"objects     {len(found.objects)} files, {show_size(usage.get('objects', 0))}")
-    click.echo(
-        f"results     {len(found.results)} action results, {show_size(usage.get('results', 0))}"
-    )
+    say(f"objects     {len(found.objects)} files, {show_size(usage.get('objects', 0))}")
+    say(f"results     {len(found.results)} action results, {show_size(usage.get('results', 0))}")
     for name in sorted(usage.keys() - {"objects", "results"}):
         if (store.root / name).is_dir() and (usage[name] > 100_000 or name in APART):
-            click.echo(f"{name:<11} {show_size(usage[name])}")
-    click.echo(f"pins        {len(pins_of(store.root))}")
+            say(f"{name:<11} {show_size(usage[name])}")
+    say(f"pins        {len(pins_of(store.root))}")
     of = "no limit" if limit is None else f"of at most {show_size(limit)}"
     apart = ", ".join(APART)
-    click.echo(f"counted     {show_size(counted(usage))} {of} (all but {apart})")
+    say(f"counted     {show_size(counted(usage))} {of} (all but {apart})")
     freed = plan_collection(store, since=_days_ago(_UNUSED_DAYS)).freed
-    click.echo(f"collect     would free {show_size(freed)}")
+    say(f"collect     would free {show_size(freed)}")
 
 
 @command.command("collect")
@@ -88,10 +87,10 @@ def collect(keep: int | None, unused: float | None, toolchains: bool, dry_run: b
         for key in sorted(plan.results):
             result = read_result(store.root / "results" / key)
             action = "a result" if result is None else f"{result.action}, {result.finished}"
-            click.echo(f"result  {key[:16]}  {action}")
+            say(f"result  {key[:16]}  {action}")
         for path in plan.others:
-            click.echo(f"remove  {path}")
-        click.echo(
+            say(f"remove  {path}")
+        say(
             f"{len(plan.results)} results, {len(plan.objects)} objects and"
             f" {len(plan.others)} other files would go: {show_size(plan.freed)},"
             f" {show_size(plan.left)} would be left"
@@ -99,11 +98,11 @@ def collect(keep: int | None, unused: float | None, toolchains: bool, dry_run: b
         return
     freed = carry_out(store, plan)
     for path in freed.kept:
-        click.echo(f"kept {path}: phibuild did not build it")
+        say(f"kept {path}: phibuild did not build it")
     left = counted(disk_usage(store.root))
-    click.echo(f"freed {show_size(max(0, freed.bytes))}, {show_size(left)} left")
+    say(f"freed {show_size(max(0, freed.bytes))}, {show_size(left)} left")
     if keep is not None and left > keep:
-        click.echo("more than that is pinned, or in use by builds that are running")
+        say("more than that is pinned, or in use by builds that are running")
 
 
 def _days_ago(days: float) -> float:
@@ -115,7 +114,7 @@ def _collect_toolchains(*, dry_run: bool) -> None:
     from phibuild.engine.workshop import Workshop
 
     for path in remove_unused(Workshop.open(), dry_run=dry_run):
-        click.echo(f"{'remove ' if dry_run else 'removed'} {path}")
+        say(f"{'remove ' if dry_run else 'removed'} {path}")
 
 
 @command.command("limit")
@@ -133,9 +132,9 @@ def limit(size: str | None) -> None:
             raise click.BadParameter(str(error)) from None
         freed = collect_to_limit(store)
         if freed is not None:
-            click.echo(f"freed {show_size(max(0, freed.bytes))}")
+            say(f"freed {show_size(max(0, freed.bytes))}")
     found = limit_of(store.root)
-    click.echo("no limit" if found is None else f"at most {show_size(found)}")
+    say("no limit" if found is None else f"at most {show_size(found)}")
 
 
 @command.command("pin")
@@ -148,7 +147,7 @@ def pin_(names: tuple[str, ...]) -> None:
         pin(store.root, key, what)
     if not names:
         for key, what in pins_of(store.root).items():
-            click.echo(f"{key}  {what}")
+            say(f"{key}  {what}")
 
 
 @command.command("unpin")
@@ -194,13 +193,13 @@ def verify(repair: bool) -> None:
     with click.progressbar(length=max(total, 1), label="reading", file=sys.stderr) as bar:
         faults = verification.verify(store, bar.update)
     for fault in faults:
-        click.echo(f"{fault.path} {fault.what}")
+        say(f"{fault.path} {fault.what}")
     if not faults:
-        click.echo("everything is what it should be")
+        say("everything is what it should be")
         return
     if repair:
         verification.repair(store, faults)
-        click.echo(f"{len(faults)} faults repaired: what was wrong is removed")
+        say(f"{len(faults)} faults repaired: what was wrong is removed")
         return
-    click.echo(f"{len(faults)} faults; --repair removes what is wrong")
+    say(f"{len(faults)} faults; --repair removes what is wrong")
     raise SystemExit(1)

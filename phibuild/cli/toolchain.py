@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from phibuild.cli.console import telling_workshop
+from phibuild.cli.console import say, telling_workshop
 from phibuild.engine import toolchains
 from phibuild.engine.realize import installed_tool, realize_tool
 from phibuild.engine.removal import remove_tool
@@ -26,10 +26,10 @@ def list_() -> None:
     shop = Workshop.open()
     for name, python in shop.registry.pythons.items():
         state = "installed" if shop.interpreters.is_installed(python) else "-"
-        click.echo(f"{name:<12} python  {state:<10} {shop.interpreters.path_of(python)}")
+        say(f"{name:<12} python  {state:<10} {shop.interpreters.path_of(python)}")
     for name in shop.registry.natives:
         prefix = installed_tool(shop, name)
-        click.echo(f"{name:<12} native  {'installed' if prefix.is_dir() else '-':<10} {prefix}")
+        say(f"{name:<12} native  {'installed' if prefix.is_dir() else '-':<10} {prefix}")
 
 
 @command.command("install")
@@ -42,7 +42,7 @@ def install(names: tuple[str, ...]) -> None:
             realize_tool(shop, name)
         else:
             shop.python_of(shop.python_toolchain(name).name)
-        click.echo(f"{name} is installed")
+        say(f"{name} is installed")
 
 
 @command.command("remove")
@@ -63,9 +63,9 @@ def remove(names: tuple[str, ...]) -> None:
                 if is_native
                 else shop.interpreters.remove(shop.python_toolchain(name))
             )
-        click.echo(f"{name} {removal.value}")
+        say(f"{name} {removal.value}")
         if removal not in (Removal.REMOVED, Removal.ABSENT):
-            click.echo(f"  {folder}")
+            say(f"  {folder}")
 
 
 @command.command("verify")
@@ -78,23 +78,23 @@ def verify(names: tuple[str, ...], repair: bool) -> None:
     damaged = 0
     for name in names or (*shop.registry.natives, *shop.registry.pythons):
         if not toolchains.is_installed(shop, name):
-            click.echo(f"{name} is not installed")
+            say(f"{name} is not installed")
             continue
         found = toolchains.differences(shop, name, reads=True)
         if found is None:
-            click.echo(f"{name} has no list of its files: an earlier phibuild installed it")
+            say(f"{name} has no list of its files: an earlier phibuild installed it")
         elif not found:
-            click.echo(f"{name} is as it was installed")
+            say(f"{name} is as it was installed")
             continue
         else:
-            click.echo(f"{name} is damaged")
+            say(f"{name} is damaged")
             for one in found[:_SHOWN]:
-                click.echo(f"  {one}")
+                say(f"  {one}")
             if len(found) > _SHOWN:
-                click.echo(f"  and {len(found) - _SHOWN} more")
+                say(f"  and {len(found) - _SHOWN} more")
         if repair:
             toolchains.repair(shop, name, found or [])
-            click.echo(f"{name} is installed again")
+            say(f"{name} is installed again")
         else:
             damaged += found is not None
     raise SystemExit(int(damaged > 0))

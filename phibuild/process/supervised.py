@@ -18,6 +18,11 @@ from phibuild.process import ending, supervisor
 
 LONGEST_MESSAGE = 64 << 20
 """Bytes of one line. A worker asks for all pieces of a model at once: some hundred bytes each."""
+LONGEST_LOG = 64 << 20
+"""Bytes of a program's log. The start of a longer one is given up, to its last _KEPT bytes."""
+_KEPT = 1 << 20
+_CHECK_LOG = 0.5
+"""Seconds between two looks at the log's size."""
 _BLOCK = 1 << 20
 
 
@@ -69,7 +74,7 @@ def run_logged(
             os.close(writer)
             os.close(asker)
         try:
-            status, peak = served.wait(_Messages(reader, answerer, on_message))
+            status, peak = served.wait(_Messages(reader, answerer, on_message), _Log(log))
         except BaseException:
             served.end()
             raise
@@ -116,6 +121,31 @@ class _Messages:
             self.unread = b""
 
 
+class _Log:
+    """The file that a program appends its output to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._next_check = 0.0
+
+    def keep_short(self) -> None:
+        """Give up the start of a log that has become too long: a program that prints in a loop
+        would fill the disk."""
+        if time.monotonic() < self._next_check:
+            return
+        self._next_check = time.monotonic() + _CHECK_LOG
+        with contextlib.suppress(OSError):
+            size = self._path.stat().st_size
+            if size <= LONGEST_LOG:
+                return
+            with self._path.open("r+b") as file:
+                file.seek(size - _KEPT)
+                end = file.read(_KEPT)
+                file.truncate(0)
+                file.seek(0)
+                file.write(b"(%d earlier bytes were given up)\n" % (size - _KEPT) + end)
+
+
 class _Supervisor:
     """The process that runs phibuild.process.supervisor: for one program at a time, and then for
     the next."""
@@ -154,7 +184,7 @@ class _Supervisor:
         socket.send_fds(self._socket, [header], descriptors)
         self._socket.sendall(place + named)
 
-    def wait(self, messages: _Messages) -> tuple[int, int]:
+    def wait(self, messages: _Messages, log: _Log) -> tuple[int, int]:
         """Pass messages until the program has ended; its exit status and peak memory in bytes."""
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
@@ -163,7 +193,8 @@ class _Supervisor:
         if ended is not None:
             waiting.register(ended, select.POLLIN)
         while True:
-            ready = {descriptor for descriptor, _ in waiting.poll()}
+            ready = {descriptor for descriptor, _ in waiting.poll(_CHECK_LOG * 1000)}
+            log.keep_short()
             if ended in ready:
                 raise Interrupted
             if messages.reader in ready:

@@ -171,6 +171,21 @@ def test_a_line_without_an_end_is_refused(
         )
 
 
+def test_the_start_of_a_log_that_becomes_too_long_is_given_up(
+    run: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervised, "LONGEST_LOG", 4 << 20)
+    line = "x" * 99
+    run(
+        f"import time\nfor n in range(300):\n  print(({line!r} + chr(10)) * 1000, end='')"
+        "\n  time.sleep(0.005)\nprint('last')"
+    )  # 30 MB in all
+    log = (tmp_path / "log.txt").read_bytes()
+    assert len(log) < 24 << 20
+    assert log.startswith(b"(")
+    assert log.endswith(b"last\n")
+
+
 def test_nothing_of_ours_reaches_a_program_but_what_is_named(
     run: Callable[..., Outcome], tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import phibuild
+from phibuild.testing.checkpoints import random_checkpoint
 from tests.conftest import BUILD, HEADER, WORKER, Ran
 
 ONE, OTHER, GROUP = 61_001, 61_002, 61_003
@@ -192,3 +193,16 @@ def test_what_may_not_be_used_heals_or_is_one_clear_error(
     else:
         assert "[PHI" in ran.text, ran.text
         assert "hint: " in ran.text, ran.text
+
+
+@pytest.mark.parametrize("name", [".", "config.json", "tokenizer.json", "model-*.safetensors"])
+def test_a_checkpoint_that_may_not_be_read_is_one_clear_error(shared: Shared, name: str) -> None:
+    project = shared.project(ONE)
+    model = random_checkpoint(project / "m", 0.001, seed=1)
+    (project / "SConstruct").write_text(HEADER + 'env.GGUF("q8.gguf", env.PhiModel("m"))\n')
+    for path in [model] if name == "." else [*model.glob(name)]:
+        path.chmod(0)
+    ran = shared.scons(ONE)
+    assert ran.status == 2
+    assert "[PHI" in ran.text, ran.text
+    assert "hint: " in ran.text, ran.text
