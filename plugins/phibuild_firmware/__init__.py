@@ -4,9 +4,8 @@ check them."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from phibuild.api import Command, Packager, PythonToolchain, hookimpl
+from phibuild.api import Packager, PythonToolchain, hookimpl
 from phibuild_firmware import mcuboot_packager
 from phibuild_firmware.actions import (
     check,
@@ -23,18 +22,6 @@ from phibuild_firmware.budget import holds, room
 from phibuild_firmware.describe import describe
 from phibuild_firmware.descriptions import PACKAGERS as DESCRIPTIONS
 from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
-
-
-def _delta() -> Any:
-    from phibuild_firmware.delta.command import command
-
-    return command
-
-
-@hookimpl
-def phibuild_commands() -> tuple[Command, ...]:
-    """`phibuild delta`."""
-    return (Command("delta", load=_delta),)
 
 
 @hookimpl

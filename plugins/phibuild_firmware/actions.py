@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from phibuild_delta import DEVICE_SOURCES
+
 from phibuild.api import (
     Action,
     ArtifactFacts,
@@ -19,8 +21,8 @@ from phibuild_firmware.recipe import DeviceRecipe, EmbeddedRecipe, ImageRecipe
 
 _HERE = Path(__file__).parent
 IMAGE = "model.img"
-_DEVICE = ("phi_model.h", "phi_model.c", "phi_delta.h", "phi_delta.c")
-_SOURCES = (*_DEVICE, "phi_model_data.h")
+_DEVICE = (*(_HERE / "device" / name for name in ("phi_model.h", "phi_model.c")), *DEVICE_SOURCES)
+_SOURCES = (*(path.name for path in _DEVICE), "phi_model_data.h")
 _EMBEDDING = ("phi_model_data.S", "phi_model_data.ld")
 _OBJECTS = ("phi_model.o", "phi_model_data.o")
 _FORMATS = {"GGUF": "GGUF", "ONNX": "ONNX", "OpenVINO IR": "OVIR", "MLX": "MLX "}
@@ -140,7 +142,7 @@ def _sources(image: Action | FileInput, *, embeds: bool, budget: int | None) -> 
     return Action(
         name="firmware.sources",
         worker=_HERE / "worker_sources.py",
-        worker_files=tuple(_HERE / "device" / name for name in _DEVICE),
+        worker_files=_DEVICE,
         toolchain="host",
         recipe=frozen_recipe({"embeds": embeds, "budget": budget}),
         inputs=(("image", image),),

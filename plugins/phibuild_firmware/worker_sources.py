@@ -20,7 +20,11 @@ from phibuild_firmware.descriptor import (
     signature_of,
 )
 
-_DEVICE = Path(__file__).with_name("device")
+_PLUGINS = Path(__file__).parent.parent
+_DEVICE = (
+    *("phibuild_firmware/device/phi_model.h", "phibuild_firmware/device/phi_model.c"),
+    *("phibuild_delta/device/phi_delta.h", "phibuild_delta/device/phi_delta.c"),
+)
 
 
 def main(job: phiworker.Job) -> None:
@@ -36,8 +40,8 @@ def main(job: phiworker.Job) -> None:
                 code="PHI702",
             ) from None
     job.output.mkdir()
-    for name in ("phi_model.h", "phi_model.c", "phi_delta.h", "phi_delta.c"):
-        shutil.copyfile(_DEVICE / name, job.output / name)
+    for source in _DEVICE:
+        shutil.copyfile(_PLUGINS / source, job.output / source.rpartition("/")[2])
     size = image.stat().st_size
     values = values_of(descriptor, page, size)
     if "public_key" in job.inputs:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy
 import pytest
-from phibuild_firmware.delta.apply import apply_delta
-from phibuild_firmware.delta.make import make_delta
-from phibuild_firmware.delta.spaces import files_of
+from phibuild_delta.apply import apply_delta
+from phibuild_delta.make import make_delta
+from phibuild_delta.spaces import files_of
 
 from phibuild.api import describe_artifact
 from phibuild.testing.checkpoint_edits import change_tensor

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from phibuild.api import PackagingError, open_regular
-from phibuild_firmware.delta.cores import in_order
-from phibuild_firmware.delta.differences import add
-from phibuild_firmware.delta.frames import decompressed
-from phibuild_firmware.delta.records import (
+from phibuild_delta.cores import in_order
+from phibuild_delta.differences import add
+from phibuild_delta.frames import decompressed
+from phibuild_delta.records import (
     COPY,
     DIFFERENCES,
     HEADER_SIZE,
@@ -27,7 +27,7 @@ from phibuild_firmware.delta.records import (
     read_header,
     read_records,
 )
-from phibuild_firmware.delta.spaces import File, Space, files_of, place
+from phibuild_delta.spaces import File, Space, files_of, place
 
 _LONGEST_NAME = 50
 

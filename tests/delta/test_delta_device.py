@@ -7,15 +7,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from phibuild_firmware.delta import records
-from phibuild_firmware.delta.make import make_delta
-from phibuild_firmware.delta.records import Field
+from phibuild_delta import records
+from phibuild_delta.make import make_delta
+from phibuild_delta.records import Field
 
-from tests.firmware.test_delta import NEW, OLD, a_gguf
-from tests.firmware.test_fuzz import DEVICE, RUNS
+from tests.delta.test_delta import NEW, OLD, a_gguf
+from tests.firmware.test_fuzz import DEVICE as MODEL
+from tests.firmware.test_fuzz import RUNS
 from tests.firmware.tools import needed_library, needed_tool
 
 HERE = Path(__file__).parent
+DELTA = HERE.parents[1] / "plugins" / "phibuild_delta" / "device"
+INCLUDES = (f"-I{MODEL}", f"-I{DELTA}")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion")
 RANDOM = random.Random(9)
 
@@ -26,9 +29,9 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("libasan", "zstd.h"):
         needed_library(name)
     program = tmp_path_factory.mktemp("device") / "apply_delta"
-    sources = (HERE / "apply_delta.c", DEVICE / "phi_delta.c", DEVICE / "phi_model.c")
+    sources = (HERE / "apply_delta.c", DELTA / "phi_delta.c", MODEL / "phi_model.c")
     checks = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    command = ["cc", *STRICT, *checks, f"-I{DEVICE}", *sources, "-lzstd", "-o", program]
+    command = ["cc", *STRICT, *checks, *INCLUDES, *sources, "-lzstd", "-o", program]
     subprocess.run(command, check=True)
     return program
 
@@ -135,7 +138,15 @@ def test_what_does_not_fit_is_refused(device: Path, tmp_path: Path) -> None:
     ],
 )
 def test_it_compiles_for_devices(tmp_path: Path, compiler: str, flags: tuple[str, ...]) -> None:
-    command = [needed_tool(compiler), *STRICT, *flags, "-O2", "-c", DEVICE / "phi_delta.c"]
+    command = [
+        needed_tool(compiler),
+        *STRICT,
+        *flags,
+        *INCLUDES,
+        "-O2",
+        "-c",
+        DELTA / "phi_delta.c",
+    ]
     subprocess.run([*command, "-o", tmp_path / "delta.o"], check=True)
 
 
@@ -156,9 +167,9 @@ def test_no_delta_makes_it_stumble(tmp_path: Path) -> None:
         (seeds / str(kind)).write_bytes(header.to_bytes() + one.to_bytes())
     command = [
         needed_tool("clang"),
-        *("-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{DEVICE}"),
+        *("-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Werror", *INCLUDES),
         *("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"),
-        *(HERE / "fuzz_delta.c", DEVICE / "phi_delta.c", "-o", program),
+        *(HERE / "fuzz_delta.c", DELTA / "phi_delta.c", "-o", program),
     ]
     subprocess.run(command, check=True)
     done = subprocess.run(

@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
 from phibuild.api import PackagingError
-from phibuild_firmware.delta.spaces import File, bad_path
+from phibuild_delta.spaces import File, bad_path
 
 SMALLEST_WINDOW, LARGEST_WINDOW = 4 << 10, 16 << 20
 COPY, RAW, ZSTD, DIFFERENCES, WITH_OLD = range(5)

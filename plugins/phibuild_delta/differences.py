@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from phibuild_firmware.delta.records import Field
+from phibuild_delta.records import Field
 
 _SPARSE_BELOW = 0.25
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from phibuild_firmware.delta.records import Field
-from phibuild_firmware.delta.spaces import File, Space, place
-from phibuild_firmware.delta.tensors import Content, Placed, content_of
+from phibuild_delta.records import Field
+from phibuild_delta.spaces import File, Space, place
+from phibuild_delta.tensors import Content, Placed, content_of
 
 _HALF, _SINGLE = Field(2, is_number=True), Field(4, is_number=True)
 _PLAIN = (Field(1),)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from phibuild.api import describe_artifact
-from phibuild_firmware.delta.spaces import File, bad_path
 from phibuild_firmware.descriptor import SIZE, BadImage, Descriptor, parse
+
+from phibuild.api import describe_artifact
+from phibuild_delta.spaces import File, bad_path
 
 _HEADER_ROOM = 64 << 20
 """Bytes at the beginning of a file that surely hold its header."""

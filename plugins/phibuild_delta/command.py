@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import click
 
 from phibuild.api import PackagingError
-from phibuild_firmware.delta.apply import apply_delta
-from phibuild_firmware.delta.make import WINDOW, make_delta
-from phibuild_firmware.delta.records import LARGEST_WINDOW, SMALLEST_WINDOW
-from phibuild_firmware.delta.spaces import files_of
+from phibuild_delta.apply import apply_delta
+from phibuild_delta.make import WINDOW, make_delta
+from phibuild_delta.records import LARGEST_WINDOW, SMALLEST_WINDOW
+from phibuild_delta.spaces import files_of
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 _EXISTING = click.Path(exists=True, path_type=Path)

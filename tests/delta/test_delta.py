@@ -10,13 +10,13 @@ import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phibuild_firmware.delta import apply, records
-from phibuild_firmware.delta.apply import apply_delta, partial_path
-from phibuild_firmware.delta.differences import add, subtract
-from phibuild_firmware.delta.make import WINDOW, make_delta
-from phibuild_firmware.delta.records import Field
-from phibuild_firmware.delta.regions import Region, regions, windows
-from phibuild_firmware.delta.spaces import File, Space, files_of
+from phibuild_delta import apply, records
+from phibuild_delta.apply import apply_delta, partial_path
+from phibuild_delta.differences import add, subtract
+from phibuild_delta.make import WINDOW, make_delta
+from phibuild_delta.records import Field
+from phibuild_delta.regions import Region, regions, windows
+from phibuild_delta.spaces import File, Space, files_of
 
 from phibuild.model.errors import PackagingError
 from tests.snapshots import snapshot

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from phibuild_firmware.delta import records
-from phibuild_firmware.delta.apply import apply_delta, partial_path
-from phibuild_firmware.delta.make import make_delta
-from phibuild_firmware.delta.spaces import File, files_of
+from phibuild_delta import records
+from phibuild_delta.apply import apply_delta, partial_path
+from phibuild_delta.make import make_delta
+from phibuild_delta.spaces import File, files_of
 
 from phibuild.model.errors import PackagingError
 from tests.conftest import Project

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from phibuild_firmware.delta.records import damaged
+from phibuild_delta.records import damaged
 
 _LEVEL = 12
 

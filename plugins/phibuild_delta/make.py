@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from phibuild.api import PackagingError
-from phibuild_firmware.delta.cores import in_order
-from phibuild_firmware.delta.differences import subtract
-from phibuild_firmware.delta.frames import compressed, compressed_parts
-from phibuild_firmware.delta.records import (
+from phibuild_delta.cores import in_order
+from phibuild_delta.differences import subtract
+from phibuild_delta.frames import compressed, compressed_parts
+from phibuild_delta.records import (
     COPY,
     DIFFERENCES,
     FILE,
@@ -28,8 +28,8 @@ from phibuild_firmware.delta.records import (
     Record,
     write_files,
 )
-from phibuild_firmware.delta.regions import Region, regions, windows
-from phibuild_firmware.delta.spaces import Space, files_of
+from phibuild_delta.regions import Region, regions, windows
+from phibuild_delta.spaces import Space, files_of
 
 WINDOW = 1 << 20
 _GOOD_ENOUGH = 0.3
