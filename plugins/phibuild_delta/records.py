@@ -21,7 +21,7 @@ _ENTRY = struct.Struct("<BxHQ")
 _RECORD = struct.Struct("<BBHIQII32s")
 _MOST_FILES = 1 << 16
 _LONGEST_LIST = 32 << 20
-_MOST_FIELDS = 16
+MOST_FIELDS = 16
 _MOST_WIDTH = 4096
 _NUMBER, _SPARSE = 1 << 14, 1 << 15
 
@@ -52,6 +52,12 @@ class Field(NamedTuple):
     width: int
     is_number: bool = False
     is_sparse: bool = False
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether a delta may hold the field."""
+        is_number = not self.is_sparse and self.width in (2, 4)
+        return 0 < self.width <= _MOST_WIDTH and (is_number or not self.is_number)
 
     @property
     def code(self) -> int:
@@ -179,7 +185,7 @@ def read_records(file: BinaryIO, header: Header) -> Iterator[Record]:
             or (kind in (COPY, DIFFERENCES) and old_size != size)
             or (kind in (RAW, ZSTD) and (offset or old_size))
             or old_size > header.window
-            or count > _MOST_FIELDS
+            or count > MOST_FIELDS
             or (count > 0) != (kind == DIFFERENCES)
         ):
             raise damaged("one of its records contradicts itself")
@@ -194,12 +200,10 @@ def read_records(file: BinaryIO, header: Header) -> Iterator[Record]:
 
 
 def _field(code: int) -> Field:
-    one = Field(code & (_NUMBER - 1), bool(code & _NUMBER), bool(code & _SPARSE))
-    if not 0 < one.width <= _MOST_WIDTH or (
-        one.is_number and (one.is_sparse or one.width not in (2, 4))
-    ):
-        raise damaged("one of its records has a field that cannot be")
-    return one
+    field = Field(code & (_NUMBER - 1), bool(code & _NUMBER), bool(code & _SPARSE))
+    if not field.is_valid:
+        raise damaged("one of its records has a field that is not valid")
+    return field
 
 
 def damaged(why: str) -> PackagingError:

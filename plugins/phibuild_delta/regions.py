@@ -10,27 +10,7 @@ from typing import NamedTuple
 
 from phibuild_delta.records import Field
 from phibuild_delta.spaces import File, Space, place
-from phibuild_delta.tensors import Content, Placed, content_of
-
-_HALF, _SINGLE = Field(2, is_number=True), Field(4, is_number=True)
-_PLAIN = (Field(1),)
-_FIELDS: dict[str, tuple[Field, ...]] = {
-    **dict.fromkeys(("f32", "float32"), (_SINGLE,)),
-    **dict.fromkeys(("f16", "float16", "bf16", "bfloat16"), (_HALF,)),
-    # Fields of ggml's blocks as ggml-common.h declares them.
-    "q4_0": (_HALF, Field(16)),
-    "q4_1": (_HALF, _HALF, Field(16)),
-    "q5_0": (_HALF, Field(4), Field(16)),
-    "q5_1": (_HALF, _HALF, Field(4), Field(16)),
-    "q8_0": (_HALF, Field(32)),
-    "q2_k": (Field(16), Field(64), _HALF, _HALF),
-    "q3_k": (Field(32), Field(64), Field(12), _HALF),
-    "q4_k": (_HALF, _HALF, Field(12), Field(128)),
-    "q5_k": (_HALF, _HALF, Field(12), Field(32), Field(128)),
-    "q6_k": (Field(128), Field(64), Field(16), _HALF),
-    "iq4_nl": (_HALF, Field(16)),
-    "iq4_xs": (_HALF, Field(2), Field(4), Field(128)),
-}
+from phibuild_delta.tensors import PLAIN, Contents, TensorPlace, contents_of
 
 
 class Region(NamedTuple):
@@ -46,11 +26,11 @@ class Region(NamedTuple):
 
 def regions(old: Path, before: Space, new: Path, after: Space) -> Iterator[Region]:
     """The regions of the new space in order, without a gap, none of which crosses files."""
-    old_content, new_content = content_of(old, before.files), content_of(new, after.files)
+    old_content, new_content = contents_of(old, before.files), contents_of(new, after.files)
     known = {(one.name, one.type, one.size): one.offset for one in old_content.tensors}
     twins = _twins(old_content, before, new_content, after)
     # A file's beginning is a mark without a size; a tensor at the same place comes after it.
-    marks = [Placed("", "", one.start, 0) for one in new_content.files]
+    marks = [TensorPlace("", "", one.start, 0) for one in new_content.files]
     marks += sorted(new_content.tensors, key=lambda one: one.offset)
     position = 0
     old_position: int | None = 0
@@ -59,24 +39,23 @@ def regions(old: Path, before: Space, new: Path, after: Space) -> Iterator[Regio
             continue  # a tensor that shares the bytes of another
         if mark.offset > position:
             size = mark.offset - position
-            yield Region(position, size, old_position, size, _PLAIN)
+            yield Region(position, size, old_position, size, PLAIN)
         if mark.size == 0:
             old_position = twins.get(mark.offset)
         else:
             found = known.get((mark.name, mark.type, mark.size))
-            fields = _FIELDS.get(mark.type.lower(), _PLAIN)
-            yield Region(mark.offset, mark.size, found, mark.size, fields)
+            yield Region(mark.offset, mark.size, found, mark.size, mark.fields)
             old_position = old_position if found is None else found + mark.size
         position = mark.offset + mark.size
     if position < after.size:
         size = after.size - position
-        yield Region(position, size, old_position, size, _PLAIN)
+        yield Region(position, size, old_position, size, PLAIN)
 
 
 def windows(region: Region, window: int, old_files: Sequence[File]) -> Iterator[Region]:
     """The region in pieces of whole blocks, each with old bytes of one file."""
     stride = sum(one.width for one in region.fields)
-    fields = region.fields if stride <= window and region.size % stride == 0 else _PLAIN
+    fields = region.fields if stride <= window and region.size % stride == 0 else PLAIN
     step = window // stride * stride if fields is region.fields else window
     for start in range(0, region.size, step):
         size = min(step, region.size - start)
@@ -89,7 +68,7 @@ def windows(region: Region, window: int, old_files: Sequence[File]) -> Iterator[
 
 
 def _twins(
-    old_content: Content, before: Space, new_content: Content, after: Space
+    old_content: Contents, before: Space, new_content: Contents, after: Space
 ) -> dict[int, int]:
     """Where the old file begins that a new one, by where it begins, may be like."""
     by_path = {one.path: one.start for one in old_content.files}

@@ -1,96 +1,64 @@
-"""Where the tensors of an artifact lie, as the backend of its format tells, also inside of a model
-image."""
+"""Where the files and tensors of an artifact lie, as the plugin of its format describes it."""
 
 from __future__ import annotations
 
-import tarfile
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from phibuild_firmware.descriptor import SIZE, BadImage, Descriptor, parse
+from phibuild.api import Description, Tensor, describe_contents
+from phibuild_delta.records import MOST_FIELDS, Field
+from phibuild_delta.spaces import File
 
-from phibuild.api import describe_artifact
-from phibuild_delta.spaces import File, bad_path
+_HALF, _SINGLE = Field(2, is_number=True), Field(4, is_number=True)
+PLAIN = (Field(1),)
+_NUMBERS = {
+    **dict.fromkeys(("f32", "float32"), (_SINGLE,)),
+    **dict.fromkeys(("f16", "float16", "bf16", "bfloat16"), (_HALF,)),
+}
+"""The fields of tensors that are not quantized, by the name of their type in small letters."""
 
-_HEADER_ROOM = 64 << 20
-"""Bytes at the beginning of a file that surely hold its header."""
-_FILE, _TAR = 0, 3
 
-
-class Placed(NamedTuple):
-    """A tensor and where its bytes begin in the artifact's space."""
+class TensorPlace(NamedTuple):
+    """A tensor, where its bytes begin in the artifact's space, and the fields of its blocks."""
 
     name: str
     type: str
     offset: int
     size: int
+    fields: tuple[Field, ...] = PLAIN
 
 
-class Content(NamedTuple):
-    """The files of an artifact, or of the payload of a model image, and the tensors in them."""
+class Contents(NamedTuple):
+    """The files of an artifact, or of the container that it is, and the tensors in them."""
 
     files: tuple[File, ...]
-    tensors: tuple[Placed, ...]
+    tensors: tuple[TensorPlace, ...]
 
 
-def content_of(root: Path, files: Sequence[File]) -> Content:
-    """What is known of an artifact; no tensors of one that no backend knows."""
-    if root.is_dir():
-        return _described(root, files)
-    with root.open("rb") as file:
-        try:
-            image = parse(file.read(SIZE))
-        except BadImage:
-            return _described(root, files)
-        with tempfile.TemporaryDirectory(prefix="phibuild-") as folder:
-            payload = Path(folder) / "payload"
-            return _described(payload, _hollow(file, image, payload))
+def contents_of(root: Path, files: Sequence[File]) -> Contents:
+    """The contents as far as they are known: no tensors if no plugin reads the format."""
+    description = describe_contents(root)
+    if description is None:
+        return Contents(tuple(files), ())
+    inner = tuple(File(file.path, file.size, start=file.offset) for file in description.files)
+    return Contents(inner or tuple(files), tuple(_places(description, files)))
 
 
-def _described(root: Path, files: Sequence[File]) -> Content:
-    found = describe_artifact(root)
-    by_path = {one.path: one for one in files}
-    tensors = (
-        Placed(one.name, one.type, by_path[one.file].start + one.offset, one.size)
-        for one in (found.tensors if found else ())
-        if one.offset is not None
-        and one.size
-        and one.file in by_path
-        and one.offset + one.size <= by_path[one.file].size
-    )
-    return Content(tuple(files), tuple(tensors))
+def _places(description: Description, files: Sequence[File]) -> Iterator[TensorPlace]:
+    by_path = {file.path: file for file in files}
+    for tensor in description.tensors:
+        file = by_path.get(tensor.file)
+        if tensor.offset is None or not tensor.size or file is None:
+            continue
+        if tensor.offset + tensor.size <= file.size:
+            start = file.start + tensor.offset
+            yield TensorPlace(tensor.name, tensor.type, start, tensor.size, _fields(tensor))
 
 
-def _hollow(image: BinaryIO, descriptor: Descriptor, to: Path) -> tuple[File, ...]:
-    """The payload as backends read it, with holes behind the headers; where its files lie in the
-    image. Nothing of a container that can only be mounted."""
-    start, size = descriptor.payload_offset, descriptor.payload_size
-    if descriptor.container == _FILE:
-        _beginning(image, start, size, to)
-        return (File("", size, start=start),)
-    if descriptor.container != _TAR:
-        return ()
-    image.seek(start)
-    found = []
-    try:
-        with tarfile.open(fileobj=image, mode="r:") as archive:
-            for one in archive:
-                if one.isreg() and not bad_path(one.name):
-                    found.append(File(one.name, one.size, start=one.offset_data))
-    except tarfile.TarError:
-        return ()
-    to.mkdir()
-    for member in found:
-        path = to / member.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _beginning(image, member.start, member.size, path)
-    return tuple(found)
-
-
-def _beginning(image: BinaryIO, start: int, size: int, to: Path) -> None:
-    image.seek(start)
-    with to.open("wb") as hollow:
-        hollow.write(image.read(min(size, _HEADER_ROOM)))
-        hollow.truncate(size)
+def _fields(tensor: Tensor) -> tuple[Field, ...]:
+    fields = tuple(Field(*field) for field in tensor.block)
+    if not fields:
+        return _NUMBERS.get(tensor.type.lower(), PLAIN)
+    is_valid = len(fields) <= MOST_FIELDS and all(field.is_valid for field in fields)
+    return fields if is_valid else PLAIN

@@ -41,6 +41,9 @@ def phibuild_backends() -> tuple[Backend, ...]:
             bits_per_weight=bits_per_weight,
             most_bytes=most_bytes,
             alternatives=alternatives,
+            suffix=".gguf",
+            format_code="GGUF",
+            starters=({"precision": "int4"},),
         ),
         Backend(
             name="imatrix",
@@ -53,6 +56,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             label=label_imatrix,
             describe=describe_imatrix,
             extras=("text",),
+            is_model=False,
         ),
     )
 

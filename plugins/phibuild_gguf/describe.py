@@ -15,6 +15,8 @@ _LONGEST = 200
 
 def describe(path: Path) -> Description:
     """The tensors and the metadata, with what is long cut short. PHI303 for a damaged file."""
+    from phibuild_gguf.block_fields import BLOCK_FIELDS
+
     files = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
     headers = [checked_header(file) for file in files]
     if not headers:
@@ -31,6 +33,7 @@ def describe(path: Path) -> Description:
                 info.size,
                 header.data + info.offset,
                 file.name if path.is_dir() else "",
+                block=BLOCK_FIELDS.get(info.type.name, ()),
             )
             for file, header in zip(files, headers, strict=True)
             for info in header.tensors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from phibuild_firmware import mcuboot
-from phibuild_firmware.mcuboot_packager import McubootRecipe, holds, payload_room
+from phibuild_firmware.mcuboot_image import McubootRecipe, payload_limit, slot_limit
 
 from phibuild.engine.workshop import Workshop
 from phibuild.registry import load_registry
@@ -93,10 +93,10 @@ def test_what_is_larger_than_the_slot_leaves_is_refused_as_imgtool_does(booting:
 
 def test_the_trailer_has_erase_blocks_of_its_own_and_is_small_without_swaps() -> None:
     recipe = McubootRecipe(version="1.2.3", slot_size=1 << 20, erase_size=4096)
-    assert payload_room(recipe) == (1 << 20) - 4096 - mcuboot.TLVS_SIZE - 4096
+    assert slot_limit(recipe, 1 << 20) == (1 << 20) - 4096 - mcuboot.TLVS_SIZE - 4096
     recipe = McubootRecipe(version="1.2.3", slot_size=1 << 20, overwrite_only=True)
-    assert payload_room(recipe) == (1 << 20) - 4096 - mcuboot.TLVS_SIZE - 32
-    assert holds(recipe, 100_000) == 100_000 - 4096 - mcuboot.TLVS_SIZE
+    assert slot_limit(recipe, 1 << 20) == (1 << 20) - 4096 - mcuboot.TLVS_SIZE - 32
+    assert payload_limit(recipe, 100_000) == 100_000 - 4096 - mcuboot.TLVS_SIZE
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_trailer_has_erase_blocks_of_its_own_and_is_small_without_swaps() ->
         ('version="1.2.3", header_size=100', "a multiple of 32 below 64 KiB"),
         ('version="1.2.3", header_size="64 KiB"', "a multiple of 32 below 64 KiB"),
         ('version="1.2.3", erase_size=0', "the size of a block"),
-        ('version="1.2.3", slot_size=5000', "more than header, signature and trailer take"),
+        ('version="1.2.3", slot_size=5000', "more than header, signature and trailer"),
         ('version="1.2.3", align=3', "possible are 1, 2, 4, 8, 16, 32"),
         ('version="1.2.3", key="a.pem"', "write signing_key instead"),
     ],
@@ -129,7 +129,7 @@ def test_it_has_to_be_signed(project: Project) -> None:
     project.sconstruct('env.MCUbootImage("build/m.bin", "model.bin", version="1.2.3")\n')
     ran = project.scons()
     assert ran.status == 2
-    assert "[PHI203] an MCUboot image has to be signed" in ran.text
+    assert "[PHI203] an MCUboot image requires a signature" in ran.text
 
 
 @pytest.mark.toolchain

@@ -10,8 +10,8 @@ from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, rec
 from phibuild_firmware.descriptions.text import (
     ROUNDED,
     description,
+    limit_of,
     required,
-    room_in,
     said_of,
     wrong,
 )
@@ -85,9 +85,10 @@ ESP_PARTITIONS = Packager(
     name="esp-partitions",
     builder="EspPartitions",
     format="ESP-IDF",
+    kind="file",
     recipe=EspRecipe,
     check=_check,
     plan=_plan,
     label=lambda recipe: "A/B partitions" if recipe.slots == 2 else "partition",
-    room=lambda recipe, about: room_in(recipe, "size"),
+    size_limit=lambda recipe, about: limit_of(recipe, "size"),
 )

@@ -10,10 +10,10 @@ from typing import ClassVar
 from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
 from phibuild_firmware.descriptions.text import (
     description,
+    limit_of,
     name_of,
     plain,
     required,
-    room_in,
     said_of,
     wrong,
 )
@@ -90,9 +90,10 @@ GENIMAGE_SLOTS = Packager(
     name="genimage-slots",
     builder="GenimageSlots",
     format="genimage",
+    kind="file",
     recipe=GenimageRecipe,
     check=_check,
     plan=_plan,
     label=lambda recipe: f"{len(recipe.slots)} slots",
-    room=lambda recipe, about: room_in(recipe, "slot_size"),
+    size_limit=lambda recipe, about: limit_of(recipe, "slot_size"),
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from phibuild.api import Action, ArtifactFacts, FileInput, RecipeError, Room, frozen_recipe
+from phibuild.api import Action, ArtifactFacts, FileInput, RecipeError, SizeLimit, frozen_recipe
 
 SHA256, SIZE, ROUNDED = "@SHA256@", "@SIZE@", "@ROUNDED@"
 """The image's digest in hex, its bytes, and these rounded up to whole blocks of flash (hex)."""
@@ -25,10 +25,10 @@ def description(text: str, artifact: FileInput, *, limit: int | None = None) -> 
     )
 
 
-def room_in(recipe: Any, field: str) -> Room | None:
-    """What the slot of this size leaves for the image: all of it."""
+def limit_of(recipe: Any, field: str) -> SizeLimit | None:
+    """The limit that a field with the size of a slot sets."""
     size = getattr(recipe, field)
-    return None if size is None else Room(size, f"{field} of {size:,} bytes")
+    return None if size is None else SizeLimit(size, f"{field} of {size:,} bytes")
 
 
 def name_of(artifact: FileInput) -> str:

@@ -113,6 +113,7 @@ YOCTO_RECIPE = Packager(
     name="yocto-recipe",
     builder="YoctoRecipe",
     format="Yocto",
+    kind="file",
     recipe=YoctoRecipe,
     check=_check,
     plan=_plan,

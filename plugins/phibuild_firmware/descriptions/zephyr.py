@@ -72,6 +72,7 @@ ZEPHYR_MODULE = Packager(
     name="zephyr-module",
     builder="ZephyrModule",
     format="Zephyr",
+    kind="file",
     recipe=ZephyrRecipe,
     check=_check,
     plan=_plan,
