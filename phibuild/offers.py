@@ -172,8 +172,8 @@ class Packager(NamedTuple):
     extras: tuple[str, ...] = ()
     describe: Callable[[Path], Description] | None = None
     contents: Callable[[Path], Description | None] = lambda _: None
-    """`contents(path)` says where files and tensors lie in a package, for `phibuild delta`; None
-    for a file that is not such a package."""
+    """`contents(path)` says where files and tensors lie in a package, for deltas; None for a
+    file that is not such a package."""
     nodes: Callable[[Any], tuple[str, ...]] = lambda _: ()
     """`nodes(recipe)` names the small files in a tree that later rules compile or link; each is a
     node of the build graph."""
