@@ -1,4 +1,4 @@
-"""Applies a delta in windows: bounded memory, checked at both ends, goes on after a cut."""
+"""Applies a delta window by window: with bounded memory, checked before and after, resumable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from phibuild_delta.records import (
     read_header,
     read_records,
 )
-from phibuild_delta.spaces import File, Space, files_of, place
+from phibuild_delta.spaces import File, Space, file_at, files_of
 
 _LONGEST_NAME = 50
 
@@ -35,47 +35,47 @@ _LONGEST_NAME = 50
 def apply_delta(
     old: Path, delta: Path, new: Path, progress: Callable[[float], None] = lambda _: None
 ) -> None:
-    """Write `new`; PackagingError PHI703 for other old bytes or a damaged delta. Until all is
-    checked the result lies at `partial_path`, and the next run goes on with it: each window is
-    read, and written if its bytes are not right.
+    """Write `new`; PackagingError PHI703 for other old bytes or a damaged delta.
 
-    What exists at `new` is never replaced: PackagingError PHI703 unless it is already the result.
-    Memory: about 16 times the delta's window for each of at most eight cores.
+    The result is at `partial_path` until all of it is checked. The next run resumes there: it reads
+    each window, and writes those whose bytes are wrong. `new` is never replaced: PackagingError
+    PHI703 if it exists and is not already the result. Memory: about 16 times the delta's window for
+    each of at most eight cores.
     """
     with _opened(delta) as file:
         header = read_header(file)
         old_files, new_files = read_files(file, header)
-        if old.is_dir() != (header.kind == TREE) or _named(files_of(old)) != _named(old_files):
-            raise _another(old)
+        if old.is_dir() != (header.kind == TREE) or _sizes(files_of(old)) != _sizes(old_files):
+            raise _wrong_old(old)
         if os.path.lexists(new):
-            _check_made(new, new_files, header.new_sha256)
+            _check_existing(new, new_files, header.new_sha256)
             return
         with Space(old, old_files) as before:
             if before.sha256() != header.old_sha256:
-                raise _another(old)
+                raise _wrong_old(old)
             part = partial_path(new, delta)
-            _make_room(part, new_files, is_tree=header.kind == TREE)
+            _prepare(part, new_files, is_tree=header.kind == TREE)
             with Space(part, new_files, writable=True) as after:
-                pieces = _pieces(read_records(file, header), new_files, header.window)
-                made = 0
-                for size in in_order(lambda one: _make(one, before, after), pieces):
-                    made += size
-                    progress(made / header.new_size)
-                after.settle()
+                windows = _windows(read_records(file, header), new_files, header.window)
+                done = 0
+                for size in in_order(lambda window: _write(window, before, after), windows):
+                    done += size
+                    progress(done / header.new_size)
+                after.finish()
                 if after.sha256() != header.new_sha256:
-                    raise damaged("the result does not come out as it should")
+                    raise damaged("the result has another digest than its header says")
     if header.kind == TREE:
-        for folder in [part, *(one for one in part.rglob("*") if one.is_dir())]:
+        for folder in [part, *(path for path in part.rglob("*") if path.is_dir())]:
             _sync(folder)
-    if os.path.lexists(new):  # somebody else was quicker
-        raise _in_the_way(new)
+    if os.path.lexists(new):  # another run was quicker
+        raise _exists(new)
     part.replace(new)
     _sync(new.absolute().parent)
 
 
 def partial_path(new: Path, delta: Path) -> Path:
-    """Where the unfinished result lies: beside `new`, under a name that holds a digest of the
-    delta's header, so that it is nobody else's."""
+    """Where the unfinished result is: beside `new`, under a name with a digest of the delta's
+    header, which no other file has."""
     with _opened(delta) as file:
         digest = hashlib.sha256(file.read(HEADER_SIZE)).hexdigest()
     return new.with_name(f".{new.name[:_LONGEST_NAME]}.{digest[:16]}.phi-part")
@@ -90,70 +90,73 @@ def _opened(delta: Path) -> BinaryIO:
         ) from None
 
 
-class _Piece(NamedTuple):
+class _Window(NamedTuple):
     offset: int
     record: Record
-    window: int
+    largest: int
 
 
-def _pieces(records: Iterator[Record], files: Sequence[File], window: int) -> Iterator[_Piece]:
+def _windows(records: Iterator[Record], files: Sequence[File], largest: int) -> Iterator[_Window]:
     offset = 0
     for record in records:
-        file = place(files, offset)
+        file = file_at(files, offset)
         if file is None or offset + record.size > file.end:
             raise damaged("one of its records crosses from file to file")
-        yield _Piece(offset, record, window)
+        yield _Window(offset, record, largest)
         offset += record.size
 
 
-def _make(piece: _Piece, before: Space, after: Space) -> int:
-    """See to it that a window is there; how many bytes it has."""
-    offset, record, window = piece
-    there = after.read(offset, record.size)
-    if hashlib.sha256(there).digest() == record.sha256 and len(there) == record.size:
+def _write(window: _Window, before: Space, after: Space) -> int:
+    """Write a window unless an earlier run did; returns its size."""
+    offset, record, largest = window
+    if _matches(after.read(offset, record.size), record):
         return record.size
-    content = _window(record, before, window)
-    if hashlib.sha256(content).digest() != record.sha256 or len(content) != record.size:
-        raise damaged("a window does not come out as it should")
+    content = _content(record, before, largest)
+    if not _matches(content, record):
+        raise damaged("a window has another digest than its record says")
     after.write(offset, content)
     return record.size
 
 
-def _window(record: Record, before: Space, window: int) -> bytes:
+def _matches(content: bytes, record: Record) -> bool:
+    return len(content) == record.size and hashlib.sha256(content).digest() == record.sha256
+
+
+def _content(record: Record, before: Space, largest: int) -> bytes:
     if record.kind == RAW:
         return record.packed
     old = before.read(record.old_offset, record.old_size) if record.old_size else b""
     if len(old) != record.old_size:
-        raise damaged("one of its records takes old bytes of more than one file")
+        raise damaged("one of its records reads old bytes of more than one file")
     if record.kind == COPY:
         return old
     if record.kind == DIFFERENCES:
         try:
-            return add(decompressed(record.packed, window), old, record.fields)
+            return add(decompressed(record.packed, largest), old, record.fields)
         except ValueError as error:
             raise damaged(str(error)) from None
     return decompressed(record.packed, record.size, old if record.kind == WITH_OLD else b"")
 
 
-def _named(files: Sequence[File]) -> list[tuple[str, int]]:
-    return [(one.path, one.size) for one in files]
+def _sizes(files: Sequence[File]) -> list[tuple[str, int]]:
+    return [(file.path, file.size) for file in files]
 
 
-def _make_room(part: Path, files: Sequence[File], *, is_tree: bool) -> None:
-    """Leave of an earlier run what has a place in this one."""
+def _prepare(part: Path, files: Sequence[File], *, is_tree: bool) -> None:
+    """Create the folders, and remove what an earlier run left that is not part of the result."""
     if part.is_dir() != is_tree or part.is_symlink():
         _remove(part)
     if not is_tree:
         return
     part.mkdir(exist_ok=True)
-    wanted = {part / one.path for one in files}
-    folders = {folder for path in wanted for folder in path.parents}
+    paths = {part / file.path for file in files}
+    folders = {folder for path in paths for folder in path.parents}
     for path in sorted(part.rglob("*"), reverse=True):
-        is_file = path in wanted and path.is_file()
+        is_file = path in paths and path.is_file()
         is_folder = path in folders and path.is_dir()
         if path.is_symlink() or not (is_file or is_folder):
             _remove(path)
-    for path in wanted:
+    for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
 
 
@@ -164,28 +167,28 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _check_made(new: Path, files: Sequence[File], sha256: bytes) -> None:
-    """A run that was cut off after its last step has nothing left to do."""
-    with contextlib.suppress(PackagingError):  # what it holds is not what a delta makes
+def _check_existing(new: Path, files: Sequence[File], sha256: bytes) -> None:
+    """PackagingError PHI703 unless it is the result of an earlier run."""
+    with contextlib.suppress(PackagingError):  # it holds a file that no result has
         if files_of(new) == tuple(files):
-            with Space(new, files) as there:
-                if there.sha256() == sha256:
+            with Space(new, files) as existing:
+                if existing.sha256() == sha256:
                     return
-    raise _in_the_way(new)
+    raise _exists(new)
 
 
-def _in_the_way(new: Path) -> PackagingError:
+def _exists(new: Path) -> PackagingError:
     return PackagingError(
-        f"{new} is there already, and is not what the delta makes",
+        f"{new} already exists, and is not the result of the delta",
         hint="write to a path that does not exist: -o NEW",
         code="PHI703",
     )
 
 
-def _another(old: Path) -> PackagingError:
+def _wrong_old(old: Path) -> PackagingError:
     return PackagingError(
         f"{old} is not what the delta was made from",
-        hint="apply it to what `phibuild delta make` had as OLD",
+        hint="apply it to the OLD of `phibuild delta make`",
         code="PHI703",
     )
 

@@ -1,4 +1,4 @@
-"""Deltas of what the backends really make: folders, one tensor of which changed."""
+"""Deltas of the backends' artifacts: folders in which one tensor changed."""
 
 from __future__ import annotations
 
@@ -40,32 +40,32 @@ def test_one_changed_tensor_costs_about_a_tensor(
     change_tensor(model, "model.layers.1.mlp.down_proj.weight")
     ran = project.scons()
     assert ran.status == 0, ran.text
-    delta, made = project.folder / "delta", project.folder / "made"
+    delta, result = project.folder / "delta", project.folder / "result"
     make_delta(old, new, delta)
-    apply_delta(old, delta, made)
+    apply_delta(old, delta, result)
     files = files_of(new)
-    assert files_of(made) == files
-    for one in files:
-        assert (made / one.path).read_bytes() == (new / one.path).read_bytes()
-    share = delta.stat().st_size / sum(one.size for one in files)
+    assert files_of(result) == files
+    for file in files:
+        assert (result / file.path).read_bytes() == (new / file.path).read_bytes()
+    share = delta.stat().st_size / sum(file.size for file in files)
     print(f"{name}: {share:.1%}")
     assert share < 0.15
-    assert_tensors_lie_where_they_are_said_to(old, new)
+    assert_offsets_are_right(old, new)
 
 
-def assert_tensors_lie_where_they_are_said_to(old: Path, new: Path) -> None:
-    """Of those with a place, few differ between the two artifacts, and they are not all zeros."""
-    one, other = describe_artifact(old), describe_artifact(new)
-    assert one is not None and other is not None
-    placed = [tensor for tensor in other.tensors if tensor.offset is not None]
-    assert sum(tensor.size for tensor in placed) > 0.9 * sum(one.size for one in other.tensors)
-    before = {tensor.name: tensor for tensor in one.tensors}
+def assert_offsets_are_right(old: Path, new: Path) -> None:
+    """Of the tensors with an offset, few differ between the two artifacts, but some do."""
+    before, after = describe_artifact(old), describe_artifact(new)
+    assert before is not None and after is not None
+    old_tensors = {tensor.name: tensor for tensor in before.tensors}
+    tensors = [tensor for tensor in after.tensors if tensor.offset is not None]
+    assert sum(tensor.size for tensor in tensors) > 0.9 * sum(each.size for each in after.tensors)
     differing = 0
-    for tensor in placed:
-        content, known = (
-            numpy.fromfile(folder / which.file, numpy.uint8, which.size, offset=which.offset or 0)
-            for folder, which in ((new, tensor), (old, before[tensor.name]))
+    for tensor in tensors:
+        new_bytes, old_bytes = (
+            numpy.fromfile(folder / place.file, numpy.uint8, place.size, offset=place.offset or 0)
+            for folder, place in ((new, tensor), (old, old_tensors[tensor.name]))
         )
-        assert len(content) == tensor.size
-        differing += not numpy.array_equal(content, known)
+        assert len(new_bytes) == tensor.size
+        differing += not numpy.array_equal(new_bytes, old_bytes)
     assert 1 <= differing <= 4

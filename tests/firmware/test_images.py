@@ -194,8 +194,8 @@ def test_the_tokenizer_and_the_template_are_compared(imaging: Project, tmp_path:
     header.unlink()
     image = imaging.folder / "build" / "model.img"
     for name, status in (
-        ("TOKENIZER", "the tokenizer is another one"),
-        ("CHAT_TEMPLATE", "the chat template is another one"),
+        ("TOKENIZER", "the tokenizer does not match"),
+        ("CHAT_TEMPLATE", "the chat template does not match"),
     ):
         line = next(one for one in text.splitlines() if f"_{name}_DIGEST" in one)
         header.write_text(text.replace(line, line.replace("0x00", "0x07", 1)))

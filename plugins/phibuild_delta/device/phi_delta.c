@@ -313,25 +313,25 @@ const char *phi_delta_status_text(enum phi_delta_status status)
 {
     switch (status) {
     case PHI_DELTA_OK:
-        return "the new model is there";
+        return "the new model is complete";
     case PHI_DELTA_NOT_A_DELTA:
-        return "this is no delta";
+        return "not a delta";
     case PHI_DELTA_UNKNOWN_VERSION:
-        return "the delta is of a newer format";
+        return "the delta's version is not supported";
     case PHI_DELTA_TREE:
-        return "the delta is of folders";
+        return "the delta is for folders";
     case PHI_DELTA_MALFORMED:
         return "the delta contradicts itself";
     case PHI_DELTA_MEMORY_SHORT:
         return "the delta's window needs more memory";
     case PHI_DELTA_ANOTHER_OLD:
-        return "the delta is of another old model";
+        return "the delta is for another old model";
     case PHI_DELTA_READ:
         return "reading failed, or the delta is cut off";
     case PHI_DELTA_WRITE:
         return "writing failed";
     case PHI_DELTA_DAMAGED:
-        return "the new model does not come out as it should";
+        return "the new model has a wrong digest";
     }
     return "unknown status";
 }

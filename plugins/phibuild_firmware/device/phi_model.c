@@ -175,14 +175,14 @@ const char *phi_model_status_text(enum phi_model_status status)
     switch (status) {
     case PHI_MODEL_OK: return "ok";
     case PHI_MODEL_TOO_SHORT: return "the image is too short";
-    case PHI_MODEL_NOT_A_MODEL: return "there is no model image";
-    case PHI_MODEL_UNKNOWN_VERSION: return "the image is of an unknown version";
+    case PHI_MODEL_NOT_A_MODEL: return "not a model image";
+    case PHI_MODEL_UNKNOWN_VERSION: return "the image's version is not supported";
     case PHI_MODEL_MALFORMED: return "the descriptor is malformed";
     case PHI_MODEL_DESCRIPTOR_DIGEST: return "the descriptor was changed";
     case PHI_MODEL_PAYLOAD_DIGEST: return "the payload was changed";
     case PHI_MODEL_STALE_FIRMWARE: return "the firmware is for another image";
-    case PHI_MODEL_TOKENIZER: return "the tokenizer is another one";
-    case PHI_MODEL_CHAT_TEMPLATE: return "the chat template is another one";
+    case PHI_MODEL_TOKENIZER: return "the tokenizer does not match";
+    case PHI_MODEL_CHAT_TEMPLATE: return "the chat template does not match";
     case PHI_MODEL_NO_SIGNATURE: return "the image is not signed";
     case PHI_MODEL_SIGNATURE: return "the signature is wrong";
     }

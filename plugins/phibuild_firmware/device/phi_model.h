@@ -20,8 +20,8 @@ enum phi_model_status {
     PHI_MODEL_DESCRIPTOR_DIGEST, /* the descriptor was changed */
     PHI_MODEL_PAYLOAD_DIGEST,    /* the payload was changed */
     PHI_MODEL_STALE_FIRMWARE,    /* the firmware was built for another image */
-    PHI_MODEL_TOKENIZER,         /* the tokenizer is another one */
-    PHI_MODEL_CHAT_TEMPLATE,     /* the chat template is another one */
+    PHI_MODEL_TOKENIZER,         /* the tokenizer does not match */
+    PHI_MODEL_CHAT_TEMPLATE,     /* the chat template does not match */
     PHI_MODEL_NO_SIGNATURE,      /* the image is not signed */
     PHI_MODEL_SIGNATURE          /* the signature is not of this key and descriptor */
 };
