@@ -150,7 +150,7 @@ def test_it_compiles_for_devices(tmp_path: Path, compiler: str, flags: tuple[str
     subprocess.run([*command, "-o", tmp_path / "delta.o"], check=True)
 
 
-def test_no_delta_makes_it_stumble(tmp_path: Path) -> None:
+def test_no_delta_crashes_it(tmp_path: Path) -> None:
     program, seeds = tmp_path / "fuzz", tmp_path / "seeds"
     seeds.mkdir()
     zero = bytes(32)
