@@ -272,12 +272,12 @@ def test_a_source_that_the_foreign_build_makes_comes_first(foreign: Foreign) -> 
         "SConstruct",
         SCONSTRUCT.format(decider='"content"', duplicate=0).replace(
             "copy = ",
-            'env.Command("build/model/copy.txt", "words", "cat $SOURCE > $TARGET")\ncopy = ',
+            'env.Command("build/model/words.txt", "words", "cat $SOURCE > $TARGET")\ncopy = ',
         )
         + 'Default("build/model/other")\n',
     )
     foreign.write("words", "one ")
-    foreign.write("model/SConscript", SCONSCRIPT.replace("in.txt", "copy.txt", 1))
+    foreign.write("model/SConscript", SCONSCRIPT.replace("in.txt", "words.txt", 1))
     assert foreign.build().status == 0
     assert foreign.firmware == "one one "
     foreign.write("words", "two ")
