@@ -9,6 +9,7 @@ from typing import ClassVar
 from phibuild.api import (
     Action,
     ArtifactFacts,
+    Description,
     Extras,
     FileInput,
     Packager,
@@ -18,7 +19,7 @@ from phibuild.api import (
     recipe_field,
 )
 from phibuild_firmware.budget import memory_limit, slot_limit
-from phibuild_firmware.describe import FORMAT, contents, describe
+from phibuild_firmware.describe import FORMAT, describe
 from phibuild_firmware.keys import with_key
 from phibuild_firmware.programs import FILE_SYSTEMS
 
@@ -156,6 +157,12 @@ def _payload_limit(recipe: ImageRecipe, size: int) -> int:
     return size - size % (recipe.erase_size or 1) - recipe.alignment
 
 
+def _contents(path: Path) -> Description | None:
+    from phibuild_firmware.contents import contents  # null builds need none of its imports
+
+    return contents(path)
+
+
 FIRMWARE_IMAGE = Packager(
     name="firmware-image",
     builder="FirmwareImage",
@@ -167,7 +174,7 @@ FIRMWARE_IMAGE = Packager(
     label=lambda _: "version 1",
     extras=("signing_key",),
     describe=describe,
-    contents=contents,
+    contents=_contents,
     size_limit=size_limit,
     payload_limit=_payload_limit,
 )
