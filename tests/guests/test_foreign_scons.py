@@ -382,6 +382,13 @@ def test_artifacts_are_installed_and_archived(foreign: Foreign) -> None:
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 
+def test_the_builders_of_disabled_plugins_are_left_out(foreign: Foreign) -> None:
+    foreign.write("SConstruct", 'print(hasattr(Environment(tools=["phibuild"]), "GGUF"))\n')
+    for disabled, is_offered in (("", True), ("gguf", False), ("", True)):
+        ran = foreign.build(PHIBUILD_DISABLED_PLUGINS=disabled)
+        assert ran.text.splitlines()[0] == str(is_offered), ran.text
+
+
 def test_a_changed_shard_builds_once(foreign: Foreign) -> None:
     build = foreign.with_toolchains()
     seed = random.SystemRandom().randrange(2, 10**9)
