@@ -19,7 +19,7 @@ _HEAD = """\
 # `scons` builds all of them, `scons PATH` one, `phibuild plan` says what a build would do and why.
 from phibuild.scons import phibuild
 
-DefaultEnvironment(tools=[])  # SCons would look for compilers at each start
+DefaultEnvironment(tools=[])  # otherwise SCons looks for compilers at each start
 env = Environment(tools=[phibuild])
 
 phi = env.PhiModel({path!r})
@@ -74,11 +74,12 @@ def _declaration(backend: Backend, name: str, facts: ModelFacts) -> str:
         except PhiError as error:
             refusal = error.message
             continue
-        stem = _file_name(f"{name}-{fields.get('precision') or backend.label(recipe)}")
-        path = f"dist/{stem}{backend.suffix or f'-{backend.name}'}"
-        variable = re.sub(r"\W", "_", backend.name)
+        words = [name, fields.get("precision") or backend.label(recipe)]
+        if not backend.suffix:
+            words.append(backend.name)
+        path = f"dist/{_file_name('-'.join(words))}{backend.suffix}"
         arguments = "".join(f", {key}={value!r}" for key, value in fields.items())
-        return f"{variable} = env.{backend.builder}({path!r}, phi{arguments})\n"
+        return f"{backend.builder.lower()} = env.{backend.builder}({path!r}, phi{arguments})\n"
     return f"# env.{backend.builder}: {refusal}\n"
 
 

@@ -60,8 +60,6 @@ def _for_other_builds(registry: Registry) -> dict[str, Any]:
 
 def _nodes(offer: Backend | Packager | Runtime) -> tuple[str, ...]:
     if isinstance(offer, Packager):
-        with contextlib.suppress(
-            RecipeError
-        ):  # without a default recipe there are no default nodes
+        with contextlib.suppress(RecipeError):  # there may be no default recipe
             return offer.nodes(offer.recipe())
     return ()
