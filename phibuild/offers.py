@@ -69,7 +69,7 @@ class FilePlace(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What an artifact says of itself."""
+    """What a file or folder of one format holds."""
 
     format: str
     tensors: tuple[Tensor, ...]
@@ -181,8 +181,7 @@ class Packager(NamedTuple):
     """`size_limit(recipe, about)` is the tightest limit on the wrapped artifact, checked before any
     work is done; None if there is no limit."""
     payload_limit: Callable[[Any, int], int] = lambda _recipe, size: size
-    """`payload_limit(recipe, size)` is the largest artifact whose package has at most `size` bytes.
-    """
+    """`payload_limit(recipe, size)` is the largest artifact whose package fits `size` bytes."""
     api_version: int = API_VERSION
 
 

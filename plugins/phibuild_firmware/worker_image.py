@@ -118,7 +118,7 @@ def pack(paths: list[tuple[str, Path]], payload: Any) -> None:
 
 def signing(path: Path) -> Callable[[bytes], bytes]:
     """A function that signs a descriptor; the key is checked before any other work."""
-    # `cryptography` is there only where an image is signed.
+    # `cryptography` is installed only for images that are signed.
     from phibuild_firmware.signatures import key_id, signing_key
 
     key = signing_key(path)
