@@ -31,6 +31,7 @@ PAGES = [
 FOREIGN = {
     *("VariantDir", "FindInstalledFiles"),  # SCons
     *("AddCustomTarget", "DefineGroup"),  # PlatformIO, RT-Thread
+    *("COMPONENT_LIB", "idf_component_register"),  # ESP-IDF
     "CMAKE_PREFIX_PATH",
     "convert_hf_to_gguf.py",  # llama.cpp
     "Int8Safetensors",  # examples/third_party_plugin
