@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,10 +24,9 @@ from tests.conftest import Project
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("phibuild", "plugins", "third_party", "examples", "tests", "run", ".ci")
-PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
-    *sorted(path for top in ("docs", "plugins", "examples") for path in (ROOT / top).rglob("*.md")),
-]
+WRITTEN = {"build", "dist", "out", "__pycache__"}
+"""Folders that builds and Python write."""
+
 FOREIGN = {
     *("VariantDir", "FindInstalledFiles"),  # SCons
     *("AddCustomTarget", "DefineGroup"),  # PlatformIO, RT-Thread
@@ -42,10 +41,18 @@ FOREIGN = {
 
 @functools.cache
 def repository() -> list[str]:
-    """The project's files, as paths from its top."""
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [name for name in names.splitlines() if (ROOT / name).is_file()]
+    """The project's files, as paths from its top; what builds and tools write is left out."""
+    paths = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in WRITTEN and name[:1] != "."]
+        paths += [Path(folder, name).relative_to(ROOT).as_posix() for name in files]
+    return [*paths, ".ci/run"]
+
+
+def pages() -> list[Path]:
+    """The documents; the changelog names what is gone."""
+    names = [name for name in repository() if name.endswith(".md") and name != "CHANGELOG.md"]
+    return [ROOT / name for name in sorted(names)]
 
 
 @functools.cache
@@ -101,15 +108,12 @@ def section(page: Path, heading: str) -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of the tables in a text, without their heads."""
-    lines = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    cells = [[cell.strip(" |") for cell in line] for line in lines]
-    return [
-        row for row, after in zip(cells[1:], [*cells[2:], []], strict=True) if "---" not in row[0]
-    ]
+    """The cells of the table in a text, without its head."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line] for line in lines[2:]]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_names_is_there(page: Path) -> None:
     checks = (links, codes, files, names, class_members, builders, imports, commands)
     problems = [problem for check in checks for problem in check(page)]
@@ -140,21 +144,21 @@ def codes(page: Path) -> Iterator[str]:
 def files(page: Path) -> Iterator[str]:
     """Files of the project: named from a top folder on, or a Python file from any folder on."""
     tops = "|".join(map(re.escape, ("phibuild", "plugins", "tests", "docs", "third_party", ".ci")))
-    for span in spans(page):
-        if re.fullmatch(rf"(?:{tops})/[\w./-]*", span):
-            is_there = any((folder / span).exists() for folder in (ROOT, page.parent))
-        elif re.fullmatch(r"[\w/-]+\.py", span):
-            is_there = any(f"/{name}".endswith(f"/{span}") for name in repository())
+    for word in " ".join(spans(page)).split():
+        if re.fullmatch(rf"(?:{tops})/[\w./-]*", word):
+            is_there = any((folder / word).exists() for folder in (ROOT, page.parent))
+        elif re.fullmatch(r"[\w/-]+\.py", word):
+            is_there = any(f"/{name}".endswith(f"/{word}") for name in repository())
         else:
             continue
-        if not is_there and span not in FOREIGN:
-            yield f"the file `{span}`, which does not exist"
+        if not is_there and word not in FOREIGN:
+            yield f"the file `{word}`, which does not exist"
 
 
 def names(page: Path) -> Iterator[str]:
-    """Names of code: with an underscore or a second capital, environment variables included.
-    Pages of plugins and examples also name what belongs to their toolkits."""
-    if page.relative_to(ROOT).parts[0] in ("plugins", "examples"):
+    """Names of code: with an underscore or a second capital, environment variables included. Pages
+    of plugins, examples and llama.cpp also name what belongs to toolkits."""
+    if page.relative_to(ROOT).parts[0] in ("plugins", "examples", "third_party"):
         return
     pattern = r"\b(?:[A-Za-z]+\d*_\w+|[A-Z][a-z]+[A-Z]\w+)\b"
     mentioned = {

@@ -15,7 +15,7 @@ TOP = Path(__file__).parent.parent
 GLOSSARY = TOP / "docs" / "glossary.md"
 AREAS = [
     *(path for top in ("phibuild", "plugins", "tests") for path in sorted((TOP / top).iterdir())),
-    *(TOP / name for name in ("docs", "examples", "run", "SConstruct")),
+    *(TOP / name for name in ("docs", "examples", "third_party", "run", "SConstruct")),
     *sorted(TOP.glob("*.md")),
 ]
 _TEXTS = (tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None))
