@@ -1,4 +1,4 @@
-"""The words that docs/glossary.md rules out do not come back, as names or in prose."""
+"""The words that docs/glossary.md rules out are not used, as names or in prose."""
 
 from __future__ import annotations
 
@@ -12,41 +12,40 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parent.parent
+GLOSSARY = TOP / "docs" / "glossary.md"
 AREAS = [
     *(path for top in ("phibuild", "plugins", "tests") for path in sorted((TOP / top).iterdir())),
-    *(TOP / name for name in ("docs", "examples", "run", "README.md", "CONTRIBUTING.md")),
+    *(TOP / name for name in ("docs", "examples", "third_party", "run", "SConstruct")),
+    *sorted(TOP.glob("*.md")),
 ]
-NAMES = {
-    "one": "the noun: input, target, tensor",
-    "what": "the noun",
-    "found": "the noun: path, match, result",
-    "taken": "the noun",
-    "told": "reported, given, known",
-    "tells": "says, reports",
-    "asked": "requested",
-    "made": "built, result, output",
-    "wanted": "the noun: targets, expected",
-    "laid": "layout",
-    "placed": "place",
-}
-"""Not the whole name of a variable, an argument, a function, a class or a field."""
-PROSE = {
-    r"told|tells?|telling": "reported, given, known, says",
-    r"asked( for)?|asks for": "requested, requests",
-    r"cannot be had|can not be had": "is not supported",
-    r"will not do": "must be ...",
-    r"in vain": "has no effect, without effect",
-    r"leav(e|es|ing) away|left away": "leave out",
-    r"is looked": "checks",
-    r"as (it|they) (was|were) before": "unchanged",
-    r"meanwhile": "while ...",
-    r"(is|are) no(?! (longer|more|such|need|reason|way|other|one|room|limit|result|sign|place)\b)"
-    r" [a-z]+": "is not a ...",
-    r"of others": "third-party, other people's",
-}
-"""Not in comments, docstrings, messages and documents; quote a word to speak of it: `told`."""
-_PROSE = {re.compile(rf"\b({words})\b", re.IGNORECASE): hint for words, hint in PROSE.items()}
+_TEXTS = (tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None))
 _CODE = re.compile(r"```.*?```|`[^`\n]*`|<[a-z][^>]*>", re.DOTALL)
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows below this heading of the glossary, each a list of cells."""
+    section = GLOSSARY.read_text("utf-8").partition(f"### {heading}\n")[2].partition("\n#")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def prose_rules() -> dict[re.Pattern[str], str]:
+    """A pattern for each row, and what to write instead. It also matches the allowed phrases, so
+    that what is banned is not found inside one; only the group `banned` counts."""
+    return {
+        re.compile(rf"\b(?:{_any(allowed)}|(?P<banned>{_any(banned)}))\b", re.IGNORECASE): hint
+        for banned, hint, allowed in table("In prose")
+    }
+
+
+def _any(cell: str) -> str:
+    """A pattern for the phrases in backticks; one that matches nothing if there are none."""
+    phrases = re.findall(r"`([^`]*)`", cell)
+    return "|".join(re.escape(phrase).replace("X", r"[a-z]+") for phrase in phrases) or "(?!)"
+
+
+NAMES = {row[0].strip("`"): row[1] for row in table("As names")}
+PROSE = prose_rules()
 
 
 def violations(path: Path) -> Iterator[str]:
@@ -63,7 +62,7 @@ def violations(path: Path) -> Iterator[str]:
             hint = NAMES[name.strip("_").lower()]
             yield f"{path}:{getattr(node, 'lineno', 0)}: the name {name}: {hint}"
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type in (tokenize.COMMENT, tokenize.STRING):
+        if token.type in _TEXTS:
             for offset, line in enumerate(token.string.splitlines()):
                 yield from _in_prose(path, token.start[0] + offset, _CODE.sub("", line))
 
@@ -78,17 +77,40 @@ def _name(node: ast.AST) -> str | None:
 
 
 def _in_prose(path: Path, number: int, line: str) -> Iterator[str]:
-    for pattern, hint in _PROSE.items():
+    for pattern, hint in PROSE.items():
         for match in pattern.finditer(line):
-            yield f"{path}:{number}: {match[0]!r}: {hint}"
+            if match["banned"]:
+                yield f"{path}:{number}: {match['banned']!r}: {hint}"
 
 
 def files(area: Path) -> list[Path]:
-    """What is read of an area: Python sources and Markdown, other people's code excepted."""
+    """The Python sources and Markdown files of an area."""
     if area.is_file():
-        return [area] if area.suffix in (".py", ".md") or area.name == "run" else []
-    every = [*area.rglob("*.py"), *area.rglob("*.md"), *area.rglob("SCons*")]
-    return sorted(path for path in every if path.is_file() and path != Path(__file__))
+        is_read = area.suffix in (".py", ".md") or area.name in ("run", "SConstruct")
+        return [area] if is_read and area != Path(__file__) else []
+    candidates = [*area.rglob("*.py"), *area.rglob("*.md"), *area.rglob("SCons*")]
+    return sorted(path for path in candidates if path.is_file())
+
+
+def test_the_glossary_lists_words() -> None:
+    assert {"told", "made"} <= set(NAMES)
+    assert len(PROSE) == len(table("In prose")) > 5
+
+
+@pytest.mark.parametrize(
+    ("line", "banned"),
+    [
+        ("the key is no digest", ["is no digest"]),
+        ("there is no digest, and it is no longer one", []),
+        ("Asked for it meanwhile", ["Asked", "meanwhile"]),
+        ("untold", []),
+    ],
+)
+def test_a_phrase_is_banned_unless_it_is_part_of_an_allowed_one(
+    line: str, banned: list[str]
+) -> None:
+    messages = list(_in_prose(Path("page.md"), 1, line))
+    assert [message.split("'")[1] for message in messages] == banned
 
 
 @pytest.mark.parametrize("area", AREAS, ids=lambda area: str(area.relative_to(TOP)))

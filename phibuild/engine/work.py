@@ -290,6 +290,7 @@ def _check_sources(
     name = tasks[0].step.name
     if checkpoint is not None and not shop.was_unchanged(checkpoint):
         raise changed_while_read(checkpoint.folder, name)
+    _code(shop, tasks)
     for task in tasks:
         for one in task.files.values():
             if not is_unchanged(shop, one):

@@ -249,5 +249,6 @@ def _free_supervisor() -> _Supervisor:
 
 @atexit.register
 def _end_idle() -> None:
-    while _idle:
-        _idle.pop().end()
+    with ending.status_at_exit():
+        while _idle:
+            _idle.pop().end()

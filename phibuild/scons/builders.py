@@ -332,6 +332,7 @@ def _declare(
         [*(model.nodes if model else ()), *(source.node for source in sources)],
         _action(),
         PHIBUILD_DECLARATION=declaration,
+        PHIBUILD_SOURCES=(model, sources),
         PHIBUILD_SIGNATURE="" if one.only_cleans else _signature(declaration, model),
     )
     own.Precious(files)  # SCons would delete the old manifest before the new artifact is made
@@ -362,12 +363,16 @@ def make_target(target: Any, source: Any, env: Any) -> None:
     # A build with nothing to do needs none of what this imports.
     from phibuild.engine.disk import as_phi_error
     from phibuild.engine.realize import realize_target
+    from phibuild.scons.recorded import check_sources, digest_sources
 
     one = session()
     declaration: Declaration = env["PHIBUILD_DECLARATION"]
+    model, sources = env["PHIBUILD_SOURCES"]
     try:
         one.begin()
+        digest_sources(source)
         made = realize_target(one.shop, declaration)
+        check_sources(one.shop, model, sources, began=one.began, reader=declaration.name)
     except (PhiError, OSError) as found:
         error = found if isinstance(found, PhiError) else as_phi_error(found)
         if error.code == "PHI406":  # SCons replaces what we raise by "Build interrupted."

@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -66,6 +67,7 @@ class Session:
     declarations: dict[Path, Declaration] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
     environment: Any = field(default_factory=_own_environment)
+    began: int = field(default_factory=time.time_ns)
     _cleaning: Cleaning | None = None
     _lock: FolderLock | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -168,3 +170,52 @@ def test_a_file_that_comes_after_the_checkpoint_was_read_is_not_shown(tmp_path: 
     names = shop.store.object_path(result.tree.entries[0]).read_text().split()
     assert "tokenizer.json" in names
     assert "added_tokens.json" not in names
+
+
+EDIT_AFTER = """\
+import pathlib
+edited = pathlib.Path({edited!r})
+File(edited).get_csig()
+{target}
+before = edited.read_text()
+edited.write_text({text!r})
+"""
+
+
+@pytest.mark.parametrize("edited", ["in.txt", "read.py", "texts/a.txt"])
+def test_an_edit_between_the_digests_of_scons_and_ours_is_noticed(
+    reading: Project, edited: str
+) -> None:
+    """SCons would record the digest of the old bytes, and call the target up to date after a
+    revert. SConstruct edits the file at that moment, as somebody with an editor would."""
+    path = reading.write(edited, WORKER if edited == "read.py" else "one")
+    before = path.read_text()
+    source = "texts" if edited == "texts/a.txt" else "in.txt"
+    target = TARGET.format(source=source, edit=None, fails=False)
+    text = before.replace("one", "two").replace("text]", 'text + "two"]')
+    reading.sconstruct(EDIT_AFTER.format(edited=edited, target=target, text=text))
+    assert "[PHI106]" in reading.scons().text
+    path.write_text(before)
+    reading.sconstruct(target)
+    assert reading.scons().status == 0
+    assert "two" not in str(seen(reading))
+
+
+def test_a_worker_that_is_edited_while_it_runs_is_noticed(reading: Project) -> None:
+    path = reading.folder / "read.py"
+    declare(reading, "in.txt", edit={"path": str(path), "text": f"{WORKER}\n# edited"})
+    assert "[PHI106]" in reading.scons().text
+    assert not (reading.folder / "dist/seen.json").exists()
+
+
+@pytest.mark.toolchain
+def test_a_checkpoint_that_is_edited_after_it_was_declared_is_noticed(
+    make_project: Callable[[str], Project],
+) -> None:
+    project = make_project("project")
+    write_checkpoint(project.folder / "tiny", FAMILIES["phi-3"], layers=1, seed=time.time_ns())
+    target = 'env.MLX("dist/m", env.PhiModel("tiny"), precision="fp16")\n'
+    edit = "path = File('tiny/config.json').get_abspath()\ntext = open(path).read()\n"
+    edit += "open(path, 'w').write(text.replace('1e-05', '2e-05'))\n"
+    project.sconstruct(target + edit)
+    assert "[PHI106]" in project.scons().text
