@@ -2,7 +2,8 @@
 
 A worker. Inputs: `native`, the sources of phi-quantize; `checkout` (optional), a llama.cpp source
 tree that replaces the pinned one. Recipe: `cc` and `cxx` (names of the compilers among the tools),
-`flags` (further CMake options, optional). Output: `bin/` with the programs, `python/` with the converter.
+`flags` (further CMake options, optional). Output: `bin/` with the programs, `python/` with the
+converter.
 """
 
 from __future__ import annotations

