@@ -18,7 +18,7 @@ from phibuild_gguf.actions import (
 )
 from phibuild_gguf.check import check, check_imatrix
 from phibuild_gguf.describe import describe, describe_imatrix
-from phibuild_gguf.llama_cpp import build, build_for_device, label_device
+from phibuild_gguf.llama_cpp.build import build, build_for_device, label_device
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe, LlamaCppRecipe
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from phibuild.api import Action, FileInput, ModelFacts, Part, frozen_recipe
 from phibuild_gguf.check import AGAINST_TARGET, target_type
-from phibuild_gguf.file_types import DEFAULT_TYPES, FLOATS
-from phibuild_gguf.ggml_types import BY_NAME
-from phibuild_gguf.metadata import metadata_action
+from phibuild_gguf.format.file_types import DEFAULT_TYPES, FLOATS
+from phibuild_gguf.format.types import BY_NAME
+from phibuild_gguf.metadata.size_label import size_label
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
 _HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ def predict(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInpu
     write = _write(recipe, model, extras)
     return Action(
         name="gguf.predict",
-        worker=_HERE / "worker_predict.py",
+        worker=_HERE / "writing/worker_predict.py",
         toolchain=write.toolchain,
         tools=write.tools,
         recipe=(*write.recipe, *frozen_recipe({"tensors": _shapes(model)})),
@@ -61,6 +61,28 @@ def alternatives(recipe: GgufRecipe, limit: int) -> Iterable[GgufRecipe]:
     yield from sorted(others, key=bits_per_weight, reverse=True)
 
 
+def metadata_action(recipe: GgufRecipe, model: ModelFacts) -> Action:
+    """A GGUF file without tensors, with the keys, types and order of llama.cpp's converter but for
+    `general.file_type` and `general.quantization_version`, which belong to the types of tensors."""
+    vocabulary = Action(
+        name="gguf.vocabulary",
+        worker=_HERE / "metadata/worker_vocabulary.py",
+        toolchain="gguf",
+        tools=("llama.cpp",),
+        recipe=frozen_recipe({"pre_tokenizer": recipe.pre_tokenizer}),
+        slices=("architecture", "tokenizer"),
+    )
+    fields = {"model_name": recipe.model_name, "size_label": size_label(model)}
+    return Action(
+        name="gguf.metadata",
+        worker=_HERE / "metadata/worker_metadata.py",
+        toolchain="host",
+        recipe=frozen_recipe(fields),
+        slices=("architecture", "chat_template", "generation"),
+        inputs=(("vocabulary", vocabulary),),
+    )
+
+
 def plan_imatrix(
     recipe: ImatrixRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
 ) -> Action:
@@ -81,7 +103,7 @@ def plan_imatrix(
     }
     return Action(
         name="gguf.imatrix",
-        worker=_HERE / "worker_imatrix.py",
+        worker=_HERE / "llama_cpp/worker_imatrix.py",
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),
@@ -93,7 +115,7 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
     """What the artifact answers in llama.cpp, by greedy decoding."""
     return Action(
         name="gguf.generate",
-        worker=_HERE / "worker_generate.py",
+        worker=_HERE / "llama_cpp/worker_generate.py",
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe({"prompt": prompt, "max_tokens": max_tokens}),
@@ -134,7 +156,7 @@ def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput
         allocation = (("allocation", Part(chosen, "overrides.json")),)
     return Action(
         name="gguf.write",
-        worker=_HERE / "worker_write.py",
+        worker=_HERE / "writing/worker_write.py",
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),
@@ -154,7 +176,7 @@ def _allocation(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, File
     }
     choices = Action(
         name="gguf.choices",
-        worker=_HERE / "worker_choices.py",
+        worker=_HERE / "target_size/worker_choices.py",
         toolchain="host",
         recipe=frozen_recipe(
             {**fields, "target_bytes": recipe.target_bytes, "tensors": _shapes(model)}
@@ -164,7 +186,7 @@ def _allocation(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, File
     )
     sensitivity = Action(
         name="gguf.sensitivity",
-        worker=_HERE / "worker_sensitivity.py",
+        worker=_HERE / "target_size/worker_sensitivity.py",
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),
@@ -173,7 +195,7 @@ def _allocation(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, File
     )
     return Action(
         name="gguf.allocation",
-        worker=_HERE / "worker_allocation.py",
+        worker=_HERE / "target_size/worker_allocation.py",
         toolchain="host",
         inputs=(("choices", choices), ("sensitivity", sensitivity)),
     )

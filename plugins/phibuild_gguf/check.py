@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from phibuild.api import FileInput, ModelFacts, RecipeError
 from phibuild_gguf.architectures import check_architecture
-from phibuild_gguf.file_types import DEFAULT_TYPES, FLOATS, MIXED_ONLY, NEED_IMATRIX
-from phibuild_gguf.ggml_types import BY_NAME, IGNORE_IMATRIX, TARGETS, GgmlType
-from phibuild_gguf.ggml_types import NEED_IMATRIX as TYPES_THAT_NEED_IMATRIX
+from phibuild_gguf.format.file_types import DEFAULT_TYPES, FLOATS, MIXED_ONLY, NEED_IMATRIX
+from phibuild_gguf.format.types import BY_NAME, IGNORE_IMATRIX, TARGETS, GgmlType
+from phibuild_gguf.format.types import NEED_IMATRIX as TYPES_THAT_NEED_IMATRIX
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
 _OF_QUANTIZING = (

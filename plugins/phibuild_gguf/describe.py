@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from phibuild.api import Description, PhiError, Tensor, open_regular
 
 if TYPE_CHECKING:
-    from phibuild_gguf.gguf_header import Header
+    from phibuild_gguf.format.header import Header
 
 _LONGEST = 200
 
@@ -47,7 +47,7 @@ def describe_imatrix(path: Path) -> Description:
 
 def checked_header(path: Path) -> Header:
     """The header of a file; PhiError PHI303 that says what is wrong with it."""
-    from phibuild_gguf.gguf_header import BadHeader, read_header
+    from phibuild_gguf.format.header import BadHeader, read_header
 
     try:
         open_regular(path).close()
@@ -61,7 +61,7 @@ def checked_header(path: Path) -> Header:
 
 
 def _shown(value: Any) -> str:
-    from phibuild_gguf.gguf_header import Array
+    from phibuild_gguf.format.header import Array
 
     if isinstance(value, Array):
         kept = ", ".join(_shown(item) for item in value.first)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from phibuild.api import PRECISIONS, RecipeError, recipe_field
-from phibuild_gguf.file_types import ALIASES, FILE_TYPES, OF_PRECISION
-from phibuild_gguf.pre_tokenizers import PRE_TOKENIZERS
+from phibuild_gguf.format.file_types import ALIASES, FILE_TYPES, OF_PRECISION
+from phibuild_gguf.metadata.pre_tokenizers import PRE_TOKENIZERS
 
 OUTTYPES = ("auto", "f16", "bf16", "f32")
 MODEL_NAME = "general.name of the file; llama.cpp reads special tokens otherwise if it has phi-3"

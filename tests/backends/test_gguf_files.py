@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf.gguf_header import read_header
+from phibuild_gguf.format.header import read_header
 
 from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint

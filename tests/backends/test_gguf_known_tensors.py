@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf.gguf_header import read_header
+from phibuild_gguf.format.header import read_header
 
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest

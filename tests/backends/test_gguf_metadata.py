@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf.gguf_header import read_header
-from phibuild_gguf.gguf_values import read_values, strings
-from phibuild_gguf.metadata import metadata_action
+from phibuild_gguf.actions import metadata_action
+from phibuild_gguf.format.header import read_header
+from phibuild_gguf.format.values import read_values, strings
 from phibuild_gguf.recipe import GgufRecipe
 
 import phibuild.worker
@@ -186,7 +186,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
     assert ran.returncode == 0, ran.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-        worker = importlib.import_module("phibuild_gguf.worker_metadata")
+        worker = importlib.import_module("phibuild_gguf.metadata.worker_metadata")
         for folder, step in finishing:
             job = worker.phiworker.Job(
                 name=step.name,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from phibuild_gguf.gguf_header import read_header
+from phibuild_gguf.format.header import read_header
 
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from phibuild_gguf.actions import plan
-from phibuild_gguf.file_types import DEFAULT_TYPES, FLOATS, NEED_IMATRIX
-from phibuild_gguf.gguf_header import read_header
-from phibuild_gguf.gguf_values import head, read_values, string, strings, uint32
+from phibuild_gguf.format.file_types import DEFAULT_TYPES, FLOATS, NEED_IMATRIX
+from phibuild_gguf.format.header import read_header
+from phibuild_gguf.format.values import head, read_values, string, strings, uint32
 from phibuild_gguf.recipe import GgufRecipe
 
 import phibuild.worker
@@ -154,7 +154,7 @@ Write = Callable[..., Path]
 def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Run the worker on a model, with the metadata of the plain conversion."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    worker = importlib.import_module("phibuild_gguf.worker_write")
+    worker = importlib.import_module("phibuild_gguf.writing.worker_write")
 
     def written(model: Model, *, imatrix: bool = False, threads: int = 2, **fields: Any) -> Path:
         extras = {"imatrix": FileInput(str(model.imatrix))} if imatrix else {}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from phibuild_gguf.allocation import Allocation, Choice, allocate, least_size
+from phibuild_gguf.target_size.allocation import Allocation, Choice, allocate, least_size
 
 import phibuild.worker
 
@@ -24,7 +24,7 @@ Tensors = Sequence[Sequence[Choice]]
 def gguf_worker(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The worker that chooses."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    return importlib.import_module("phibuild_gguf.worker_allocation")
+    return importlib.import_module("phibuild_gguf.target_size.worker_allocation")
 
 
 choices = st.builds(Choice, st.integers(0, 40), st.integers(0, 40))

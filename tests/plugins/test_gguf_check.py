@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from phibuild_gguf.check import check, check_imatrix
-from phibuild_gguf.file_types import DEFAULT_TYPES, NEED_IMATRIX
+from phibuild_gguf.format.file_types import DEFAULT_TYPES, NEED_IMATRIX
 
 from phibuild.api import (
     FileInput,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf.gguf_values import Strings, strings
+from phibuild_gguf.format.values import Strings, strings
 
 import phibuild.worker
 
@@ -24,7 +24,7 @@ def tokens(texts: list[str]) -> Strings:
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module, as the worker imports it."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    return importlib.import_module("phibuild_gguf.ends")
+    return importlib.import_module("phibuild_gguf.metadata.ends")
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from phibuild_gguf.actions import plan
-from phibuild_gguf.file_types import DEFAULT_TYPES
-from phibuild_gguf.ggml_types import BY_NAME, TARGETS
-from phibuild_gguf.gguf_header import read_header
+from phibuild_gguf.format.file_types import DEFAULT_TYPES
+from phibuild_gguf.format.header import read_header
+from phibuild_gguf.format.types import BY_NAME, TARGETS
 
 import phibuild.worker
 from tests.plugins.gguf_bytes import SOUND, entry, gguf, tensor, text
@@ -26,7 +26,7 @@ from tests.plugins.gguf_recipes import (
 def worker(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A module of the workers, imported as under a toolchain's interpreter."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    return lambda name: importlib.import_module(f"phibuild_gguf.{name}")
+    return lambda name: importlib.import_module(f"phibuild_gguf.tensors.{name}")
 
 
 def a_header(tmp_path: Path, tensors: dict[str, tuple[tuple[int, ...], str]]) -> Any:
@@ -54,7 +54,7 @@ MODEL: dict[str, tuple[tuple[int, ...], str]] = {
 
 def demanded(worker: Any, header: Any, **fields: Any) -> dict[str, str]:
     whole = fields_of(plan(recipe(quant="Q4_K_M", **fields), UNKNOWN_MODEL, {}))
-    found = worker("expectations").demands(whole, header.tensors)
+    found = worker("demands").demands(whole, header.tensors)
     return {name: kind.name for name, kind in found.items()}
 
 
@@ -103,13 +103,13 @@ def test_the_output_type_of_a_tied_model_is_that_of_its_embedding(
 def test_an_override_without_effect_or_that_falls_back_fails(
     worker: Any, tmp_path: Path, fields: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(worker("expectations").WorkerError, match=said) as caught:
+    with pytest.raises(worker("demands").WorkerError, match=said) as caught:
         demanded(worker, a_header(tmp_path, MODEL), **fields)
     assert caught.value.code == "PHI203"
 
 
 def test_a_choice_of_another_type_than_demanded_fails(worker: Any) -> None:
-    module = worker("expectations")
+    module = worker("demands")
     chosen = {"w.weight": BY_NAME["q5_0"]}
     module.check_choice({"w.weight": BY_NAME["q5_0"]}, chosen)
     with pytest.raises(module.WorkerError, match="q5_0 where the recipe says q6_K"):
@@ -117,7 +117,7 @@ def test_a_choice_of_another_type_than_demanded_fails(worker: Any) -> None:
 
 
 def test_an_imatrix_of_another_model_is_refused(worker: Any, tmp_path: Path) -> None:
-    module = worker("expectations")
+    module = worker("demands")
     model = a_header(tmp_path, MODEL).tensors
     weights = {"include_weights": [], "exclude_weights": []}
     rows = {f"blk.{i}.ffn_down.weight.in_sum2": ((256, 1), "f32") for i in range(2)}
@@ -137,7 +137,7 @@ def test_the_copy_of_an_imatrix_names_no_folder(worker: Any, tmp_path: Path) -> 
     row = tensor("w.in_sum2", (8,), 0, 0)
     content = gguf([kind, entry("imatrix.datasets", 9, paths), after], [row], 0)
     (tmp_path / "old.gguf").write_bytes(content + bytes(range(32)))
-    found = worker("neutral_imatrix").copy_neutral(tmp_path / "old.gguf", tmp_path / "new.gguf")
+    found = worker("imatrix_copy").copy_neutral(tmp_path / "old.gguf", tmp_path / "new.gguf")
     assert found.value("imatrix.datasets").first == ("chats.txt",)
     assert found.value("imatrix.chunk_count") == 7
     copied = (tmp_path / "new.gguf").read_bytes()
@@ -147,7 +147,7 @@ def test_the_copy_of_an_imatrix_names_no_folder(worker: Any, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("content", [b"not a file of ggml", SOUND])
 def test_a_file_that_is_no_imatrix_is_refused(worker: Any, tmp_path: Path, content: bytes) -> None:
-    module = worker("neutral_imatrix")
+    module = worker("imatrix_copy")
     (tmp_path / "old.gguf").write_bytes(content)
     with pytest.raises(module.WorkerError) as caught:
         module.copy_neutral(tmp_path / "old.gguf", tmp_path / "new.gguf")
@@ -164,7 +164,7 @@ def test_a_file_that_is_no_imatrix_is_refused(worker: Any, tmp_path: Path, conte
     ],
 )
 def test_an_imatrix_with_odd_notes_is_refused(worker: Any, tmp_path: Path, note: bytes) -> None:
-    module = worker("neutral_imatrix")
+    module = worker("imatrix_copy")
     kind = entry("general.type", 8, text("imatrix"))
     (tmp_path / "old.gguf").write_bytes(gguf([kind, note], [], 0))
     with pytest.raises(module.WorkerError, match="damaged") as caught:
@@ -177,7 +177,7 @@ def test_every_type_that_tensors_can_get_is_known_by_name() -> None:
 
 
 def test_a_type_of_very_few_bits_without_importances_fails(worker: Any) -> None:
-    module = worker("expectations")
+    module = worker("demands")
     name = "blk.0.ffn_up.weight"
     for file_type, kind in (("IQ2_XS", "iq2_xs"), ("Q2_K_S", "q2_k")):
         chosen = {name: BY_NAME[kind], "token_embd.weight": BY_NAME[kind]}

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf import gguf_values
-from phibuild_gguf.gguf_header import Array, BadHeader, Header, read_header
-from phibuild_gguf.gguf_values import head, read_values, string, strings
-from phibuild_gguf.metadata import metadata_action, size_label
+from phibuild_gguf.actions import metadata_action
+from phibuild_gguf.format import values
+from phibuild_gguf.format.header import Array, BadHeader, Header, read_header
+from phibuild_gguf.format.values import head, read_values, string, strings
+from phibuild_gguf.metadata.size_label import size_label
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
 import phibuild.worker
@@ -28,10 +29,10 @@ Finish = Callable[..., Header]
 @pytest.mark.parametrize(
     ("encoded", "value"),
     [
-        (gguf_values.uint32(4294967295), 4294967295),
-        (gguf_values.int32(-1), -1),
-        (gguf_values.float32(0.5), 0.5),
-        (gguf_values.boolean(True), True),
+        (values.uint32(4294967295), 4294967295),
+        (values.int32(-1), -1),
+        (values.float32(0.5), 0.5),
+        (values.boolean(True), True),
         (string("größer\n"), "größer\n"),
         (string(""), ""),
         (strings(["a", "ß", ""]), Array(3, ("a", "ß", ""))),
@@ -51,7 +52,7 @@ def test_a_value_is_read_as_it_was_written(tmp_path: Path, encoded: bytes, value
 
 
 def test_the_bytes_of_a_head_are_those_of_the_specification() -> None:
-    assert head({"ab": gguf_values.boolean(True)}, tensors=2) == (
+    assert head({"ab": values.boolean(True)}, tensors=2) == (
         b"GGUF\x03\x00\x00\x00"
         b"\x02\x00\x00\x00\x00\x00\x00\x00"
         b"\x01\x00\x00\x00\x00\x00\x00\x00"
@@ -73,7 +74,7 @@ def test_values_of_every_type_are_copied_unread(tmp_path: Path) -> None:
 
 
 def test_texts_of_a_list_are_read_one_by_one() -> None:
-    texts = gguf_values.Strings(strings(["a", "größer", "", "b"]))
+    texts = values.Strings(strings(["a", "größer", "", "b"]))
     assert texts.count == 4
     assert texts.at({1, 3}) == {1: "größer", 3: "b"}
     assert texts.at(()) == {}
@@ -95,15 +96,15 @@ BYTE_LEVEL = {
     "general.architecture": string("phi3"),
     "general.type": string("model"),
     "general.name": string("Phi"),
-    "phi3.block_count": gguf_values.uint32(2),
-    "tokenizer.ggml.add_bos_token": gguf_values.boolean(False),  # where phi2 has it
+    "phi3.block_count": values.uint32(2),
+    "tokenizer.ggml.add_bos_token": values.boolean(False),  # where phi2 has it
     "tokenizer.ggml.model": string("gpt2"),
     "tokenizer.ggml.tokens": strings(["a", "b", "ab"]),
     "tokenizer.ggml.token_type": struct.pack("<IIQ3i", 9, 5, 3, 1, 1, 1),
     "tokenizer.ggml.merges": strings(["a b"]),
-    "tokenizer.ggml.bos_token_id": gguf_values.uint32(1),
-    "tokenizer.ggml.add_eos_token": gguf_values.boolean(False),
-    "tokenizer.ggml.normalizer.lowercase": gguf_values.boolean(True),
+    "tokenizer.ggml.bos_token_id": values.uint32(1),
+    "tokenizer.ggml.add_eos_token": values.boolean(False),
+    "tokenizer.ggml.normalizer.lowercase": values.boolean(True),
 }
 SENTENCEPIECE = {
     key: string("llama") if key == "tokenizer.ggml.model" else value
@@ -116,7 +117,7 @@ SENTENCEPIECE = {
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The worker, as a module."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    return importlib.import_module("phibuild_gguf.worker_metadata")
+    return importlib.import_module("phibuild_gguf.metadata.worker_metadata")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import phibuild.worker
 def pieces(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module, which is a part of a worker."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    return importlib.import_module("phibuild_gguf.pieces")
+    return importlib.import_module("phibuild_gguf.tensors.pieces")
 
 
 def a_piece(pieces: Any, path: Path, offset: int, size: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from phibuild_gguf.pre_tokenizers import PRE_TOKENIZERS, recognised
+from phibuild_gguf.metadata.pre_tokenizers import PRE_TOKENIZERS, recognised
 
 from phibuild.testing.tokenizer_files import tokenizer_json
 from phibuild.testing.tokenizers import make_tokenizer

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 from phibuild_gguf.actions import generate, label, label_imatrix, plan, plan_imatrix
-from phibuild_gguf.file_types import FLOATS
+from phibuild_gguf.format.file_types import FLOATS
 
 from phibuild.api import (
     Action,

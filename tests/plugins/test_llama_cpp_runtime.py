@@ -6,7 +6,7 @@ import shutil
 from typing import Any
 
 import pytest
-from phibuild_gguf.llama_cpp import build, build_for_device
+from phibuild_gguf.llama_cpp.build import build, build_for_device
 from phibuild_gguf.recipe import LlamaCppRecipe
 
 from phibuild.engine.inputs import read_input

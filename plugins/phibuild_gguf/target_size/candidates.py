@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from phibuild_gguf.checkpoint_tensors import Wanted
-from phibuild_gguf.expectations import is_quantized
-from phibuild_gguf.ggml_types import BY_NAME, GgmlType
+from phibuild_gguf.format.types import BY_NAME, GgmlType
+from phibuild_gguf.tensors.checkpoint import Wanted
+from phibuild_gguf.tensors.demands import is_quantized
 
 FILE_TYPE_OF: Mapping[str, str] = MappingProxyType(
     {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import phiworker
 
-from phibuild_gguf.programs import Failure, run_program
+from phibuild_gguf.llama_cpp.programs import Failure, run_program
 
 # What llama-completion prints after the text.
 _END, _STOPPED = "\n\n", " [end of text]\n"

@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 from phiworker import Job, StoredTensor, WorkerError
 
-from phibuild_gguf.checkpoint_tensors import Wanted, in_order_of_layers, wanted_tensors
-from phibuild_gguf.chosen_types import chosen_types
-from phibuild_gguf.expectations import check_choice, check_imatrix, check_starved, demands
-from phibuild_gguf.file_types import NUMBERS
-from phibuild_gguf.ggml_types import GgmlType
-from phibuild_gguf.gguf_header import read_header
-from phibuild_gguf.gguf_splits import Laid, laid_out
-from phibuild_gguf.gguf_values import read_values, uint32
-from phibuild_gguf.imatrix_entries import Importances
-from phibuild_gguf.needed_tensors import check_tensors
-from phibuild_gguf.neutral_imatrix import copy_neutral
+from phibuild_gguf.format.file_types import NUMBERS
+from phibuild_gguf.format.header import read_header
+from phibuild_gguf.format.splits import Laid, laid_out
+from phibuild_gguf.format.types import GgmlType
+from phibuild_gguf.format.values import read_values, uint32
+from phibuild_gguf.llama_cpp.chosen_types import chosen_types
+from phibuild_gguf.tensors.checkpoint import Wanted, in_order_of_layers, wanted_tensors
+from phibuild_gguf.tensors.demands import check_choice, check_imatrix, check_starved, demands
+from phibuild_gguf.tensors.imatrix import Importances
+from phibuild_gguf.tensors.imatrix_copy import copy_neutral
+from phibuild_gguf.tensors.needed import check_tensors
 
 Values = dict[str, bytes]
 

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from phibuild_gguf.ggml_types import GgmlType
-from phibuild_gguf.gguf_values import head, string
+from phibuild_gguf.format.types import GgmlType
+from phibuild_gguf.format.values import head, string
 
 ALIGNMENT = 32
 PADDING = "phibuild.padding"

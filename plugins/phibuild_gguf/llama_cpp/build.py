@@ -28,7 +28,7 @@ from phibuild.api import (
 )
 from phibuild_gguf.recipe import LlamaCppRecipe
 
-_HERE = Path(__file__).parent
+_PLUGIN = Path(__file__).parents[1]
 _CHECKOUT = "PHIBUILD_LLAMA_CPP"
 _FLAGS = "PHIBUILD_LLAMA_CPP_FLAGS"
 # All options of the compilers are ours, so that these two change nothing of what is made.
@@ -94,7 +94,7 @@ def _compile(
             }
         ),
         inputs=(
-            ("native", FileInput(str(_HERE / "native"))),
+            ("native", FileInput(str(_PLUGIN / "native"))),
             *((("checkout", FileInput(str(Path(checkout).resolve()))),) if checkout else ()),
             *inputs,
         ),
@@ -118,8 +118,8 @@ def _apple_flags() -> list[str]:
 
 def build_folder() -> Path:
     """Where the build is described: inside the package once installed, beside it in the source."""
-    inside = _HERE / "third_party" / "llama.cpp"
-    beside = _HERE.parents[1] / "third_party" / "llama.cpp"
+    inside = _PLUGIN / "third_party" / "llama.cpp"
+    beside = _PLUGIN.parents[1] / "third_party" / "llama.cpp"
     for folder in (inside, beside):
         if (folder / "CMakeLists.txt").is_file():
             return folder

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from phiworker import StoredTensor, WorkerError
 
-from phibuild_gguf.ggml_types import BY_NAME, GgmlType
+from phibuild_gguf.format.types import BY_NAME, GgmlType
 
 F32 = BY_NAME["f32"]
 SOURCE_TYPES = {"F32": F32, "F16": BY_NAME["f16"], "BF16": BY_NAME["bf16"]}

@@ -14,7 +14,7 @@ from typing import Any
 
 from phiworker import WorkerError
 
-from phibuild_gguf.pre_tokenizers import is_byte_level, recognised
+from phibuild_gguf.metadata.pre_tokenizers import is_byte_level, recognised
 
 _NAMED_IN_LLAMA_CPP = {"</s>", "<unk>", "<s>", "<|endoftext|>"}
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from phiworker import Job, WorkerError
 
-from phibuild_gguf.checkpoint_tensors import SOURCE_TYPES, Wanted
-from phibuild_gguf.ggml_types import GgmlType
-from phibuild_gguf.imatrix_entries import Importance
-from phibuild_gguf.programs import Failure, run_program
+from phibuild_gguf.format.types import GgmlType
+from phibuild_gguf.llama_cpp.programs import Failure, run_program
+from phibuild_gguf.tensors.checkpoint import SOURCE_TYPES, Wanted
+from phibuild_gguf.tensors.imatrix import Importance
 
 _REQUEST = "request.txt"
 

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from phiworker import WorkerError
 
-from phibuild_gguf.ggml_types import BY_NAME, NEED_IMATRIX, GgmlType
-from phibuild_gguf.gguf_header import Header
+from phibuild_gguf.format.header import Header
+from phibuild_gguf.format.types import BY_NAME, NEED_IMATRIX, GgmlType
 
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 

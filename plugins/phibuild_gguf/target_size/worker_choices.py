@@ -9,10 +9,10 @@ from pathlib import Path
 
 import phiworker
 
-from phibuild_gguf.candidates import candidates
-from phibuild_gguf.gguf_layout import placed
-from phibuild_gguf.gguf_splits import laid_out
-from phibuild_gguf.planned_files import (
+from phibuild_gguf.format.layout import placed
+from phibuild_gguf.format.splits import laid_out
+from phibuild_gguf.target_size.candidates import candidates
+from phibuild_gguf.writing.planned_files import (
     converter_values,
     importances_of,
     quantized_values,

@@ -15,10 +15,10 @@ from typing import Any
 
 from phiworker import Job, WorkerError
 
-from phibuild_gguf.checkpoint_tensors import Wanted
-from phibuild_gguf.ggml_types import BY_NAME, GgmlType
-from phibuild_gguf.gguf_layout import beginning, placed
-from phibuild_gguf.programs import run_program
+from phibuild_gguf.format.layout import beginning, placed
+from phibuild_gguf.format.types import BY_NAME, GgmlType
+from phibuild_gguf.llama_cpp.programs import run_program
+from phibuild_gguf.tensors.checkpoint import Wanted
 
 _MODEL, _OVERRIDES = "model.gguf", "tensor_types.txt"
 _LINE = (

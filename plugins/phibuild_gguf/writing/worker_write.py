@@ -17,14 +17,14 @@ from typing import NamedTuple
 
 import phiworker
 
-from phibuild_gguf.checkpoint_tensors import Wanted
-from phibuild_gguf.ggml_types import IGNORE_IMATRIX, GgmlType
-from phibuild_gguf.gguf_layout import Placed
-from phibuild_gguf.gguf_splits import WHOLE
-from phibuild_gguf.imatrix_entries import Importance, Importances
-from phibuild_gguf.pieces import copy_into, digest_of, sound
-from phibuild_gguf.planned_files import planned
-from phibuild_gguf.quantizing import Order, quantize
+from phibuild_gguf.format.layout import Placed
+from phibuild_gguf.format.splits import WHOLE
+from phibuild_gguf.format.types import IGNORE_IMATRIX, GgmlType
+from phibuild_gguf.llama_cpp.quantize import Order, quantize
+from phibuild_gguf.tensors.checkpoint import Wanted
+from phibuild_gguf.tensors.imatrix import Importance, Importances
+from phibuild_gguf.tensors.pieces import copy_into, digest_of, sound
+from phibuild_gguf.writing.planned_files import planned
 
 Progress = Callable[[int, str], None]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import phiworker
 
-from phibuild_gguf import vocabulary
+from phibuild_gguf.metadata import vocabulary
 
 # These depend on the tensors and their types.
 _LEFT_OUT = ("general.size_label", "general.file_type", "general.quantization_version")

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from phibuild_gguf.ggml_types import BY_NUMBER, GgmlType
+from phibuild_gguf.format.types import BY_NUMBER, GgmlType
 
 _SCALARS = {
     0: "<B",

@@ -14,9 +14,8 @@ from typing import Any
 
 import phiworker
 
-from phibuild_gguf.ends import EOS, end_keys, named_ends, opening_of
-from phibuild_gguf.gguf_header import Header, read_header
-from phibuild_gguf.gguf_values import (
+from phibuild_gguf.format.header import Header, read_header
+from phibuild_gguf.format.values import (
     Strings,
     float32,
     head,
@@ -26,7 +25,8 @@ from phibuild_gguf.gguf_values import (
     strings,
     uint32,
 )
-from phibuild_gguf.vocabulary import checked_name, read_json
+from phibuild_gguf.metadata.ends import EOS, end_keys, named_ends, opening_of
+from phibuild_gguf.metadata.vocabulary import checked_name, read_json
 
 Values = dict[str, bytes]
 

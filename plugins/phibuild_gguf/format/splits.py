@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from phiworker import WorkerError
 
-from phibuild_gguf.ggml_types import GgmlType
-from phibuild_gguf.gguf_layout import Placed, beginning, padded, placed
-from phibuild_gguf.gguf_values import int32, uint16
+from phibuild_gguf.format.layout import Placed, beginning, padded, placed
+from phibuild_gguf.format.types import GgmlType
+from phibuild_gguf.format.values import int32, uint16
 
 WHOLE = "."
 """The name of the only file of an artifact that is a file."""

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import phiworker
 
-from phibuild_gguf.allocation import Allocation, Choice, allocate
-from phibuild_gguf.candidates import FILE_TYPE_OF
+from phibuild_gguf.target_size.allocation import Allocation, Choice, allocate
+from phibuild_gguf.target_size.candidates import FILE_TYPE_OF
 
 _WHOLE = 10**15
 """Losses are compared in units of its inverse."""

@@ -1,44 +1,15 @@
-"""The metadata of a GGUF file as actions of their own: an edited chat template costs a header.
-
-What the tokenizer and the architecture decide is made by llama.cpp's converter, which takes
-seconds to start. What the chat template, generation settings and recipe decide is added without it.
-"""
+"""`general.size_label`: the number of parameters as people write it, such as 3.8B."""
 
 from __future__ import annotations
 
 import re
 from math import prod
-from pathlib import Path
 
-from phibuild.api import Action, ModelFacts, Step, frozen_recipe
-from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
+from phibuild.api import ModelFacts
 
-_HERE = Path(__file__).parent
 _EXPERT = re.compile(r"\.experts\.(\d+)\.")
 _UNITS = (("T", 1e12, 1e-12), ("B", 1e9, 1e-9), ("M", 1e6, 1e-6), ("K", 0, 1e-3))
 _NOT_CONVERTED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
-
-
-def metadata_action(recipe: GgufRecipe | ImatrixRecipe, model: ModelFacts) -> Step:
-    """A GGUF file without tensors, with the keys, types and order of llama.cpp's converter but for
-    `general.file_type` and `general.quantization_version`, which belong to the types of tensors."""
-    vocabulary = Action(
-        name="gguf.vocabulary",
-        worker=_HERE / "worker_vocabulary.py",
-        toolchain="gguf",
-        tools=("llama.cpp",),
-        recipe=frozen_recipe({"pre_tokenizer": recipe.pre_tokenizer}),
-        slices=("architecture", "tokenizer"),
-    )
-    fields = {"model_name": recipe.model_name, "size_label": size_label(model)}
-    return Action(
-        name="gguf.metadata",
-        worker=_HERE / "worker_metadata.py",
-        toolchain="host",
-        recipe=frozen_recipe(fields),
-        slices=("architecture", "chat_template", "generation"),
-        inputs=(("vocabulary", vocabulary),),
-    )
 
 
 def size_label(model: ModelFacts) -> str | None:

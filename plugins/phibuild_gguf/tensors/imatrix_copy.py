@@ -14,7 +14,7 @@ from pathlib import Path
 
 from phiworker import WorkerError
 
-from phibuild_gguf.gguf_header import Array, BadHeader, Entry, Header, read_header
+from phibuild_gguf.format.header import Array, BadHeader, Entry, Header, read_header
 
 _DATASETS = "imatrix.datasets"
 _CHUNKS = "imatrix.chunk_count"

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from phibuild_gguf.gguf_header import Header, read_header
+from phibuild_gguf.format.header import Header, read_header
 
 _VERSION = 3
 _TYPE = struct.Struct("<I")

@@ -16,7 +16,7 @@ from typing import Any
 
 from phiworker import WorkerError
 
-from phibuild_gguf.gguf_values import Strings
+from phibuild_gguf.format.values import Strings
 
 EOS = "tokenizer.ggml.eos_token_id"
 FURTHER = ("tokenizer.ggml.eom_token_id", "tokenizer.ggml.eot_token_id")

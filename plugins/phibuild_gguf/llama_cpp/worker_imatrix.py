@@ -6,7 +6,7 @@ import re
 
 import phiworker
 
-from phibuild_gguf.programs import Failure, named, run_program
+from phibuild_gguf.llama_cpp.programs import Failure, named, run_program
 
 
 def main(job: phiworker.Job) -> None:

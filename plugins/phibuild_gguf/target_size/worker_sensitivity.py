@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 import phiworker
 
-from phibuild_gguf.candidates import candidates
-from phibuild_gguf.checkpoint_tensors import Wanted
-from phibuild_gguf.expectations import EMBEDDING, OUTPUT
-from phibuild_gguf.ggml_types import GgmlType
-from phibuild_gguf.imatrix_entries import Importance, Importances
-from phibuild_gguf.planned_files import importances_of, wanted_of
-from phibuild_gguf.quantizing import Order, quantize
+from phibuild_gguf.format.types import GgmlType
+from phibuild_gguf.llama_cpp.quantize import Order, quantize
+from phibuild_gguf.target_size.candidates import candidates
+from phibuild_gguf.tensors.checkpoint import Wanted
+from phibuild_gguf.tensors.demands import EMBEDDING, OUTPUT
+from phibuild_gguf.tensors.imatrix import Importance, Importances
+from phibuild_gguf.writing.planned_files import importances_of, wanted_of
 
 SAMPLE = 1 << 22
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import phiworker
 
-from phibuild_gguf.planned_files import planned
+from phibuild_gguf.writing.planned_files import planned
 
 
 def main(job: phiworker.Job) -> None:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from phiworker import WorkerError
 
-from phibuild_gguf.expectations import EMBEDDING, Shaped
-from phibuild_gguf.gguf_header import Header
-from phibuild_gguf.gguf_values import string, uint32
-from phibuild_gguf.pieces import digest_of
+from phibuild_gguf.format.header import Header
+from phibuild_gguf.format.values import string, uint32
+from phibuild_gguf.tensors.demands import EMBEDDING, Shaped
+from phibuild_gguf.tensors.pieces import digest_of
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _LONGEST = 127  # bytes of a text in llama_model_kv_override

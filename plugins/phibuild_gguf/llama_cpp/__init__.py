@@ -1,0 +1,1 @@
+"""llama.cpp: building it, and running its programs."""
