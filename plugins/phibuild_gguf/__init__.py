@@ -1,4 +1,4 @@
-"""The GGUF backend: models for llama.cpp, made and run by llama.cpp itself."""
+"""The GGUF backend: models for llama.cpp, quantized and run by llama.cpp itself."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def phibuild_runtimes() -> tuple[Runtime, ...]:
 
 @hookimpl
 def phibuild_evaluators() -> tuple[Evaluator, ...]:
-    """llama.cpp itself."""
+    """llama.cpp."""
     return (Evaluator(format="GGUF", generate=generate),)
 
 
 @hookimpl
 def phibuild_toolchains() -> tuple[PythonToolchain | NativeToolchain, ...]:
-    """The interpreter that converts, and the programs that quantize, weigh and answer."""
+    """The Python packages of llama.cpp's converter, and llama.cpp's programs."""
     lock = Path(__file__).with_name("toolchain.lock")
     return (
         PythonToolchain("gguf", lock, roots=("torch", "transformers", "sentencepiece")),

@@ -1,4 +1,4 @@
-"""The actions of the GGUF backend: write a model, weigh it (imatrix), and ask an artifact."""
+"""The actions of the GGUF backend: write a model, make an imatrix, generate text."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LLAMA_CPP = ("llama.cpp",)
 
 
 def plan(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
-    """What writes the file. Its metadata is an input, so that an edit there quantizes nothing."""
+    """Write the artifact. Its metadata is an input, so an edit there quantizes nothing."""
     return _write(recipe, model, extras)
 
 
 def predict(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
-    """What tells the size of the artifact by the names, types and shapes of the tensors."""
+    """Compute the artifact's size from the names, types and shapes of the tensors."""
     write = _write(recipe, model, extras)
     return Action(
         name="gguf.predict",
@@ -37,18 +37,18 @@ def predict(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInpu
 
 
 def bits_per_weight(recipe: GgufRecipe) -> float:
-    """Those of the file type's own type, which most tensors get."""
+    """Bits per weight of the type that most tensors get."""
     kind = BY_NAME[DEFAULT_TYPES[recipe.file_type].lower()]
     return kind.block_bytes * 8 / kind.block_size
 
 
 def most_bytes(recipe: GgufRecipe) -> int | None:
-    """What `target_bytes` says."""
+    """The value of `target_bytes`."""
     return recipe.target_bytes
 
 
 def alternatives(recipe: GgufRecipe, limit: int) -> Iterable[GgufRecipe]:
-    """The same with types chosen to fit the limit, and with each other file type that needs no
+    """The recipe with types chosen for the limit, then with each other file type that needs no
     imatrix, most bits first."""
     if not any(getattr(recipe, name) is not None for name in AGAINST_TARGET[2:]):
         yield dataclasses.replace(recipe, quant=None, precision=None, target_bytes=limit)
@@ -62,8 +62,11 @@ def alternatives(recipe: GgufRecipe, limit: int) -> Iterable[GgufRecipe]:
 
 
 def metadata_action(recipe: GgufRecipe, model: ModelFacts) -> Action:
-    """A GGUF file without tensors, with the keys, types and order of llama.cpp's converter but for
-    `general.file_type` and `general.quantization_version`, which belong to the types of tensors."""
+    """Write a GGUF file without tensors, with the keys and order of llama.cpp's converter, except
+    `general.file_type` and `general.quantization_version`, which depend on the tensors' types.
+
+    The tokenizer and the architecture are read by that converter, which takes seconds to start; the
+    chat template, generation settings and recipe are added without it."""
     vocabulary = Action(
         name="gguf.vocabulary",
         worker=_HERE / "metadata/worker_vocabulary.py",
@@ -86,14 +89,14 @@ def metadata_action(recipe: GgufRecipe, model: ModelFacts) -> Action:
 def plan_imatrix(
     recipe: ImatrixRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
 ) -> Action:
-    """The pass over the text, by the unquantized model or a quantized one."""
-    of = GgufRecipe(
+    """Run the model, unquantized or quantized, over the text."""
+    model_recipe = GgufRecipe(
         quant=recipe.file_type or None,
         outtype=recipe.outtype,
         model_name=recipe.model_name,
         pre_tokenizer=recipe.pre_tokenizer,
     )
-    ran = _write(of, model, {})
+    model_file = _write(model_recipe, model, {})
     fields = {
         "ctx_size": recipe.ctx_size,
         "chunks": recipe.chunks,
@@ -107,12 +110,12 @@ def plan_imatrix(
         toolchain="host",
         tools=_LLAMA_CPP,
         recipe=frozen_recipe(fields),
-        inputs=(("model", ran), ("text", extras["text"])),
+        inputs=(("model", model_file), ("text", extras["text"])),
     )
 
 
 def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
-    """What the artifact answers in llama.cpp, by greedy decoding."""
+    """Generate the artifact's answer in llama.cpp, by greedy decoding."""
     return Action(
         name="gguf.generate",
         worker=_HERE / "llama_cpp/worker_generate.py",
@@ -124,19 +127,19 @@ def generate(artifact: FileInput, prompt: str, max_tokens: int) -> Action:
 
 
 def label(recipe: GgufRecipe) -> str:
-    """What the summary shows: the file type, or the limit."""
+    """The file type or the limit, for the summary."""
     return recipe.file_type or f"target_bytes={recipe.target_bytes}"
 
 
 def label_imatrix(recipe: ImatrixRecipe) -> str:
-    """What the summary shows: what was run."""
+    """The model that is run, for the summary."""
     return f"of {recipe.file_type}" if recipe.file_type else "of the unquantized model"
 
 
 def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
     is_quantized = recipe.file_type not in ("", *FLOATS)
     fields = {
-        "file_type": recipe.file_type if is_quantized else None,
+        "quant": recipe.file_type if is_quantized else None,
         "outtype": FLOATS.get(recipe.file_type) or recipe.outtype or "auto",
         "overrides": [
             [pattern, target_type("overrides", kind).name]
@@ -167,7 +170,7 @@ def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput
 
 
 def _allocation(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
-    """What chooses the types for `target_bytes`. Whether any choice fits is told before anything is
+    """Choose the types for `target_bytes`. An impossible limit is refused before anything is
     measured, and another limit measures nothing again."""
     fields = {
         "outtype": recipe.outtype or "auto",
@@ -206,7 +209,7 @@ def _imatrix(extras: Mapping[str, FileInput]) -> tuple[tuple[str, FileInput], ..
 
 
 def _shapes(model: ModelFacts) -> list[list[object]]:
-    return [[one.name, one.type, list(one.shape)] for one in model.tensors]
+    return [[tensor.name, tensor.type, list(tensor.shape)] for tensor in model.tensors]
 
 
 def _type_name(field: str, name: str | None) -> str | None:

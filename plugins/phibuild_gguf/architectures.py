@@ -1,8 +1,8 @@
-"""Which models llama.cpp reads right, as config.json tells it.
+"""The models that llama.cpp runs correctly, by their config.json.
 
-The pinned converter takes some fields for granted: a model that differs is converted without a
-word and then fails to load, or computes something else. Those are refused here by name.
-Sources: conversion/phi.py, src/models/{phi2,phi3,phimoe}.cpp.
+The pinned converter ignores some fields: a model that needs them is converted without a warning,
+and then fails to load or computes something else. They are refused here by name. Sources:
+conversion/phi.py, src/models/{phi2,phi3,phimoe}.cpp.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _Architecture = Mapping[str, Any]
 
 
 def check_architecture(model: ModelFacts, builder: str) -> None:
-    """RecipeError PHI204 for a model that llama.cpp cannot run as it is meant. Nothing is refused
-    while the model is still to be made."""
+    """RecipeError PHI204 for a model that llama.cpp does not run correctly. A model that does not
+    exist yet is accepted."""
     if not model.architecture:
         return
     if model.model_type not in _RULES:
@@ -34,9 +34,9 @@ def check_architecture(model: ModelFacts, builder: str) -> None:
         rule(model.architecture, builder)
 
 
-def _refusal(builder: str, what: str, instead: str) -> RecipeError:
+def _refusal(builder: str, reason: str, instead: str) -> RecipeError:
     return RecipeError(
-        f"{builder}: llama.cpp would not run this model as it is meant: {what} in its config.json",
+        f"{builder}: llama.cpp does not run this model correctly: {reason} in its config.json",
         hint=f"llama.cpp's {instead}; build another format of this model",
         code="PHI204",
     )
@@ -46,9 +46,9 @@ def _only(name: str, default: Any, *possible: Any) -> Callable[[_Architecture, s
     def rule(architecture: _Architecture, builder: str) -> None:
         value = architecture.get(name, default)
         if value not in possible:
-            wanted = " or ".join(str(one) for one in possible)
+            supported = " or ".join(map(str, possible))
             raise _refusal(
-                builder, f"{name} is {value}", f"{architecture['model_type']} has {wanted}"
+                builder, f"{name} is {value}", f"{architecture['model_type']} has {supported}"
             )
 
     return rule
@@ -57,9 +57,9 @@ def _only(name: str, default: Any, *possible: Any) -> Callable[[_Architecture, s
 def _unquantized(architecture: _Architecture, builder: str) -> None:
     if "quantization_config" in architecture:
         raise RecipeError(
-            f"{builder}: the checkpoint is quantized already: its config.json has a"
+            f"{builder}: the checkpoint is already quantized: its config.json has a"
             " quantization_config",
-            hint="take the checkpoint that it was made from",
+            hint="use the checkpoint before quantization",
             code="PHI204",
         )
 
@@ -88,17 +88,17 @@ def _longrope_or_nothing(architecture: _Architecture, builder: str) -> None:
         return
     if scaling.get("type") != "longrope":
         raise _refusal(
-            builder, f"rope_scaling has the type {scaling.get('type')}", "phi3 knows longrope only"
+            builder, f"rope_scaling has the type {scaling.get('type')}", "phi3 has longrope only"
         )
     if not architecture.get("hidden_size") or not architecture.get("num_attention_heads"):
         return
-    wanted = _rotated(architecture) // 2
+    needed = _rotated(architecture) // 2
     for name in ("long_factor", "short_factor"):
-        if len(scaling.get(name, ())) != wanted:
+        if len(scaling.get(name, ())) != needed:
             raise _refusal(
                 builder,
                 f"rope_scaling has {len(scaling.get(name, ()))} numbers in {name}",
-                f"phi3 needs {wanted}, one for two rotated dimensions of a head",
+                f"phi3 needs {needed}, one for two rotated dimensions of a head",
             )
 
 
@@ -145,7 +145,7 @@ _RULES: dict[str, tuple[str, tuple[Callable[[_Architecture, str], None], ...]]] 
             _only("hidden_act", "silu", "silu"),
             _only("attention_bias", False, True),
             _only("lm_head_bias", False, True),
-            _only("num_experts_per_tok", 2, 2),  # Phi's router has two, whatever the field says
+            _only("num_experts_per_tok", 2, 2),  # Phi's router uses two, whatever the field says
             _only("tie_word_embeddings", False, False),
         ),
     ),

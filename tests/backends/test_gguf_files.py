@@ -96,7 +96,7 @@ def test_a_target_that_fails_does_not_take_others_with_it(project: Project) -> N
     project.sconstruct(MODEL + bad + "".join(LADDER[2:4]))
     ran = project.scons("-k")
     assert ran.status != 0
-    assert "split_max_size is at least" in ran.text
+    assert "split_max_size must be at least" in ran.text
     assert ran.names("scons:")[0] == "***"
     assert "[dist/bad.phi.json]" in ran.text
     assert sorted(contents(project)) == ["Q6_K.gguf", "Q8_0.gguf"]
@@ -200,8 +200,8 @@ def test_a_size_that_no_tensor_fits_under_is_refused_with_one_that_does(project:
     project.sconstruct(MODEL + SPLIT.format(size="100 KB"))
     ran = project.scons()
     assert "[PHI203]" in ran.text
-    assert "split_max_size is at least" in ran.text
-    least = ran.text.partition("split_max_size is at least ")[2].split()[0]
+    assert "split_max_size must be at least" in ran.text
+    least = ran.text.partition("split_max_size must be at least ")[2].split()[0]
     project.sconstruct(MODEL + SPLIT.format(size=least))
     build(project)
     project.sconstruct(MODEL + SPLIT.format(size=int(least) - 32))

@@ -270,5 +270,5 @@ def test_an_edit_costs_what_it_touched(tmp_path: Path, seed: int) -> None:
     before = read_header(built.target)
     add_token("<|one more|>")(checkpoint)
     assert built.ran() == ("gguf.vocabulary", "gguf.metadata")
-    assert read_header(built.target).entries != before.entries
+    assert read_header(built.target).key_values != before.key_values
     assert built.target.read_bytes() != clean

@@ -49,7 +49,7 @@ def least_of(project: Project) -> int:
     assert ran.status == 2
     assert "[PHI701]" in ran.text
     assert not {"gguf.sensitivity", "gguf.write"} & set(ran.actions)
-    found = re.search(r"target_bytes is at least (\d+) for this model", ran.text)
+    found = re.search(r"target_bytes must be at least (\d+) for this model", ran.text)
     assert found is not None, ran.text
     return int(found[1])
 
@@ -105,7 +105,7 @@ def test_a_file_fits_and_is_that_of_its_overrides(
     assert 0.97 * target < size <= target
     summary, pasted = told(project)
     assert f"{size:,} of {target:,} bytes" in summary
-    assert "the least that any choice has" in summary
+    assert "the least of all choices" in summary
     build(project, pasted, name="pasted")
     assert artifact(project, "pasted").read_bytes() == artifact(project).read_bytes()
 

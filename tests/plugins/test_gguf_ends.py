@@ -84,7 +84,7 @@ def test_an_end_that_llama_cpp_takes_out_again_is_refused(
     if lost is None:
         assert module.end_keys(range(len(texts)), tokens(texts), 0) == {}
         return
-    with pytest.raises(module.WorkerError, match="does not take for an end"):
+    with pytest.raises(module.WorkerError, match="does not treat as an end"):
         module.end_keys((lost,), tokens(texts), 1)
 
 

@@ -1,4 +1,4 @@
-"""What the quantizing worker holds against a model."""
+"""What a recipe and an imatrix demand of the tensors of a model."""
 
 from __future__ import annotations
 
@@ -30,16 +30,14 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def a_header(tmp_path: Path, tensors: dict[str, tuple[tuple[int, ...], str]]) -> Any:
-    placed, offset = [], 0
-    for name, (shape, kind) in tensors.items():
-        found = BY_NAME[kind.lower()]
-        placed.append(tensor(name, shape, found.number, offset))
-        size = shape[0] // found.block_size * found.block_bytes
-        for length in shape[1:]:
-            size *= length
+    infos, offset = [], 0
+    for name, (shape, type_name) in tensors.items():
+        kind = BY_NAME[type_name.lower()]
+        infos.append(tensor(name, shape, kind.number, offset))
+        size = kind.size_of(shape)
         offset += size + -size % 32
     path = tmp_path / "header.gguf"
-    path.write_bytes(gguf([], placed, offset))
+    path.write_bytes(gguf([], infos, offset))
     return read_header(path)
 
 
@@ -54,8 +52,8 @@ MODEL: dict[str, tuple[tuple[int, ...], str]] = {
 
 def demanded(worker: Any, header: Any, **fields: Any) -> dict[str, str]:
     whole = fields_of(plan(recipe(quant="Q4_K_M", **fields), UNKNOWN_MODEL, {}))
-    found = worker("demands").demands(whole, header.tensors)
-    return {name: kind.name for name, kind in found.items()}
+    demands = worker("demands").demands(whole, header.tensors)
+    return {name: kind.name for name, kind in demands.items()}
 
 
 def test_the_first_pattern_that_matches_decides(worker: Any, tmp_path: Path) -> None:
@@ -112,7 +110,7 @@ def test_a_choice_of_another_type_than_demanded_fails(worker: Any) -> None:
     module = worker("demands")
     chosen = {"w.weight": BY_NAME["q5_0"]}
     module.check_choice({"w.weight": BY_NAME["q5_0"]}, chosen)
-    with pytest.raises(module.WorkerError, match="q5_0 where the recipe says q6_K"):
+    with pytest.raises(module.WorkerError, match=r"q5_0 for w\.weight; the recipe says q6_K"):
         module.check_choice({"w.weight": BY_NAME["q6_k"]}, chosen)
 
 
@@ -123,7 +121,7 @@ def test_an_imatrix_of_another_model_is_refused(worker: Any, tmp_path: Path) -> 
     rows = {f"blk.{i}.ffn_down.weight.in_sum2": ((256, 1), "f32") for i in range(2)}
     module.check_imatrix(weights, model, a_header(tmp_path, rows))
     other = a_header(tmp_path, {"blk.0.ffn_down.weight.in_sum2": ((256, 1), "f32")})
-    with pytest.raises(module.WorkerError, match=r"nothing of 1 tensors, for instance blk\.1"):
+    with pytest.raises(module.WorkerError, match=r"no entry for 1 tensors, such as blk\.1"):
         module.check_imatrix(weights, model, other)
     module.check_imatrix({**weights, "include_weights": ["blk.0"]}, model, other)
     with pytest.raises(module.WorkerError, match="ffn_dwon"):
@@ -137,20 +135,22 @@ def test_the_copy_of_an_imatrix_names_no_folder(worker: Any, tmp_path: Path) -> 
     row = tensor("w.in_sum2", (8,), 0, 0)
     content = gguf([kind, entry("imatrix.datasets", 9, paths), after], [row], 0)
     (tmp_path / "old.gguf").write_bytes(content + bytes(range(32)))
-    found = worker("imatrix_copy").copy_neutral(tmp_path / "old.gguf", tmp_path / "new.gguf")
-    assert found.value("imatrix.datasets").first == ("chats.txt",)
-    assert found.value("imatrix.chunk_count") == 7
+    header = worker("imatrix_copy").copy_without_paths(tmp_path / "old.gguf", tmp_path / "new.gguf")
+    assert header.value("imatrix.datasets").first == ("chats.txt",)
+    assert header.value("imatrix.chunk_count") == 7
     copied = (tmp_path / "new.gguf").read_bytes()
     assert copied.endswith(bytes(range(32)))
     assert b"someone" not in copied
 
 
 @pytest.mark.parametrize("content", [b"not a file of ggml", SOUND])
-def test_a_file_that_is_no_imatrix_is_refused(worker: Any, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_imatrix_is_refused(
+    worker: Any, tmp_path: Path, content: bytes
+) -> None:
     module = worker("imatrix_copy")
     (tmp_path / "old.gguf").write_bytes(content)
     with pytest.raises(module.WorkerError) as caught:
-        module.copy_neutral(tmp_path / "old.gguf", tmp_path / "new.gguf")
+        module.copy_without_paths(tmp_path / "old.gguf", tmp_path / "new.gguf")
     assert caught.value.code == "PHI203"
 
 
@@ -168,7 +168,7 @@ def test_an_imatrix_with_odd_notes_is_refused(worker: Any, tmp_path: Path, note:
     kind = entry("general.type", 8, text("imatrix"))
     (tmp_path / "old.gguf").write_bytes(gguf([kind, note], [], 0))
     with pytest.raises(module.WorkerError, match="damaged") as caught:
-        module.copy_neutral(tmp_path / "old.gguf", tmp_path / "new.gguf")
+        module.copy_without_paths(tmp_path / "old.gguf", tmp_path / "new.gguf")
     assert caught.value.code == "PHI203"
 
 
@@ -179,9 +179,9 @@ def test_every_type_that_tensors_can_get_is_known_by_name() -> None:
 def test_a_type_of_very_few_bits_without_importances_fails(worker: Any) -> None:
     module = worker("demands")
     name = "blk.0.ffn_up.weight"
-    for file_type, kind in (("IQ2_XS", "iq2_xs"), ("Q2_K_S", "q2_k")):
+    for quant, kind in (("IQ2_XS", "iq2_xs"), ("Q2_K_S", "q2_k")):
         chosen = {name: BY_NAME[kind], "token_embd.weight": BY_NAME[kind]}
-        module.check_starved(file_type, chosen, {name})
+        module.check_starved(quant, chosen, {name})
         with pytest.raises(module.WorkerError, match="needs an imatrix"):
-            module.check_starved(file_type, chosen, set())
+            module.check_starved(quant, chosen, set())
     module.check_starved("Q2_K", {name: BY_NAME["q2_k"]}, set())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from phibuild_gguf.actions import metadata_action
 from phibuild_gguf.format import values
-from phibuild_gguf.format.header import Array, BadHeader, Header, read_header
+from phibuild_gguf.format.header import Array, BadHeader, GgufHeader, read_header
 from phibuild_gguf.format.values import head, read_values, string, strings
 from phibuild_gguf.metadata.size_label import size_label
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
@@ -21,7 +21,7 @@ import phibuild.worker
 from phibuild.api import Action, ModelFacts, Tensor
 from phibuild.testing.families import FAMILIES, Family, Size, rope_factors, tensor_specs
 
-Finish = Callable[..., Header]
+Finish = Callable[..., GgufHeader]
 
 # Values
 
@@ -42,7 +42,7 @@ def test_a_value_is_read_as_it_was_written(tmp_path: Path, encoded: bytes, value
     path = tmp_path / "one.gguf"
     path.write_bytes(head({"before": string("x"), "key": encoded, "after": string("y")}))
     header = read_header(path)
-    assert [(one.key, one.value) for one in header.entries] == [
+    assert [(pair.key, pair.value) for pair in header.key_values] == [
         ("before", "x"),
         ("key", value),
         ("after", "y"),
@@ -131,7 +131,7 @@ def finish(module: Any, tmp_path: Path) -> Finish:
         size: str | None = "1.2M",
         jinja: str | None = None,
         **documents: Any,
-    ) -> Header:
+    ) -> GgufHeader:
         model = tmp_path / "model"
         model.mkdir()
         for stem, content in documents.items():
@@ -156,13 +156,13 @@ def finish(module: Any, tmp_path: Path) -> Finish:
     return run
 
 
-def added(header: Header, vocabulary: dict[str, bytes] = BYTE_LEVEL) -> dict[str, Any]:
+def added(header: GgufHeader, vocabulary: dict[str, bytes] = BYTE_LEVEL) -> dict[str, Any]:
     """The values that the vocabulary lacks."""
-    return {one.key: one.value for one in header.entries if one.key not in vocabulary}
+    return {pair.key: pair.value for pair in header.key_values if pair.key not in vocabulary}
 
 
-def keys(header: Header) -> list[str]:
-    return [one.key for one in header.entries]
+def keys(header: GgufHeader) -> list[str]:
+    return [pair.key for pair in header.key_values]
 
 
 def test_what_is_added_lies_where_the_converter_puts_it(finish: Finish) -> None:

@@ -1,8 +1,8 @@
-"""Reads the header of a GGUF file: metadata and what the tensors are, never their bytes.
+"""Reads the header of a GGUF file: metadata and tensor descriptions, never the tensors' bytes.
 
-Trusts nothing: every count and length is compared with the size of the file before it is used.
-Standard library only, Python 3.10 and later: workers import it. The format is that of
-docs/gguf.md in the ggml repository, versions 2 and 3, little endian.
+Trusts nothing: every count and length is compared with the size of the file before it is used. The
+format is that of docs/gguf.md in the ggml repository, versions 2 and 3, little endian. Standard
+library only, Python 3.10 and later: workers import it.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ _MOST_DIMENSIONS = 4
 _MOST_KEYS = 1 << 16
 _MOST_TENSORS = 1 << 18
 _LONGEST_HEADER = 256 << 20
-"""Bytes; that of a vocabulary of 200,000 tokens has ten million."""
+"""Bytes; with a vocabulary of 200,000 tokens a header has ten million."""
 _DEFAULT_ALIGNMENT = 32
 _ALIGNMENTS = {1 << power for power in range(21)}
 
 
 class BadHeader(ValueError):
-    """The file is no GGUF file, is cut off, or contradicts itself."""
+    """The file is not a GGUF file, is cut off, or contradicts itself."""
 
 
 class Array(NamedTuple):
-    """An array of the metadata: how long it is, and its first few values."""
+    """An array of the metadata: its length, and its first few values."""
 
     length: int
     first: tuple[Any, ...]
 
 
-class Entry(NamedTuple):
-    """A key of the metadata; its value lies in the file from `start` to `end`, without its type."""
+class KeyValue(NamedTuple):
+    """A key and its value, which lies in the file from `start` to `end`, after its type."""
 
     key: str
     value: Any
@@ -62,8 +62,8 @@ class Entry(NamedTuple):
 
 
 class TensorInfo(NamedTuple):
-    """A tensor; the first of `shape` is the length of a row, as ggml counts. Its bytes begin at
-    `offset` from the header's `data` on."""
+    """A tensor; the first of `shape` is the length of a row, as in ggml. Its bytes begin `offset`
+    bytes after the header's `data`."""
 
     name: str
     type: GgmlType
@@ -72,23 +72,23 @@ class TensorInfo(NamedTuple):
     offset: int
 
 
-class Header(NamedTuple):
-    """What precedes the tensors' bytes. It ends at `end`; the bytes begin at `data`, which is the
-    next multiple of `alignment`."""
+class GgufHeader(NamedTuple):
+    """What precedes the tensors' bytes. It ends at `end`; the bytes begin at `data`, the next
+    multiple of `alignment`."""
 
-    entries: tuple[Entry, ...]
+    key_values: tuple[KeyValue, ...]
     tensors: tuple[TensorInfo, ...]
     alignment: int
     end: int
     data: int
 
     def value(self, key: str) -> Any:
-        """The value of a key of the metadata, None if there is none."""
-        return next((entry.value for entry in self.entries if entry.key == key), None)
+        """The value of a key of the metadata; None without the key."""
+        return next((pair.value for pair in self.key_values if pair.key == key), None)
 
 
-def read_header(path: Path) -> Header:
-    """The header of the file; BadHeader if it is damaged or promises more than there is."""
+def read_header(path: Path) -> GgufHeader:
+    """The header of the file; BadHeader if it is damaged or claims more than the file holds."""
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise BadHeader("it does not begin with GGUF")
@@ -96,36 +96,36 @@ def read_header(path: Path) -> Header:
             return _header(_Reader(content, 4))
 
 
-def _header(reader: _Reader) -> Header:
+def _header(reader: _Reader) -> GgufHeader:
     version = reader.scalar("<I")
     if version not in (2, 3):
-        raise BadHeader(f"it is of version {version}; 2 and 3 are known")
-    tensor_count, entry_count = reader.scalar("<Q"), reader.scalar("<Q")
-    reader.expect(entry_count, 13, "keys", most=_MOST_KEYS)  # a length, a type, one byte
-    entries = tuple(_entry(reader) for _ in range(entry_count))
-    _no_doubles([entry.key for entry in entries], "key")
+        raise BadHeader(f"it is of version {version}; supported are 2 and 3")
+    tensor_count, key_count = reader.scalar("<Q"), reader.scalar("<Q")
+    reader.expect(key_count, 13, "keys", most=_MOST_KEYS)  # a length, a type, one byte
+    key_values = tuple(_key_value(reader) for _ in range(key_count))
+    _check_unique([pair.key for pair in key_values], "key")
     # two lengths, one dimension, a type, an offset
     reader.expect(tensor_count, 32, "tensors", most=_MOST_TENSORS)
     tensors = tuple(_tensor(reader) for _ in range(tensor_count))
-    _no_doubles([info.name for info in tensors], "tensor")
+    _check_unique([info.name for info in tensors], "tensor")
     end = reader.position
     alignment = next(
-        (one.value for one in entries if one.key == "general.alignment"), _DEFAULT_ALIGNMENT
+        (pair.value for pair in key_values if pair.key == "general.alignment"), _DEFAULT_ALIGNMENT
     )
     if type(alignment) is not int or alignment not in _ALIGNMENTS:
-        raise BadHeader(f"its alignment is {alignment!r}, which is no power of two that fits")
+        raise BadHeader(f"its alignment is {alignment!r}, which is not a power of two up to 1 MiB")
     data = -(-end // alignment) * alignment
     for info in tensors:
         if info.offset % alignment or data + info.offset + info.size > reader.length:
             raise BadHeader(f"its tensor {info.name!r} does not lie within the file")
-    return Header(entries, tensors, alignment, end, data)
+    return GgufHeader(key_values, tensors, alignment, end, data)
 
 
-def _entry(reader: _Reader) -> Entry:
+def _key_value(reader: _Reader) -> KeyValue:
     key = reader.string()
     kind = reader.scalar("<I")
     start = reader.position
-    return Entry(key, reader.value(kind), start, reader.position)
+    return KeyValue(key, reader.value(kind), start, reader.position)
 
 
 def _tensor(reader: _Reader) -> TensorInfo:
@@ -143,10 +143,10 @@ def _tensor(reader: _Reader) -> TensorInfo:
     return TensorInfo(name, kind, shape, kind.size_of(shape), offset)
 
 
-def _no_doubles(names: list[str], what: str) -> None:
+def _check_unique(names: list[str], noun: str) -> None:
     if len(set(names)) != len(names):
         (twice, _), *_ = Counter(names).most_common(1)
-        raise BadHeader(f"its {what} {twice!r} is there twice")
+        raise BadHeader(f"its {noun} {twice!r} is there twice")
 
 
 class _Reader:
@@ -158,9 +158,9 @@ class _Reader:
         self.position = position
         self._end = min(self.length, _LONGEST_HEADER)
 
-    def expect(self, count: int, least_size: int, what: str, *, most: int = 1 << 62) -> None:
+    def expect(self, count: int, least_size: int, noun: str, *, most: int = 1 << 62) -> None:
         if count > most or count * least_size > self._end - self.position:
-            raise BadHeader(f"it claims {count} {what}, more than the file has room for")
+            raise BadHeader(f"it claims {count} {noun}, more than the file has room for")
 
     def scalar(self, layout: str) -> Any:
         start = self._advance(struct.calcsize(layout))

@@ -1,7 +1,7 @@
-"""Where the tensors of a GGUF file lie, and all that comes before their bytes.
+"""Where the tensors of a GGUF file lie, and the bytes that precede them.
 
-Standard library only; a part of the writing worker. The format is that of docs/gguf.md in the ggml
-repository, version 3.
+The format is that of docs/gguf.md in the ggml repository, version 3. Standard library only: workers
+import it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ PADDING = "phibuild.padding"
 PADDED_TO = 1 << 16
 
 
-class Placed(NamedTuple):
-    """A tensor of a file; `offset` is counted from where the tensors begin."""
+class TensorPlace(NamedTuple):
+    """A tensor of a file; `offset` is relative to the first tensor's."""
 
     name: str
     shape: tuple[int, ...]
@@ -28,36 +28,38 @@ class Placed(NamedTuple):
     size: int
 
 
-def placed(tensors: Iterable[tuple[str, tuple[int, ...], GgmlType]]) -> tuple[list[Placed], int]:
-    """The tensors one after the other, and the bytes that they take together."""
-    found, end = [], 0
+def place_tensors(
+    tensors: Iterable[tuple[str, tuple[int, ...], GgmlType]],
+) -> tuple[list[TensorPlace], int]:
+    """The tensors one after the other, and their total size in bytes."""
+    places, end = [], 0
     for name, shape, kind in tensors:
         size = kind.size_of(shape)
-        found.append(Placed(name, shape, kind, end, size))
+        places.append(TensorPlace(name, shape, kind, end, size))
         end += size + -size % ALIGNMENT
-    return found, end
+    return places, end
 
 
-def beginning(values: Mapping[str, bytes], tensors: Sequence[Placed]) -> bytes:
-    """All that comes before the tensors' bytes."""
+def beginning(values: Mapping[str, bytes], tensors: Sequence[TensorPlace]) -> bytes:
+    """The bytes that precede the tensors' own."""
     content = head(values, tensors=len(tensors)) + b"".join(map(_info, tensors))
     return content + bytes(-len(content) % ALIGNMENT)
 
 
-def padded(values: Mapping[str, bytes], tensors: Sequence[Placed]) -> dict[str, bytes]:
-    """The metadata and a last key of blanks, with which the beginning is a multiple of PADDED_TO:
-    tensors stay where they are when a chat template grows or shrinks a little."""
+def padded(values: Mapping[str, bytes], tensors: Sequence[TensorPlace]) -> dict[str, bytes]:
+    """The metadata and a last key of blanks that rounds the beginning up to PADDED_TO bytes:
+    tensors keep their offsets when a chat template grows or shrinks a little."""
     least = head({**values, PADDING: string("")}) + b"".join(map(_info, tensors))
     return {**values, PADDING: string(" " * (-len(least) % PADDED_TO))}
 
 
-def _info(one: Placed) -> bytes:
-    name = one.name.encode()
+def _info(tensor: TensorPlace) -> bytes:
+    name, dimensions = tensor.name.encode(), len(tensor.shape)
     return b"".join(
         (
             struct.pack("<Q", len(name)),
             name,
-            struct.pack(f"<I{len(one.shape)}Q", len(one.shape), *one.shape),
-            struct.pack("<IQ", one.type.number, one.offset),
+            struct.pack(f"<I{dimensions}Q", dimensions, *tensor.shape),
+            struct.pack("<IQ", tensor.type.number, tensor.offset),
         )
     )

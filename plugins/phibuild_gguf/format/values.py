@@ -1,8 +1,8 @@
-"""Metadata of a GGUF file as bytes: each value behind the number of its type, by key, in order.
+"""Metadata of a GGUF file as bytes: each value after the number of its type, by key, in order.
 
-What was read of one file can be written to another without knowing what it means. Standard library
-only, Python 3.10 and later: workers import it. The format is that of docs/gguf.md in the ggml
-repository, version 3, little endian.
+Values of one file can be copied to another without interpreting them. The format is that of
+docs/gguf.md in the ggml repository, version 3, little endian. Standard library only, Python 3.10
+and later: workers import it.
 """
 
 from __future__ import annotations
@@ -11,32 +11,32 @@ import struct
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from phibuild_gguf.format.header import Header, read_header
+from phibuild_gguf.format.header import GgufHeader, read_header
 
 _VERSION = 3
 _TYPE = struct.Struct("<I")
 _LENGTH = struct.Struct("<Q").unpack_from
-_FIRST = 16  # behind the types of the list and of its items, and their number
+_FIRST = 16  # offset of the first item: after two types and the number of items
 _UINT16, _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 2, 4, 5, 6, 7, 8, 9
 
 
 def uint16(number: int) -> bytes:
-    """A number from 0 to 65535; struct.error for another."""
+    """A number from 0 to 65535; struct.error if it is not."""
     return struct.pack("<IH", _UINT16, number)
 
 
 def uint32(number: int) -> bytes:
-    """A number from 0 to 4294967295; struct.error for another."""
+    """A number from 0 to 4294967295; struct.error if it is not."""
     return struct.pack("<II", _UINT32, number)
 
 
 def int32(number: int) -> bytes:
-    """A number with a sign, in 32 bits; struct.error for another."""
+    """A signed number of 32 bits; struct.error if it does not fit."""
     return struct.pack("<Ii", _INT32, number)
 
 
 def float32(number: float) -> bytes:
-    """The nearest number in 32 bits; OverflowError for one that is too large."""
+    """The nearest 32-bit float; OverflowError if the number is too large."""
     return struct.pack("<If", _FLOAT32, number)
 
 
@@ -56,22 +56,22 @@ def strings(texts: Sequence[str]) -> bytes:
 
 
 def head(values: Mapping[str, bytes], *, tensors: int = 0) -> bytes:
-    """The beginning of a file, to which the descriptions of its tensors belong next."""
+    """The beginning of a file, up to the descriptions of its tensors."""
     beginning = b"GGUF" + struct.pack("<IQQ", _VERSION, tensors, len(values))
     return beginning + b"".join(_plain(key) + value for key, value in values.items())
 
 
-def read_values(path: Path, header: Header | None = None) -> dict[str, bytes]:
+def read_values(path: Path, header: GgufHeader | None = None) -> dict[str, bytes]:
     """The metadata of a file in its order; BadHeader if the file is damaged. `header` is the file's
-    own, if it has been read already."""
+    own, if it is already read."""
     header = header or read_header(path)
     with path.open("rb") as file:
         content = file.read(header.end)
-    return {one.key: content[one.start - _TYPE.size : one.end] for one in header.entries}
+    return {pair.key: content[pair.start - _TYPE.size : pair.end] for pair in header.key_values}
 
 
 class Strings:
-    """A list of texts as `strings` writes it, without 200,000 objects for those of a vocabulary."""
+    """A list of texts as `strings` writes it, without an object for each text."""
 
     def __init__(self, value: bytes) -> None:
         self._value = value
@@ -81,15 +81,15 @@ class Strings:
         return _plain(text) in self._value
 
     def at(self, positions: Collection[int]) -> dict[int, str]:
-        """The texts at some positions, counted from 0."""
-        found: dict[int, str] = {}
+        """The texts at the given positions, counted from 0."""
+        texts: dict[int, str] = {}
         value, begin = self._value, _FIRST
         for position in range(max(positions, default=-1) + 1):
             end = begin + 8 + _LENGTH(value, begin)[0]
             if position in positions:
-                found[position] = value[begin + 8 : end].decode("utf-8", errors="replace")
+                texts[position] = value[begin + 8 : end].decode("utf-8", errors="replace")
             begin = end
-        return found
+        return texts
 
 
 def _plain(text: str) -> bytes:

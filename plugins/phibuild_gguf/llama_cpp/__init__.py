@@ -1,1 +1,1 @@
-"""llama.cpp: building it, and running its programs."""
+"""Building llama.cpp, and running its programs."""

@@ -1,9 +1,8 @@
-"""llama.cpp, built from pinned source: as the native toolchain with its programs and its converter,
-and for a device as the programs that run models there.
+"""Builds llama.cpp from pinned source: the native toolchain (programs and converter), and programs
+that run models on a device.
 
-The environment variable PHIBUILD_LLAMA_CPP names a checkout to build instead, which is another
-identity: its bytes are facts. PHIBUILD_LLAMA_CPP_FLAGS adds options for CMake to the toolchain's;
-they are facts too.
+The environment variable PHIBUILD_LLAMA_CPP names a checkout to build instead; its bytes are facts.
+PHIBUILD_LLAMA_CPP_FLAGS adds CMake options to the toolchain's; they are facts too.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from phibuild_gguf.recipe import LlamaCppRecipe
 _PLUGIN = Path(__file__).parents[1]
 _CHECKOUT = "PHIBUILD_LLAMA_CPP"
 _FLAGS = "PHIBUILD_LLAMA_CPP_FLAGS"
-# All options of the compilers are ours, so that these two change nothing of what is made.
+# They need no version: all compiler options are set by us, so these two do not affect the result.
 _BUILDING = tuple(
     Program(name, (), "", "pip install 'cmake>=3.25' ninja", with_python=True)
     for name in ("cmake", "ninja")
@@ -39,16 +38,15 @@ _BUILDING = tuple(
 
 
 def build() -> Action:
-    """The action that compiles it for this machine. PHI601 without a compiler."""
+    """The action that builds llama.cpp for this machine. PHI601 without a compiler."""
     flags = [*_apple_flags(), *shlex.split(os.environ.get(_FLAGS, ""))]
     return _compile("toolchain.llama.cpp", find_compiler(), flags)
 
 
 def build_for_device(recipe: LlamaCppRecipe) -> Assembly:
-    """A folder with programs of it for another machine, and its licence. PHI601 without the
-    compiler."""
+    """A folder with programs for another machine, and the licence. PHI601 without the compiler."""
     compiler, libc = find_cross_compiler(recipe.triplet)
-    # The user's first, where an explanation shows them; of two that differ CMake takes the last.
+    # The user's flags come first, where `explain` shows them; CMake uses the last of two values.
     flags = (
         *recipe.flags,
         "-DCMAKE_SYSTEM_NAME=Linux",
@@ -67,7 +65,7 @@ def build_for_device(recipe: LlamaCppRecipe) -> Assembly:
 
 
 def label_device(recipe: LlamaCppRecipe) -> str:
-    """What the summary shows: the machine."""
+    """The machine, for the summary."""
     return recipe.triplet
 
 
@@ -104,7 +102,7 @@ def _compile(
 
 
 def _apple_flags() -> list[str]:
-    """What Apple's compilers take from the environment: as options, and so as facts."""
+    """What Apple's compilers read from the environment, as options, and thus as facts."""
     options = {
         "SDKROOT": "CMAKE_OSX_SYSROOT",
         "MACOSX_DEPLOYMENT_TARGET": "CMAKE_OSX_DEPLOYMENT_TARGET",
@@ -117,14 +115,14 @@ def _apple_flags() -> list[str]:
 
 
 def build_folder() -> Path:
-    """Where the build is described: inside the package once installed, beside it in the source."""
+    """third_party/llama.cpp: inside the package once installed, beside it in the source tree."""
     inside = _PLUGIN / "third_party" / "llama.cpp"
     beside = _PLUGIN.parents[1] / "third_party" / "llama.cpp"
     for folder in (inside, beside):
         if (folder / "CMakeLists.txt").is_file():
             return folder
     raise ToolchainError(
-        f"the build description of llama.cpp is neither in {inside} nor in {beside}",
-        hint="install phibuild again",
+        f"the build files of llama.cpp are neither in {inside} nor in {beside}",
+        hint="reinstall phibuild",
         code="PHI603",
     )

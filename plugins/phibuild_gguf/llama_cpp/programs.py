@@ -1,7 +1,4 @@
-"""Runs a program of llama.cpp: its output goes to the log, its counting becomes progress.
-
-Standard library only; a part of the workers.
-"""
+"""Runs a program of llama.cpp: copies its output to the log and matches it for progress."""
 
 from __future__ import annotations
 
@@ -21,11 +18,11 @@ import phiworker
 _KEPT = 4000
 
 
-class Failure(phiworker.WorkerError):
-    """The program ended with an error; `tail` is the end of what it printed."""
+class ProgramFailure(phiworker.WorkerError):
+    """The program failed; `tail` is the end of its output."""
 
     def __init__(self, message: str, tail: str, *, code: str) -> None:
-        super().__init__(message, hint="the log has all that it printed", code=code)
+        super().__init__(message, hint="the log has its whole output", code=code)
         self.tail = tail
 
 
@@ -34,13 +31,13 @@ def run_program(
     name: str,
     arguments: list[str],
     *,
-    counter: str = r"(?!)",
-    on_count: Callable[[re.Match[str]], None] = lambda _: None,
+    pattern: str = r"(?!)",
+    on_match: Callable[[re.Match[str]], None] = lambda _: None,
     stdout: IO[bytes] | None = None,
 ) -> None:
-    """Run a program of the prefix in the scratch folder; `on_count` is called for every match of
-    the pattern `counter` in what it prints. Standard output can go elsewhere than to the log.
-    Failure if it ends with another status than 0."""
+    """Run a program in the scratch folder and call `on_match` for every match of `pattern` in its
+    output. Standard output goes to `stdout` if given, else to the log too. ProgramFailure if the
+    exit status is not 0."""
     program = job.tools["llama.cpp"] / "bin" / name
     reading_end, writing_end = os.pipe()
     process = subprocess.Popen(
@@ -51,16 +48,16 @@ def run_program(
         stderr=writing_end,
     )
     os.close(writing_end)
-    pattern = re.compile(counter)
+    compiled = re.compile(pattern)
     unread, tail = "", ""
-    while printed := os.read(reading_end, 1 << 16):
-        sys.stdout.buffer.write(printed)
+    while output := os.read(reading_end, 1 << 16):
+        sys.stdout.buffer.write(output)
         sys.stdout.buffer.flush()
-        text = printed.decode("utf-8", errors="replace")
+        text = output.decode("utf-8", errors="replace")
         unread, tail = unread + text, (tail + text)[-_KEPT:]
         position = 0
-        for match in pattern.finditer(unread):
-            on_count(match)
+        for match in compiled.finditer(unread):
+            on_match(match)
             position = match.end()
         unread = unread[position:][-_KEPT:]
     os.close(reading_end)
@@ -69,24 +66,24 @@ def run_program(
         raise _failure(name, status, tail, job.output.parent)
 
 
-def _failure(name: str, status: int, tail: str, folder: Path) -> Failure | OSError:
+def _failure(name: str, status: int, tail: str, folder: Path) -> ProgramFailure | OSError:
     if shutil.disk_usage(folder).free < 1 << 20:
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if status < 0 and -status in (signal.SIGKILL, signal.SIGTERM):
-        return Failure(
-            f"{name} was killed by {signal.Signals(-status).name};"
-            " if nobody did it, the machine ran out of memory",
+        return ProgramFailure(
+            f"{name} was killed by {signal.Signals(-status).name}; the machine may have run out of"
+            " memory",
             tail,
             code="PHI402",
         )
-    said = [line.strip() for line in tail.splitlines() if line.strip() and str(folder) not in line]
-    telling = [line for line in said if re.search(r"error|fail|assert|abort", line, re.IGNORECASE)]
-    words = (telling or said or [f"status {status}"])[-1]
-    return Failure(f"{name} failed: {words}", tail, code="PHI401")
+    lines = [line.strip() for line in tail.splitlines() if line.strip() and str(folder) not in line]
+    errors = [line for line in lines if re.search(r"error|fail|assert|abort", line, re.IGNORECASE)]
+    reason = (errors or lines or [f"status {status}"])[-1]
+    return ProgramFailure(f"{name} failed: {reason}", tail, code="PHI401")
 
 
-def named(source: Path, folder: Path, name: str) -> str:
-    """The name under which a program finds the file in the folder: programs write the paths that
-    they are given into what they make."""
+def linked_name(source: Path, folder: Path, name: str) -> str:
+    """Link to the file from the folder and return the name there: programs write the paths of their
+    inputs into their outputs."""
     (folder / name).symlink_to(source.resolve())
     return name

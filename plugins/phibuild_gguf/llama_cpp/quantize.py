@@ -1,7 +1,4 @@
-"""Asks phi-quantize (native/) to make or to measure tensors, all in one run.
-
-Standard library only; a part of the workers that write and that measure.
-"""
+"""Runs phi-quantize (native/), which quantizes or measures all requested tensors in one run."""
 
 from __future__ import annotations
 
@@ -14,18 +11,18 @@ from typing import NamedTuple
 from phiworker import Job, WorkerError
 
 from phibuild_gguf.format.types import GgmlType
-from phibuild_gguf.llama_cpp.programs import Failure, run_program
-from phibuild_gguf.tensors.checkpoint import SOURCE_TYPES, Wanted
+from phibuild_gguf.llama_cpp.programs import ProgramFailure, run_program
+from phibuild_gguf.tensors.checkpoint import SOURCE_TYPES, OutputTensor
 from phibuild_gguf.tensors.imatrix import Importance
 
 _REQUEST = "request.txt"
 
 
-class Order(NamedTuple):
-    """A tensor in one form, and all places for it: files and offsets in them. Without a place it is
-    measured. `imatrix` is the file that `importance` lies in."""
+class Encoding(NamedTuple):
+    """A tensor in a type, and the files and offsets to write it to. Without any it is measured.
+    `imatrix` is the file that `importance` lies in."""
 
-    wanted: Wanted
+    tensor: OutputTensor
     type: GgmlType
     importance: Importance | None
     imatrix: Path | None
@@ -34,77 +31,77 @@ class Order(NamedTuple):
 
 def quantize(
     job: Job,
-    orders: Sequence[Order],
+    encodings: Sequence[Encoding],
     *,
-    on_done: Callable[[Order], None],
-    on_distance: Callable[[Order, float, float], None] = lambda *_: None,
-    step_of: Callable[[Wanted], int] = lambda _: 1,
+    on_done: Callable[[Encoding], None],
+    on_distance: Callable[[Encoding, float, float], None] = lambda *_: None,
+    step_of: Callable[[OutputTensor], int] = lambda _: 1,
 ) -> None:
-    """Fill all places; `on_done` is told each order once its bytes are there, and `on_distance`
-    before that, for an order without a place, the sums of squares of its errors and of its values
-    (native/rows.h). A tensor that is wanted in several forms is read and converted once; of its
-    parts every `step_of`th.
+    """Write all places. `on_done` is called for each encoding once its bytes are written. An
+    encoding without a place is measured: `on_distance` gets the sums of squares of its errors and
+    of its values (native/rows.h), computed from every `step_of`th part. A tensor with several
+    encodings is read and converted once.
 
-    WorkerError PHI203 for weights that do not fit into F16, PHI401 for such as are no numbers.
+    WorkerError PHI203 for weights that do not fit into F16, PHI401 for weights that are not finite.
     """
-    of_tensor: dict[Wanted, list[Order]] = {}
-    for order in orders:
-        of_tensor.setdefault(order.wanted, []).append(order)
+    of_tensor: dict[OutputTensor, list[Encoding]] = {}
+    for encoding in encodings:
+        of_tensor.setdefault(encoding.tensor, []).append(encoding)
     groups = list(of_tensor.values())
-    outputs = sorted({path for order in orders for path, _ in order.places})
-    read = {source.path for order in orders for source in order.wanted.sources}
-    files = sorted(read | {order.imatrix for order in orders if order.imatrix is not None})
-    numbers = {path: number for number, path in enumerate(outputs)} | {
-        path: number for number, path in enumerate(files)
-    }
-    lines = [line for group in groups for line in _lines(group, numbers, step_of(group[0].wanted))]
+    outputs = sorted({path for encoding in encodings for path, _ in encoding.places})
+    inputs = {source.path for tensor in of_tensor for source in tensor.sources}
+    imatrices = {encoding.imatrix for encoding in encodings if encoding.imatrix is not None}
+    files = sorted(inputs | imatrices)
+    numbers = {path: number for paths in (outputs, files) for number, path in enumerate(paths)}
+    lines = [line for group in groups for line in _lines(group, numbers, step_of(group[0].tensor))]
     (job.scratch / _REQUEST).write_text("".join(f"{line}\n" for line in lines), "utf-8")
-    refused: list[tuple[str, str]] = []
+    refusals: list[WorkerError] = []
 
     def on_line(line: re.Match[str]) -> None:
-        group = groups[int(line[2])]
-        if line[1] == "failed":
-            refused.append((group[0].wanted.name, line[3]))
-            return
-        if line[1] == "distance":
-            target, error, values = line[3].split()
+        event, group, details = line[1], groups[int(line[2])], line[3]
+        if event == "failed":
+            refusals.append(_refusal(group[0].tensor.name, details))
+        elif event == "distance":
+            target, error, values = details.split()
             on_distance(group[int(target)], float(error), float(values))
-            return
-        for order in group:
-            on_done(order)
+        else:
+            for encoding in group:
+                on_done(encoding)
 
     arguments = [_REQUEST, job.threads, len(outputs), *outputs, *files]
     try:
         run_program(
             job,
             "phi-quantize",
-            [str(one) for one in arguments],
-            counter=r"(done|failed|distance) (\d+) ?(.*)\n",
-            on_count=on_line,
+            [str(argument) for argument in arguments],
+            pattern=r"(done|failed|distance) (\d+) ?(.*)\n",
+            on_match=on_line,
         )
-    except Failure:
-        if refused:
-            raise _refusal(*refused[0]) from None
+    except ProgramFailure:
+        if refusals:
+            raise refusals[0] from None
         raise
 
 
-def _lines(group: Sequence[Order], numbers: Mapping[Path, int], step: int) -> Iterator[str]:
-    """The request for one tensor (native/request.h); outputs and files are numbered apart."""
-    wanted = group[0].wanted
-    sources = wanted.sources
-    columns = wanted.shape[0]
-    rows = prod(wanted.shape[1:]) // len(sources)
-    yield f"tensor {wanted.stored.number} {columns} {rows} {step} {len(sources)} {len(group)}"
-    for one in sources:
-        yield f"span {numbers[one.path]} {SOURCE_TYPES[one.dtype].number} {one.offset}"
-    for order in group:
-        importance = order.importance
-        yield f"target {order.type.number} {len(order.places)} {int(importance is not None)}"
-        for path, offset in order.places:
+def _lines(group: Sequence[Encoding], numbers: Mapping[Path, int], step: int) -> Iterator[str]:
+    """The request for one tensor (native/request.h); outputs and files are numbered separately."""
+    tensor = group[0].tensor
+    sources = tensor.sources
+    columns = tensor.shape[0]
+    rows = prod(tensor.shape[1:]) // len(sources)
+    yield f"tensor {tensor.stored.number} {columns} {rows} {step} {len(sources)} {len(group)}"
+    for source in sources:
+        kind = SOURCE_TYPES[source.dtype]
+        yield f"span {numbers[source.path]} {kind.number} {source.offset}"
+    for encoding in group:
+        importance = encoding.importance
+        places = encoding.places
+        yield f"target {encoding.type.number} {len(places)} {int(importance is not None)}"
+        for path, offset in places:
             yield f"place {numbers[path]} {offset}"
-        if importance is not None and order.imatrix is not None:
-            at = f"{importance.sums} {importance.counts} {importance.matrices}"
-            yield f"imatrix {numbers[order.imatrix]} {at}"
+        if importance is not None and encoding.imatrix is not None:
+            values = f"{importance.sums} {importance.counts} {importance.matrices}"
+            yield f"imatrix {numbers[encoding.imatrix]} {values}"
 
 
 def _refusal(name: str, word: str) -> WorkerError:
@@ -115,6 +112,6 @@ def _refusal(name: str, word: str) -> WorkerError:
             code="PHI203",
         )
     return WorkerError(
-        f"{name} has weights that are no finite numbers",
-        hint="the checkpoint is damaged: fetch it again, or ask whoever trained it",
+        f"{name} has weights that are not finite numbers",
+        hint="the checkpoint is damaged: fetch it again, or contact whoever trained it",
     )

@@ -1,4 +1,4 @@
-"""Weighs a model's activations on a text with llama-imatrix; runs under phibuild's Python."""
+"""Makes an importance matrix from a text with llama-imatrix; runs under phibuild's Python."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 
 import phiworker
 
-from phibuild_gguf.llama_cpp.programs import Failure, named, run_program
+from phibuild_gguf.llama_cpp.programs import ProgramFailure, linked_name, run_program
 
 
 def main(job: phiworker.Job) -> None:
     recipe = job.recipe
-    # The file holds this name and not the path of the text.
-    text = named(job.inputs["text"], job.scratch, "calibration.txt")
+    # The output records this name instead of the path of the text.
+    text = linked_name(job.inputs["text"], job.scratch, "calibration.txt")
     options = ["-m", str(job.inputs["model"]), "-f", text, "-o", str(job.output)]
     options += ["-c", str(recipe["ctx_size"]), "-t", str(job.threads)]
     options += ["--chunk", str(recipe["from_chunk"])]
@@ -23,7 +23,7 @@ def main(job: phiworker.Job) -> None:
             options.append(f"--{field.replace('_', '-')}")
     total = 0
 
-    def on_count(match: re.Match[str]) -> None:
+    def on_match(match: re.Match[str]) -> None:
         nonlocal total
         if match[1] is not None:
             total = int(match[1])
@@ -37,25 +37,27 @@ def main(job: phiworker.Job) -> None:
             job,
             "llama-imatrix",
             options,
-            counter=r"computing over (\d+) chunks|\[(\d+)\]\S+,",
-            on_count=on_count,
+            pattern=r"computing over (\d+) chunks|\[(\d+)\]\S+,",
+            on_match=on_match,
         )
-    except Failure as failure:
+    except ProgramFailure as failure:
         raise too_short(failure, recipe["ctx_size"]) or failure from None
 
 
-def too_short(failure: Failure, ctx_size: int) -> phiworker.WorkerError | None:
-    """The error for a text that does not fill two chunks, if that is what went wrong."""
+def too_short(failure: ProgramFailure, ctx_size: int) -> phiworker.WorkerError | None:
+    """The error for a text that does not fill two chunks; None for another failure."""
     if "not enough tokens left" in failure.tail:
         return phiworker.WorkerError(
-            "the text ends before from_chunk", hint="skip fewer chunks", code="PHI203"
+            "the text ends before from_chunk",
+            hint="lower from_chunk, or use a longer text",
+            code="PHI203",
         )
-    found = re.search(r"tokenizes to only (\d+) tokens", failure.tail)
-    if found is None:
+    match = re.search(r"tokenizes to only (\d+) tokens", failure.tail)
+    if match is None:
         return None
     return phiworker.WorkerError(
-        f"the text has only {found[1]} tokens; chunks of {ctx_size} need {2 * ctx_size}",
-        hint="take a longer text or a smaller ctx_size",
+        f"the text has only {match[1]} tokens; chunks of {ctx_size} need {2 * ctx_size}",
+        hint="use a longer text or a smaller ctx_size",
         code="PHI203",
     )
 

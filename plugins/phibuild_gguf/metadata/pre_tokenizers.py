@@ -1,9 +1,8 @@
-"""How text is split before byte-pair merging: the ways that llama.cpp knows, and recognising them.
+"""How text is split before byte-pair merging: llama.cpp's names for it, and how to recognise them.
 
-The converter recognises a tokenizer by a hash of what it makes of one sentence, which fails for
-every vocabulary that llama.cpp's authors have not seen. Here the rule itself is compared. Standard
-library only: the converting worker imports it. Names from src/llama-vocab.cpp of the pinned
-llama.cpp.
+The converter recognises a tokenizer by a hash of one tokenized sentence, which fails for every
+vocabulary that llama.cpp does not list. Here the rule itself is compared. The names are those of
+src/llama-vocab.cpp of the pinned llama.cpp. Standard library only: workers import it too.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _O200K = (
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + _TAIL
 )
 
-# Only names to which llama.cpp ties nothing else, such as a token that it puts in front.
+# Only names that change nothing else in llama.cpp, such as a token at the beginning.
 _KNOWN: dict[tuple[str, ...], str] = {
     ("ByteLevel regex",): "gpt-2",
     ("Digits", "ByteLevel regex"): "smollm",
@@ -56,7 +55,7 @@ def is_byte_level(tokenizer: dict[str, Any]) -> bool:
 
 
 def recognised(tokenizer: dict[str, Any]) -> str | None:
-    """llama.cpp's name for how a tokenizer.json splits text; None if it has none."""
+    """llama.cpp's name for how a tokenizer.json splits text; None without a name."""
     if tokenizer.get("normalizer") is not None or tokenizer["model"].get("ignore_merges"):
         return None
     rule = tokenizer.get("pre_tokenizer") or {}
@@ -76,7 +75,7 @@ def _stage(stage: dict[str, Any]) -> str:
 
 
 def _keeps_matches(stage: dict[str, Any]) -> bool:
-    """Whether the matches of the pattern become the pieces. All patterns here match every
-    character, so that nothing is left between them."""
+    """Whether the matches of the pattern are kept as parts. All patterns here match every
+    character, so nothing remains between the matches."""
     behavior, invert = stage.get("behavior"), stage.get("invert", False)
     return (behavior == "Removed" and invert) or behavior == "Isolated"

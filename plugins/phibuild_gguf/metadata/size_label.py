@@ -13,8 +13,8 @@ _NOT_CONVERTED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_
 
 
 def size_label(model: ModelFacts) -> str | None:
-    """`general.size_label`, such as 3.8B or 16x3.8B, as llama.cpp's converter counts: one expert
-    beside the shared weights, and longrope's factors as tensors. None for an unknown model."""
+    """3.8B or 16x3.8B, counted as llama.cpp's converter does: the shared weights, one expert, and
+    longrope's factors. None for an unknown model."""
     if not model.tensors:
         return None
     sizes = {
@@ -22,7 +22,7 @@ def size_label(model: ModelFacts) -> str | None:
         for tensor in model.tensors
         if not tensor.name.endswith(_NOT_CONVERTED)
     }
-    expert_of = {name: found[1] for name in sizes if (found := _EXPERT.search(name))}
+    expert_of = {name: match[1] for name in sizes if (match := _EXPERT.search(name))}
     scaling = model.architecture.get("rope_scaling") or {}
     factors = sum(len(scaling.get(name, ())) for name in ("long_factor", "short_factor"))
     experts = len(set(expert_of.values()))
@@ -32,7 +32,7 @@ def size_label(model: ModelFacts) -> str | None:
 
 
 def _rounded(parameters: int) -> str:
-    """Two digits at least, the unit behind them."""
+    """At least two digits, and the unit."""
     unit, scale = next((unit, scale) for unit, limit, scale in _UNITS if parameters > limit)
     scaled = parameters * scale
     return f"{scaled:.{0 if round(scaled) >= 10 else 1}f}{unit}"

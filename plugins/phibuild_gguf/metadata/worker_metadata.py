@@ -1,12 +1,12 @@
-"""Finishes the metadata of a GGUF file: what the architecture and the tokenizer do not decide.
+"""Adds to the metadata what architecture and tokenizer do not decide; runs under phibuild's Python.
 
-Adds name, size, sampling settings, token ids and chat template where llama.cpp's converter puts
-them (conversion/base.py, gguf-py's metadata.py and vocab.py of the pinned llama.cpp). Runs under
-phibuild's Python, standard library only.
+Name, size, sampling settings, token ids and chat template go where llama.cpp's converter puts them
+(conversion/base.py, gguf-py's metadata.py and vocab.py of the pinned llama.cpp).
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import phiworker
 
-from phibuild_gguf.format.header import Header, read_header
+from phibuild_gguf.format.header import GgufHeader, read_header
 from phibuild_gguf.format.values import (
     Strings,
     float32,
@@ -30,7 +30,7 @@ from phibuild_gguf.metadata.vocabulary import checked_name, read_json
 
 Values = dict[str, bytes]
 
-# Key, its type, and the fields of generation_config.json that may hold it.
+# Key, type, and the fields of generation_config.json that may set it.
 _SAMPLING: tuple[tuple[str, Callable[[Any], bytes], tuple[str, ...]], ...] = (
     ("sequence", string, ("sequence",)),
     ("top_k", int32, ("top_k",)),
@@ -49,7 +49,7 @@ _IDS = {
     "bos": "bos",
     "eos": "eos",
     "unk": "unknown",
-    "sep": "seperator",  # so in the specification
+    "sep": "seperator",  # spelled so in the specification
     "pad": "padding",
     "cls": "cls",
     "mask": "mask",
@@ -84,63 +84,63 @@ def main(job: phiworker.Job) -> None:
 
 
 def sampling_values(settings: Mapping[str, Any]) -> Values:
-    """The settings of generation_config.json for which there are keys."""
-    found: Values = {}
+    """The settings of generation_config.json that have keys."""
+    values: Values = {}
     for key, encode, names in _SAMPLING:
-        name = next((one for one in names if one in settings), names[0])
+        name = next((name for name in names if name in settings), names[0])
         value = settings.get(name)
         if value is None or value == "":
             continue
         try:
-            found[f"general.sampling.{key}"] = encode(value)
+            values[f"general.sampling.{key}"] = encode(value)
         except (struct.error, AttributeError, OverflowError) as error:
             raise phiworker.WorkerError(
                 f"{name} in generation_config.json is {value!r}: {error}",
-                hint="mend the file, or remove the field",
+                hint="correct the file, or remove the field",
                 code="PHI103",
             ) from None
-    return found
+    return values
 
 
-def id_values(config: Mapping[str, Any], header: Header) -> dict[str, int]:
-    """The ids in config.json of tokens that the tokenizer names none for."""
+def id_values(config: Mapping[str, Any], header: GgufHeader) -> dict[str, int]:
+    """The ids in config.json for which the tokenizer has none."""
     rows = header.value("tokenizer.ggml.tokens").length
-    # The converter looks for this in SentencePiece vocabularies only.
+    # The converter checks the limit for SentencePiece vocabularies only.
     limit = rows if header.value("tokenizer.ggml.model") == "llama" else 1 << 32
-    found: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for role, word in _IDS.items():
         key, number = f"tokenizer.ggml.{word}_token_id", config.get(f"{role}_token_id")
         if header.value(key) is None and type(number) is int and 0 <= number < limit:
-            found[key] = number
-    return found
+            ids[key] = number
+    return ids
 
 
 def template_values(template: str | list[Mapping[str, str]]) -> Values:
-    """A template, or templates by name of which `default` is the one that is used unasked."""
+    """A template, or templates by name, of which `default` is used unless another is named."""
     if isinstance(template, str):
         return {_TEMPLATE: string(template)} if template else {}
     texts: dict[str, str] = {}
     for each in template:
         if not each.get("name") or each.get("template") is None:
             continue
-        name = "".join(one if one.isascii() and one.isalnum() else "_" for one in each["name"])
+        name = re.sub(r"[^0-9A-Za-z]", "_", each["name"])
         if name in texts:
             raise phiworker.WorkerError(
-                f"two chat templates have the name {name!r} in a GGUF file: it has letters, digits"
-                f" and _ only, and one of them is {each['name']!r}",
+                f"two chat templates have the name {name!r} in a GGUF file, one of them"
+                f" {each['name']!r}: names consist of letters, digits and _",
                 hint="rename one of them",
                 code="PHI103",
             )
         texts[name] = each["template"]
     default = texts.pop("default", "")
-    found = {f"{_TEMPLATE}.{name}": string(text) for name, text in texts.items() if text}
+    values = {f"{_TEMPLATE}.{name}": string(text) for name, text in texts.items() if text}
     if texts:
-        found[_TEMPLATES] = strings(list(texts))
-    return found | template_values(default)
+        values[_TEMPLATES] = strings(list(texts))
+    return values | template_values(default)
 
 
 def chat_template(model: Path) -> Any:
-    """The text, or the named templates of older checkpoints; an empty text if there is none."""
+    """The template, or the named templates of older checkpoints; empty without one."""
     path = model / "chat_template.jinja"
     if path.is_file():
         return path.read_text("utf-8")
@@ -155,7 +155,7 @@ def template_texts(template: str | list[Mapping[str, str]]) -> list[str]:
 
 
 def after_ids(values: Values, added: Values) -> Values:
-    """The values with these after the ids that the tokenizer has, which follow its lists."""
+    """The values with others inserted after the ids of the tokenizer, which follow its lists."""
     last = max(
         position
         for position, key in enumerate(values)
@@ -165,13 +165,13 @@ def after_ids(values: Values, added: Values) -> Values:
 
 
 def replaced(values: Values, key: str, by: Values) -> Values:
-    """The values with others in the place of one key."""
+    """The values with others instead of one key."""
     position = list(values).index(key)
-    return inserted({name: one for name, one in values.items() if name != key}, position, by)
+    return inserted({name: value for name, value in values.items() if name != key}, position, by)
 
 
 def inserted(values: Values, position: int, added: Values) -> Values:
-    """The values with others from this position on."""
+    """The values with others inserted at a position."""
     pairs = list(values.items())
     return dict([*pairs[:position], *added.items(), *pairs[position:]])
 

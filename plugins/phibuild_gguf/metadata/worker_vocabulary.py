@@ -1,10 +1,9 @@
-"""Writes what a GGUF file says of the architecture and the tokenizer, as llama.cpp's own converter
-has it; runs under the gguf toolchain.
+"""Writes the metadata of architecture and tokenizer with llama.cpp's converter; runs under the gguf
+toolchain.
 
-The converter sees a checkpoint without weights, chat template and generation settings: the result
-has no tensors, and the action that finishes the metadata adds the rest. Nothing of the converter is
-changed. A subclass of its class for the model supplies what it takes from a folder's name or from a
-list of known tokenizers.
+The converter gets a checkpoint without weights, chat template and generation settings; the action
+gguf.metadata adds what depends on those. The converter is not modified: a subclass of its class for
+the model supplies what it would derive from a folder's name or a list of known tokenizers.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def main(job: phiworker.Job) -> None:
         import conversion
         import gguf
     gguf.SpecialVocab = special_tokens_of_tokenizer(gguf.SpecialVocab)
-    job.progress(None, "read the tokenizer")
+    job.progress(None, "reading the tokenizer")
     try:
         architecture = conversion.get_model_architecture(
             conversion.ModelBase.load_hparams(model, False), conversion.ModelType.TEXT
@@ -44,14 +43,14 @@ def main(job: phiworker.Job) -> None:
             model_name=vocabulary.plain_name(model),
         )
         keep_original_context(converter, model)
-        # Computes the scale of longrope, beside the tensors that are left out.
+        # Computes the scale of longrope; it converts no tensors here.
         converter.prepare_tensors()
         converter.prepare_metadata(vocab_only=False)
     except (AssertionError, KeyError, NotImplementedError, ValueError) as error:
         traceback.print_exc()
         raise phiworker.WorkerError(
-            f"llama.cpp's converter refuses the checkpoint: {error or type(error).__name__}",
-            hint="the log has the place; another copy of the checkpoint may be complete",
+            f"llama.cpp's converter rejects the checkpoint: {error or type(error).__name__}",
+            hint="see the log; the checkpoint may be incomplete",
         ) from error
     writer = converter.gguf_writer
     writer.tensors = [{}]
@@ -63,7 +62,8 @@ def main(job: phiworker.Job) -> None:
 
 
 def converter_class(base: Any, model: Path, pre_tokenizer: str | None) -> Any:
-    """The converter's class for the model, less what it takes from surroundings."""
+    """The converter's class for the model, without its dependence on folder names and known
+    tokenizers."""
 
     def index_tensors(self: Any, remote_hf_model_id: str | None = None) -> dict[str, Any]:
         return {}
@@ -75,7 +75,7 @@ def converter_class(base: Any, model: Path, pre_tokenizer: str | None) -> Any:
         if pre_tokenizer is not None:
             raise phiworker.WorkerError(
                 "pre_tokenizer has no effect on a SentencePiece vocabulary",
-                hint="leave pre_tokenizer away",
+                hint="leave out pre_tokenizer",
                 code="PHI203",
             )
         base.set_vocab(self)
@@ -94,17 +94,17 @@ def converter_class(base: Any, model: Path, pre_tokenizer: str | None) -> Any:
 
 
 def keep_original_context(converter: Any, model: Path) -> None:
-    """transformers takes max_position_embeddings for the original context of a PhiMoE whose
-    rope_scaling does not repeat it, and the scale of attention then comes out as 1."""
+    """If rope_scaling of a PhiMoE lacks the original context, transformers uses
+    max_position_embeddings instead, and the scale of attention would be 1."""
     context = vocabulary.read_json(model / "config.json").get("original_max_position_embeddings")
     if context is not None:
         converter.rope_parameters["original_max_position_embeddings"] = context
 
 
 def special_tokens_of_tokenizer(base: Any) -> Any:
-    """SpecialVocab without the ids in config.json, which are not the tokenizer's, and told what
-    silence means: a tokenizer.json that does not say so puts nothing around the text. The files
-    that transformers 5 saves say it nowhere else. llama.cpp would put a token before the text in
+    """SpecialVocab without the ids in config.json, which are not the tokenizer's, and with an
+    explicit default: a tokenizer.json that does not add tokens around a text means none. Files
+    saved by transformers 5 say so nowhere else, and llama.cpp would put a token before the text of
     SentencePiece models."""
 
     def load(self: Any, path: Path) -> None:

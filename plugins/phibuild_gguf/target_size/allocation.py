@@ -1,15 +1,13 @@
-"""Which type each tensor gets, so that the file fits and the expected loss is the least there is.
+"""The type of each tensor with which the file fits and the expected loss is minimal.
 
-The multiple-choice knapsack, solved exactly. All numbers are integers, so that each machine finds
-the same. The relaxation that may mix two types of a tensor gives a bound, and with it a price for a
-byte. At that price each choice costs its tensor's best or more: what it costs more is its regret.
-An allocation is as much worse than the bound as its regrets and the price of the bytes that it
-leaves come to. So all allocations within some distance of the bound are enumerated, by the bytes
-that they take, and the distance is doubled until one of them fits: then no better one exists.
-(Bound and reduction are those of Dyer, Kayal and Walker, "A branch and bound algorithm for solving
-the multiple-choice knapsack problem", 1984; the states are those of dynamic programming.)
-
-Standard library only; a part of the allocating worker.
+The multiple-choice knapsack problem, solved exactly. All numbers are integers, so every machine
+gets the same result. The relaxation, which may mix two types of a tensor, gives a bound and a price
+per byte. At that price, the regret of a choice is what it costs more than its tensor's cheapest
+one. An allocation exceeds the bound by its regrets plus the price of the bytes that it leaves
+unused. All allocations within some distance of the bound are enumerated, by size, and the distance
+is doubled until one of them fits: no better one exists. (Bound and reduction are those of Dyer,
+Kayal and Walker, "A branch and bound algorithm for solving the multiple-choice knapsack problem",
+1984; the states are those of dynamic programming.)
 """
 
 from __future__ import annotations
@@ -20,18 +18,18 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 MOST_STATES = 100_000
-"""Partial allocations that are kept at a time. Where more are needed, the gap is stated."""
+"""Partial allocations kept at a time. If more are needed, the result may not be optimal."""
 
 
 class Choice(NamedTuple):
-    """A type of a tensor: what it weighs, and what is lost with it."""
+    """A type of a tensor: its size in bytes, and the loss."""
 
     size: int
     loss: int
 
 
 class Allocation(NamedTuple):
-    """For each tensor the index of its choice. No allocation that fits loses less than `least`."""
+    """The index of each tensor's choice. No allocation that fits has a loss below `least`."""
 
     chosen: tuple[int, ...]
     size: int
@@ -44,16 +42,16 @@ class _TooMany(Exception):
 
 
 def least_size(tensors: Sequence[Sequence[Choice]]) -> int:
-    """Bytes that no allocation goes below."""
-    return sum(min(one.size for one in each) for each in tensors)
+    """The bytes of the smallest allocation."""
+    return sum(min(choice.size for choice in choices) for choices in tensors)
 
 
 def allocate(
     tensors: Sequence[Sequence[Choice]], room: int, *, most_states: int = MOST_STATES
 ) -> Allocation:
-    """The allocation of least loss that takes `room` bytes at most; of several such the smallest.
+    """The allocation of least loss in at most `room` bytes; the smallest of several.
 
-    ValueError if there is none: see `least_size`.
+    ValueError if none fits: see `least_size`.
     """
     if least_size(tensors) > room:
         raise ValueError("no choice fits")
@@ -61,46 +59,49 @@ def allocate(
     first = _allocation(tensors, chosen)
     if price.loss == 0:
         return first
-    # Costs are in units of 1 / price.size of a loss, in which all of them are whole.
-    costs = [[one.loss * price.size + one.size * price.loss for one in each] for each in tensors]
-    regrets = [[cost - min(each) for cost in each] for each in costs]
+    # Costs are losses times price.size, which makes them integers.
+    costs = [
+        [choice.loss * price.size + choice.size * price.loss for choice in choices]
+        for choices in tensors
+    ]
+    regrets = [[cost - min(of_tensor) for cost in of_tensor] for of_tensor in costs]
     bound = sum(map(min, costs)) - room * price.loss
     worst = first.loss * price.size - bound
     distance, searched = max(1, worst >> 12), 0
     while True:
         try:
-            found = _within(distance, tensors, regrets, room, price.loss, most_states)
+            best = _within(distance, tensors, regrets, room, price.loss, most_states)
         except _TooMany:
             return first._replace(least=-(-(bound + searched) // price.size))
-        if found is not None:
-            return _allocation(tensors, found)
+        if best is not None:
+            return _allocation(tensors, best)
         distance, searched = min(2 * distance, worst), distance
 
 
 def _relaxed(tensors: Sequence[Sequence[Choice]], room: int) -> tuple[list[int], Choice]:
-    """The best steps from type to type, as long as they fit, and the step that does not any more:
-    a loss for a size, which is the price of a byte. (0, 0) if all fit."""
-    hulls = [_hull(each) for each in tensors]
+    """The best steps from type to type while they fit, and the first step that does not: its loss
+    per size is the price of a byte. (0, 0) if all fit."""
+    hulls = [_hull(choices) for choices in tensors]
     chosen = [hull[0] for hull in hulls]
     left = room - sum(tensors[number][index].size for number, index in enumerate(chosen))
     steps = [
-        (tensors[number][one], tensors[number][other], number, other)
+        (tensors[number][index], tensors[number][following], number, following)
         for number, hull in enumerate(hulls)
-        for one, other in pairwise(hull)
+        for index, following in pairwise(hull)
     ]
-    # By gain for a byte; the sort is stable, and the steps of a tensor lie in falling order.
+    # By gain per byte; the steps of a tensor are in falling order, and the sort is stable.
     steps.sort(key=lambda step: Fraction(step[0].loss - step[1].loss, step[0].size - step[1].size))
-    for one, other, number, index in steps:
-        gained = Choice(other.size - one.size, one.loss - other.loss)
-        if gained.size > left:
-            return chosen, gained
-        left -= gained.size
+    for before, after, number, index in steps:
+        step = Choice(after.size - before.size, before.loss - after.loss)
+        if step.size > left:
+            return chosen, step
+        left -= step.size
         chosen[number] = index
     return chosen, Choice(0, 0)
 
 
 def _hull(choices: Sequence[Choice]) -> list[int]:
-    """The indices of the choices that no mixture of two others beats, smallest first."""
+    """The indices of the choices on the lower convex hull, smallest size first."""
     kept: list[int] = []
     for index in sorted(range(len(choices)), key=choices.__getitem__):
         new = choices[index]
@@ -112,10 +113,10 @@ def _hull(choices: Sequence[Choice]) -> list[int]:
     return kept
 
 
-def _is_convex(one: Choice, middle: Choice, other: Choice) -> bool:
-    """Whether the step to the middle gains more for a byte than the step on from there."""
-    first, second = one.loss - middle.loss, middle.loss - other.loss
-    return first * (other.size - middle.size) > second * (middle.size - one.size)
+def _is_convex(small: Choice, middle: Choice, large: Choice) -> bool:
+    """Whether the step to the middle gains more per byte than the step from there to the large."""
+    first, second = small.loss - middle.loss, middle.loss - large.loss
+    return first * (large.size - middle.size) > second * (middle.size - small.size)
 
 
 def _within(
@@ -126,7 +127,7 @@ def _within(
     price: int,
     most_states: int,
 ) -> list[int] | None:
-    """The best allocation that fits and is no farther from the bound; None if there is none."""
+    """The best allocation that fits and is within the distance of the bound; None without one."""
     kept = [
         [
             (index, choices[index].size, regret)
@@ -135,15 +136,15 @@ def _within(
         ]
         for choices, of_tensor in zip(tensors, regrets, strict=True)
     ]
-    # What the tensors to come take at least and at the most.
-    least = _sums_from([min(size for _, size, _ in each) for each in kept])
-    most = _sums_from([max(size for _, size, _ in each) for each in kept])
+    # The least and the most bytes of the tensors from each position on.
+    least = _sums_from([min(size for _, size, _ in choices) for choices in kept])
+    most = _sums_from([max(size for _, size, _ in choices) for choices in kept])
     states: dict[int, tuple[int, _Path]] = {0: (0, None)}
-    for number, each in enumerate(kept):
+    for number, choices in enumerate(kept):
         following: dict[int, tuple[int, _Path]] = {}
-        for taken, (regretted, path) in states.items():
-            for index, size, regret in each:
-                size, regret = taken + size, regretted + regret
+        for used, (regret_so_far, path) in states.items():
+            for index, size, regret in choices:
+                size, regret = used + size, regret_so_far + regret
                 left = room - size - most[number + 1]
                 if size + least[number + 1] > room or regret + max(left, 0) * price > distance:
                     continue
@@ -172,11 +173,11 @@ def _chosen_on(path: _Path) -> list[int]:
 
 
 def _sums_from(sizes: Sequence[int]) -> list[int]:
-    """The sums of all sizes from each position on, and of none."""
+    """The sum of the sizes from each position on, and 0."""
     return [*accumulate(reversed(sizes), initial=0)][::-1]
 
 
 def _allocation(tensors: Sequence[Sequence[Choice]], chosen: Sequence[int]) -> Allocation:
-    taken = [each[index] for each, index in zip(tensors, chosen, strict=True)]
-    loss = sum(one.loss for one in taken)
-    return Allocation(tuple(chosen), sum(one.size for one in taken), loss, loss)
+    picked = [choices[index] for choices, index in zip(tensors, chosen, strict=True)]
+    loss = sum(choice.loss for choice in picked)
+    return Allocation(tuple(chosen), sum(choice.size for choice in picked), loss, loss)

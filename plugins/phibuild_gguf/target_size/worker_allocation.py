@@ -1,7 +1,6 @@
 """Chooses a type for each tensor under a limit of bytes; runs under phibuild's Python.
 
-Makes `overrides.json`, the recipe fields that gguf.write is to go by, and `told.txt`, what people
-are told of it.
+Writes `overrides.json`, recipe fields for gguf.write, and `told.txt`, a text for people.
 """
 
 from __future__ import annotations
@@ -17,58 +16,58 @@ from phibuild_gguf.target_size.allocation import Allocation, Choice, allocate
 from phibuild_gguf.target_size.candidates import FILE_TYPE_OF
 
 _WHOLE = 10**15
-"""Losses are compared in units of its inverse."""
+"""Losses are compared as multiples of 1 / _WHOLE."""
 
 
 def main(job: phiworker.Job) -> None:
     choices = json.loads(job.inputs["choices"].read_text("utf-8"))
     measured = json.loads(job.inputs["sensitivity"].read_text("utf-8"))
-    losses = {one["name"]: one["losses"] for one in measured}
+    losses = {tensor["name"]: tensor["losses"] for tensor in measured}
     tensors = choices["tensors"]
     allocation = allocate(
         [
             [
-                Choice(size, round(losses[one["name"]].get(kind, 0.0) * _WHOLE))
-                for kind, size in one["sizes"].items()
+                Choice(size, round(losses[tensor["name"]].get(kind, 0.0) * _WHOLE))
+                for kind, size in tensor["sizes"].items()
             ]
-            for one in tensors
+            for tensor in tensors
         ],
         choices["target_bytes"] - choices["fixed_bytes"],
     )
     chosen = {
-        one["name"]: list(one["sizes"])[index]
-        for one, index in zip(tensors, allocation.chosen, strict=True)
+        tensor["name"]: list(tensor["sizes"])[index]
+        for tensor, index in zip(tensors, allocation.chosen, strict=True)
     }
     weights: Counter[str] = Counter()
-    for one in tensors:
-        weights[FILE_TYPE_OF.get(chosen[one["name"]], "Q8_0")] += one["weights"]
-    file_type = max(sorted(weights), key=weights.__getitem__)
+    for tensor in tensors:
+        weights[FILE_TYPE_OF.get(chosen[tensor["name"]], "Q8_0")] += tensor["weights"]
+    quant = max(sorted(weights), key=weights.__getitem__)
     overrides = as_overrides(chosen)
     job.output.mkdir()
     size = choices["fixed_bytes"] + allocation.size
-    fields = {"file_type": file_type, "overrides": overrides, "bytes": size}
+    fields = {"quant": quant, "overrides": overrides, "bytes": size}
     (job.output / "overrides.json").write_text(json.dumps(fields), "utf-8")
-    told = [
-        f"{size:,} of {choices['target_bytes']:,} bytes, {told_loss(allocation)}",
+    lines = [
+        f"{size:,} of {choices['target_bytes']:,} bytes, {loss_text(allocation)}",
         ", ".join(f"{kind} {count}" for kind, count in Counter(chosen.values()).most_common()),
         "",
-        f'quant="{file_type}", overrides={{',
+        f'quant="{quant}", overrides={{',
         *(f'    r"{pattern}": "{kind}",' for pattern, kind in overrides),
         "}",
     ]
-    (job.output / "told.txt").write_text("".join(f"{line}\n" for line in told), "utf-8")
+    (job.output / "told.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
-def told_loss(allocation: Allocation) -> str:
-    """The expected loss, and how far from the least one it may be."""
+def loss_text(allocation: Allocation) -> str:
+    """The expected loss, and the least that is possible."""
     loss, least = allocation.loss / _WHOLE, allocation.least / _WHOLE
     if allocation.loss == allocation.least:
-        return f"expected loss {loss:.4g}, the least that any choice has"
+        return f"expected loss {loss:.4g}, the least of all choices"
     return f"expected loss {loss:.4g}; no choice has less than {least:.4g}"
 
 
 def as_overrides(chosen: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Patterns that name each tensor once; layers that get one type there are one pattern."""
+    """Patterns that match each tensor once; layers with the same type share a pattern."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name, kind in chosen.items():
         layer = re.match(r"blk\.(\d+)\.", name)

@@ -1,40 +1,40 @@
-"""Measures what each candidate type of each tensor would lose; runs under phibuild's Python.
+"""Measures the loss of each tensor in each candidate type; runs under phibuild's Python.
 
-The loss of a tensor W that is stored as V is
+The loss of a tensor W stored as V is
 
     sum of a_j (W_ij - V_ij)^2  /  sum of a_j W_ij^2
 
-with a_j the mean square of the activation that column j is multiplied with, from the imatrix, and 1
-without one. README.md has the source. Large tensors are sampled: a part is some consecutive rows
-(native/main.cpp), and every n-th part is measured, so that each tensor has about SAMPLE weights.
+with a_j the mean square of the activation that column j is multiplied by, from the imatrix, or 1
+without one (source: README.md). Large tensors are sampled: every n-th part of consecutive rows
+(native/main.cpp) is measured, about SAMPLE weights for each tensor.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import NamedTuple
 
 import phiworker
 
 from phibuild_gguf.format.types import GgmlType
-from phibuild_gguf.llama_cpp.quantize import Order, quantize
+from phibuild_gguf.llama_cpp.quantize import Encoding, quantize
 from phibuild_gguf.target_size.candidates import candidates
-from phibuild_gguf.tensors.checkpoint import Wanted
+from phibuild_gguf.tensors.checkpoint import OutputTensor
 from phibuild_gguf.tensors.demands import EMBEDDING, OUTPUT
 from phibuild_gguf.tensors.imatrix import Importance, Importances
-from phibuild_gguf.writing.planned_files import importances_of, wanted_of
+from phibuild_gguf.writing.planned_files import imatrix_of_job, tensors_of_job
 
 SAMPLE = 1 << 22
 
 
-class Measured(NamedTuple):
-    """A tensor, what it is measured as, and the name of its line. `uses` is 2 for an embedding that
-    is the output as well: the first layer and the last."""
+class Measurement(NamedTuple):
+    """A tensor, the types to measure it in, and the key of the result. `uses` is 2 for an embedding
+    that is also the output: it is the first layer and the last."""
 
-    wanted: Wanted
+    tensor: OutputTensor
     kinds: tuple[GgmlType, ...]
     uses: int
     importance: Importance | None
@@ -42,71 +42,76 @@ class Measured(NamedTuple):
 
 
 def main(job: phiworker.Job) -> None:
-    tensors = wanted_of(job, job.tensors)
-    importances = importances_of(job, tensors)
-    measured = list(_measured(job.identity, tensors, importances))
+    tensors = tensors_of_job(job, job.tensors)
+    importances = imatrix_of_job(job, tensors)
+    imatrix = importances.path if importances else None
+    measurements = list(_measurements(job.identity, tensors, importances))
     lines = {}
-    for key, piece in job.recall(one.key for one in measured).items():
+    for key, piece in job.recall(measurement.key for measurement in measurements).items():
         content = piece.read()
         if content is not None:
             lines[key] = content.decode()
-    new = [one for one in measured if one.key not in lines]
-    orders = [
-        Order(one.wanted, kind, one.importance, importances.path if importances else None, ())
-        for one in new
-        for kind in one.kinds
-    ]
-    losses = _losses(job, orders)
-    for one in new:
-        found = {kind.name: one.uses * losses[one.wanted, kind] for kind in one.kinds}
-        lines[one.key] = json.dumps({"name": one.wanted.name, "losses": found})
-    _write(job, {one.key: lines[one.key] for one in measured})
-    print(f"tensors: {len(new)} measured, {len(measured) - len(new)} known")
+    new = [measurement for measurement in measurements if measurement.key not in lines]
+    losses = _losses(
+        job,
+        [
+            Encoding(measurement.tensor, kind, measurement.importance, imatrix, ())
+            for measurement in new
+            for kind in measurement.kinds
+        ],
+    )
+    for tensor, kinds, uses, _, key in new:
+        by_type = {kind.name: uses * losses[tensor, kind] for kind in kinds}
+        lines[key] = json.dumps({"name": tensor.name, "losses": by_type})
+    _write(job, {measurement.key: lines[measurement.key] for measurement in measurements})
+    print(f"tensors: {len(new)} measured, {len(measurements) - len(new)} known")
 
 
-def _measured(
-    identity: str, tensors: Iterable[Wanted], importances: Importances | None
-) -> Iterable[Measured]:
-    names = {one.name for one in tensors}
-    for one, candidate in candidates(tensors).items():
-        kinds = tuple(kind for kind in candidate if kind != one.stored)
-        uses = 2 if one.name == EMBEDDING and OUTPUT not in names else 1
-        importance = importances.of_tensor(one) if importances else None
+def _measurements(
+    identity: str, tensors: Iterable[OutputTensor], importances: Importances | None
+) -> Iterator[Measurement]:
+    names = {tensor.name for tensor in tensors}
+    for tensor, candidate_types in candidates(tensors).items():
+        kinds = tuple(kind for kind in candidate_types if kind != tensor.stored)
+        uses = 2 if tensor.name == EMBEDDING and OUTPUT not in names else 1
+        importance = importances.of_tensor(tensor) if importances else None
         facts = [
             "gguf losses",
             identity,
-            one.name,
-            [[source.dtype, source.sha256] for source in one.sources],
-            list(one.shape),
-            one.stored.name,
+            tensor.name,
+            [[source.dtype, source.sha256] for source in tensor.sources],
+            list(tensor.shape),
+            tensor.stored.name,
             [kind.name for kind in kinds],
             uses,
             importance.sha256 if importance else None,
         ]
         key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-        yield Measured(one, kinds, uses, importance, key)
+        yield Measurement(tensor, kinds, uses, importance, key)
 
 
-def _losses(job: phiworker.Job, orders: list[Order]) -> dict[tuple[Wanted, GgmlType], float]:
-    losses: dict[tuple[Wanted, GgmlType], float] = {}
+def _losses(
+    job: phiworker.Job, encodings: list[Encoding]
+) -> dict[tuple[OutputTensor, GgmlType], float]:
+    losses: dict[tuple[OutputTensor, GgmlType], float] = {}
 
-    def on_distance(order: Order, error: float, values: float) -> None:
-        losses[order.wanted, order.type] = error / values if values else 0.0
+    def on_distance(encoding: Encoding, error: float, values: float) -> None:
+        losses[encoding.tensor, encoding.type] = error / values if values else 0.0
 
-    def on_done(order: Order) -> None:
-        job.progress(len(losses) / len(orders), order.wanted.name)
+    def on_done(encoding: Encoding) -> None:
+        job.progress(len(losses) / len(encodings), encoding.tensor.name)
 
-    if orders:
-        quantize(job, orders, on_done=on_done, on_distance=on_distance, step_of=_step)
+    if encodings:
+        quantize(job, encodings, on_done=on_done, on_distance=on_distance, step_of=_step)
     return losses
 
 
-def _step(tensor: Wanted) -> int:
+def _step(tensor: OutputTensor) -> int:
     return -(-prod(tensor.shape) // SAMPLE)
 
 
 def _write(job: phiworker.Job, lines: dict[str, str]) -> None:
-    """One line for each tensor, which is remembered: a later run measures what changed."""
+    """One line for each tensor; each is remembered, and a later run measures only what changed."""
     content = b"[\n"
     for number, (key, line) in enumerate(lines.items()):
         text = line.encode()

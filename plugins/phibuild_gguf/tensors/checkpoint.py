@@ -1,8 +1,7 @@
-"""Which tensors a GGUF file has, and of which tensors of the checkpoint each is made.
+"""The tensors of a GGUF file, and the tensors of the checkpoint that each comes from.
 
 Names, shapes, types and order are those of the pinned converter (conversion/phi.py,
-conversion/base.py, gguf-py/gguf/tensor_mapping.py). Standard library only; a part of the writing
-worker.
+conversion/base.py, gguf-py/gguf/tensor_mapping.py).
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ _EXPERT = re.compile(r"block_sparse_moe\.experts\.(\d+)\.(w[123])")
 _NOT_CONVERTED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 
 
-class Wanted(NamedTuple):
+class OutputTensor(NamedTuple):
     """A tensor of the file. The first of `shape` is the length of a row; `stored` is the type that
-    the converter writes; its values are those of `sources`, one after the other."""
+    the converter writes; the values are those of `sources`, concatenated."""
 
     name: str
     shape: tuple[int, ...]
@@ -58,51 +57,52 @@ class Wanted(NamedTuple):
     sources: tuple[StoredTensor, ...]
 
 
-def wanted_tensors(
+def output_tensors(
     architecture: Mapping[str, Any],
     tensors: Iterable[StoredTensor],
     *,
     outtype: str,
     scratch: Path,
-) -> list[Wanted]:
-    """The tensors in the converter's order; those made of the config lie in `scratch`.
+) -> list[OutputTensor]:
+    """The tensors in the converter's order; those that the config gives are written to `scratch`.
 
-    WorkerError for a checkpoint that the converter does not know.
+    WorkerError for a checkpoint that the converter does not support.
     """
     converted = sorted(
-        (one for one in tensors if not one.name.endswith(_NOT_CONVERTED)), key=lambda one: one.name
+        (tensor for tensor in tensors if not tensor.name.endswith(_NOT_CONVERTED)),
+        key=lambda tensor: tensor.name,
     )
-    for one in converted:
-        if one.dtype not in SOURCE_TYPES:
+    for tensor in converted:
+        if tensor.dtype not in SOURCE_TYPES:
             raise WorkerError(
-                f"{one.name} has the type {one.dtype}",
-                hint=f"a GGUF file is made of {', '.join(SOURCE_TYPES)}",
+                f"{tensor.name} has the type {tensor.dtype}, which is not supported",
+                hint=f"supported are {', '.join(SOURCE_TYPES)}",
             )
-    stored = BY_NAME[_guessed(converted) if outtype == "auto" else outtype]
+    stored = BY_NAME[_usual_type(converted) if outtype == "auto" else outtype]
     return [
         *_rope_factors(architecture, scratch),
         *(
-            Wanted(name, tuple(reversed(shape)), _stored_type(name, shape, stored), sources)
+            OutputTensor(name, tuple(reversed(shape)), _stored_type(name, shape, stored), sources)
             for name, shape, sources in _named(converted, architecture.get("num_local_experts", 0))
         ),
     ]
 
 
-def in_order_of_layers(tensors: Iterable[Wanted]) -> list[Wanted]:
-    """As llama-quantize writes them (weight_name_comparer in src/llama-model-loader.h)."""
+def in_layer_order(tensors: Iterable[OutputTensor]) -> list[OutputTensor]:
+    """In llama-quantize's order (weight_name_comparer in src/llama-model-loader.h)."""
 
-    def place(one: Wanted) -> tuple[int, bytes]:
-        layer = re.match(r"blk\.(\d+)\.", one.name)
-        return int(layer[1]) if layer else -1, one.name.encode()
+    def position(tensor: OutputTensor) -> tuple[int, bytes]:
+        layer = re.match(r"blk\.(\d+)\.", tensor.name)
+        return int(layer[1]) if layer else -1, tensor.name.encode()
 
-    return sorted(tensors, key=place)
+    return sorted(tensors, key=position)
 
 
-def _guessed(tensors: list[StoredTensor]) -> str:
-    """The 16-bit type of the first matrix that has one."""
-    for one in tensors:
-        if len(one.shape) > 1 and one.dtype in ("BF16", "F16"):
-            return one.dtype.lower()
+def _usual_type(tensors: list[StoredTensor]) -> str:
+    """The type of the first matrix in 16 bits; F16 if there is none."""
+    for tensor in tensors:
+        if len(tensor.shape) > 1 and tensor.dtype in ("BF16", "F16"):
+            return tensor.dtype.lower()
     return "f16"
 
 
@@ -115,23 +115,23 @@ def _stored_type(name: str, shape: tuple[int, ...], usual: GgmlType) -> GgmlType
 def _named(
     tensors: Iterable[StoredTensor], experts: int
 ) -> Iterator[tuple[str, tuple[int, ...], tuple[StoredTensor, ...]]]:
-    """GGUF name, shape and sources. The experts of a layer are one tensor for each of their
-    matrices, which comes where the last of them stands."""
+    """GGUF name, shape and sources. Each matrix of a layer's experts becomes one tensor, in the
+    place of the last expert."""
     waiting: dict[int, dict[tuple[str, int], StoredTensor]] = {}
-    for one in tensors:
-        name, layer, expert = _place(one.name)
+    for tensor in tensors:
+        name, layer, expert = _gguf_name(tensor.name)
         if expert is None:
-            yield name, one.shape, (one,)
+            yield name, tensor.shape, (tensor,)
             continue
         gathered = waiting.setdefault(layer, {})
-        gathered[name, expert] = one
+        gathered[name, expert] = tensor
         if len(gathered) == 3 * experts:
             del waiting[layer]
             yield from _stacked(gathered, experts)
     for gathered in waiting.values():
         incomplete = next(iter(gathered.values()))
         raise WorkerError(
-            f"{incomplete.name} is there, and other experts of its layer are missing",
+            f"the layer of {incomplete.name} lacks tensors of other experts",
             hint=f"config.json says num_local_experts is {experts}",
         )
 
@@ -144,32 +144,32 @@ def _stacked(
         sources = tuple(
             gathered[name, number] for number in range(experts) if (name, number) in gathered
         )
-        if len(sources) != experts or len({one.shape for one in sources}) != 1:
+        if len(sources) != experts or len({source.shape for source in sources}) != 1:
             raise WorkerError(
-                f"the experts of {name} are not alike",
-                hint="another copy of the checkpoint may be complete",
+                f"the experts of {name} differ in number or shape",
+                hint="the checkpoint may be incomplete: fetch it again",
             )
         yield name, (experts, *sources[0].shape), sources
 
 
-def _place(name: str) -> tuple[str, int, int | None]:
-    """The GGUF name, the layer (-1: none) and the number of the expert of a checkpoint's tensor."""
+def _gguf_name(name: str) -> tuple[str, int, int | None]:
+    """The GGUF name, layer (-1: none) and expert (None: none) of a checkpoint's tensor."""
     stem, _, kind = name.rpartition(".")
     if stem in _OUTSIDE and kind in ("weight", "bias"):
         return f"{_OUTSIDE[stem]}.{kind}", -1, None
-    if found := _LAYER.fullmatch(name):
-        layer, inside, kind = int(found[1]), found[2], found[3]
+    if match := _LAYER.fullmatch(name):
+        layer, inside, kind = int(match[1]), match[2], match[3]
         if inside in _INSIDE:
             return f"blk.{layer}.{_INSIDE[inside]}.{kind}", layer, None
         if (expert := _EXPERT.fullmatch(inside)) and kind == "weight":
             return f"blk.{layer}.{_OF_EXPERTS[expert[2]]}.weight", layer, int(expert[1])
     raise WorkerError(
         f"llama.cpp has no place for the tensor {name}",
-        hint="another copy of the checkpoint may be as its makers published it",
+        hint="the checkpoint may have been edited: fetch the published one",
     )
 
 
-def _rope_factors(architecture: Mapping[str, Any], scratch: Path) -> Iterator[Wanted]:
+def _rope_factors(architecture: Mapping[str, Any], scratch: Path) -> Iterator[OutputTensor]:
     scaling = architecture.get("rope_scaling") or {}
     for word in ("long", "short") if scaling.get("long_factor") else ():
         values = scaling[f"{word}_factor"]
@@ -185,4 +185,4 @@ def _rope_factors(architecture: Mapping[str, Any], scratch: Path) -> Iterator[Wa
             offset=0,
             size=len(content),
         )
-        yield Wanted(f"{path.name}.weight", source.shape, F32, (source,))
+        yield OutputTensor(f"{path.name}.weight", source.shape, F32, (source,))

@@ -1,35 +1,26 @@
-"""What a recipe demands of single tensors, held against the model and against what is chosen.
+"""The types that a recipe demands of single tensors, compared with the model and the chosen types.
 
-llama-quantize passes over an override that matches nothing and replaces a type that does not fit a
-row, both without failing. Standard library only; a part of the writing worker.
+llama-quantize ignores an override that matches nothing, and replaces a type whose blocks do not
+fill a row; neither is an error there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from phiworker import WorkerError
 
-from phibuild_gguf.format.header import Header
+from phibuild_gguf.format.header import GgufHeader
 from phibuild_gguf.format.types import BY_NAME, NEED_IMATRIX, GgmlType
+from phibuild_gguf.tensors.needed import NamedShape
 
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 
 
-class Shaped(Protocol):
-    """A tensor as GGUF names it; the first of its shape is the length of a row."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-
-def is_quantized(tensor: Shaped) -> bool:
-    """Whether llama-quantize touches a tensor of these architectures at all
+def is_quantized(tensor: NamedShape) -> bool:
+    """Whether llama-quantize quantizes a tensor of these architectures at all
     (tensor_allows_quantization in src/llama-quant.cpp)."""
     return (
         len(tensor.shape) > 1
@@ -38,11 +29,11 @@ def is_quantized(tensor: Shaped) -> bool:
     )
 
 
-def demands(recipe: Mapping[str, Any], tensors: Sequence[Shaped]) -> dict[str, GgmlType]:
-    """The type that the recipe names for a tensor, by tensor.
+def demands(recipe: Mapping[str, Any], tensors: Sequence[NamedShape]) -> dict[str, GgmlType]:
+    """The types that the recipe names, by tensor.
 
-    WorkerError PHI203 for a field or pattern that no tensor obeys, and for a type that does not
-    fit a tensor's rows.
+    WorkerError PHI203 for a field or pattern without effect on any tensor, and for a type whose
+    blocks do not fill a tensor's rows.
     """
     names = {tensor.name for tensor in tensors}
     unused = {f"overrides: {pattern}" for pattern, _ in recipe["overrides"]}
@@ -51,15 +42,15 @@ def demands(recipe: Mapping[str, Any], tensors: Sequence[Shaped]) -> dict[str, G
     for tensor in tensors:
         if not is_quantized(tensor) or (tensor.name == OUTPUT and recipe["leave_output_tensor"]):
             continue
-        source, wanted = _demand(recipe, tensor.name, is_tied=OUTPUT not in names)
-        if wanted is None:
+        source, type_name = _demand(recipe, tensor.name, is_tied=OUTPUT not in names)
+        if type_name is None:
             continue
-        kind = BY_NAME[wanted.lower()]
+        kind = BY_NAME[type_name.lower()]
         if not kind.holds(tensor.shape[0]):
             raise WorkerError(
                 f"{source}: {kind.name} has blocks of {kind.block_size} weights, which do not fill"
                 f" the {tensor.shape[0]} of a row of {tensor.name}",
-                hint="take a type with blocks of 32, such as q8_0, or a narrower pattern",
+                hint="use a type with blocks of 32, such as q8_0, or a narrower pattern",
                 code="PHI203",
             )
         unused.discard(source)
@@ -75,35 +66,35 @@ def demands(recipe: Mapping[str, Any], tensors: Sequence[Shaped]) -> dict[str, G
 
 
 def check_choice(demanded: Mapping[str, GgmlType], chosen: Mapping[str, GgmlType]) -> None:
-    """WorkerError PHI203 if llama-quantize gives a tensor another type than was demanded."""
-    for name, wanted in demanded.items():
-        if chosen[name] != wanted:
+    """WorkerError PHI203 if llama-quantize chose another type than the recipe demands."""
+    for name, kind in demanded.items():
+        if chosen[name] != kind:
             raise WorkerError(
-                f"llama-quantize makes {name} {chosen[name].name} where the recipe says"
-                f" {wanted.name}",
-                hint="write the pattern so that llama.cpp's regular expressions (ECMAScript) and"
-                " Python's read it alike",
+                f"llama-quantize chooses {chosen[name].name} for {name}; the recipe says"
+                f" {kind.name}",
+                hint="write a pattern that means the same in llama.cpp (ECMAScript) and in Python",
                 code="PHI203",
             )
 
 
 def check_starved(file_type: str, chosen: Mapping[str, GgmlType], known: Collection[str]) -> None:
-    """WorkerError PHI203 for a tensor whose type is garbage without an imatrix, if the imatrix has
-    no entry for it (tensor_requires_imatrix in src/llama-quant.cpp)."""
+    """WorkerError PHI203 for a tensor whose type needs an imatrix and that has no entry in it
+    (tensor_requires_imatrix in src/llama-quant.cpp)."""
     for name, kind in chosen.items():
         needs = kind.name in NEED_IMATRIX or (kind.name == "q2_K" and file_type == "Q2_K_S")
         if needs and name not in (*known, EMBEDDING, OUTPUT):
             raise WorkerError(
-                f"{name} becomes {kind.name}, which needs an imatrix, and has none",
-                hint="give its name an override with another type, or take it out of"
-                " exclude_weights",
+                f"{name} gets {kind.name}, which needs an imatrix, and has no entry in one",
+                hint="override its type, or remove it from exclude_weights",
                 code="PHI203",
             )
 
 
-def check_imatrix(recipe: Mapping[str, Any], tensors: Iterable[Shaped], imatrix: Header) -> None:
-    """WorkerError PHI203 for an imatrix that leaves tensors out, or for a selection that selects
-    nothing: llama-quantize would quantize those tensors without one."""
+def check_imatrix(
+    recipe: Mapping[str, Any], tensors: Iterable[NamedShape], imatrix: GgufHeader
+) -> None:
+    """WorkerError PHI203 for an imatrix that lacks tensors, or a selection that matches nothing:
+    llama-quantize would quantize those tensors without one."""
     known = {
         tensor.name.removesuffix(".in_sum2")
         for tensor in imatrix.tensors
@@ -113,9 +104,9 @@ def check_imatrix(recipe: Mapping[str, Any], tensors: Iterable[Shaped], imatrix:
     for part in (*included, *excluded):
         if not any(part in name for name in known):
             raise WorkerError(
-                f"{part!r} of {'include' if included else 'exclude'}_weights is in no name of the"
-                " imatrix",
-                hint="a name is for instance blk.0.ffn_down.weight",
+                f"{'include' if included else 'exclude'}_weights: no name in the imatrix contains"
+                f" {part!r}",
+                hint="a name looks like blk.0.ffn_down.weight",
                 code="PHI203",
             )
     missing = [
@@ -128,15 +119,15 @@ def check_imatrix(recipe: Mapping[str, Any], tensors: Iterable[Shaped], imatrix:
     ]
     if missing:
         raise WorkerError(
-            f"the imatrix knows nothing of {len(missing)} tensors, for instance {missing[0]}",
-            hint="make it of the same model and a longer text; exclude_weights leaves tensors out"
-            " on purpose",
+            f"the imatrix has no entry for {len(missing)} tensors, such as {missing[0]}",
+            hint="make it from the same model and a longer text, or list the tensors in"
+            " exclude_weights",
             code="PHI203",
         )
 
 
 def _demand(recipe: Mapping[str, Any], name: str, *, is_tied: bool) -> tuple[str, str | None]:
-    """The field and the type that decide, in llama-quantize's order of precedence."""
+    """The field that decides and its type, in llama-quantize's order of precedence."""
     if name == EMBEDDING and recipe["token_embedding_type"]:
         return "token_embedding_type", recipe["token_embedding_type"]
     if name == OUTPUT and recipe["output_tensor_type"]:
@@ -149,8 +140,8 @@ def _demand(recipe: Mapping[str, Any], name: str, *, is_tied: bool) -> tuple[str
     return "", None
 
 
-def _shapes_of_names(tensors: Iterable[Shaped]) -> set[str]:
-    """The names of quantized tensors, those of all layers as one."""
+def _shapes_of_names(tensors: Iterable[NamedShape]) -> set[str]:
+    """The names of quantized tensors, with N for the number of the layer."""
     return {
         re.sub(r"^blk\.\d+", "blk.N", tensor.name) for tensor in tensors if is_quantized(tensor)
     }

@@ -1,7 +1,4 @@
-"""What an imatrix says of each tensor, chosen as llama-quantize does (tools/quantize/quantize.cpp).
-
-Standard library only; a part of the writing worker.
-"""
+"""The entries of an imatrix, selected as llama-quantize does (tools/quantize/quantize.cpp)."""
 
 from __future__ import annotations
 
@@ -12,9 +9,10 @@ from typing import Any, NamedTuple
 
 from phiworker import WorkerError
 
-from phibuild_gguf.format.header import Header
+from phibuild_gguf.format.header import GgufHeader
 from phibuild_gguf.format.values import string, uint32
-from phibuild_gguf.tensors.demands import EMBEDDING, Shaped
+from phibuild_gguf.tensors.demands import EMBEDDING
+from phibuild_gguf.tensors.needed import NamedShape
 from phibuild_gguf.tensors.pieces import digest_of
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
@@ -22,8 +20,8 @@ _LONGEST = 127  # bytes of a text in llama_model_kv_override
 
 
 class Importance(NamedTuple):
-    """Where in the imatrix the sums of squares of a tensor lie, and the counts to divide them by;
-    `sha256` is of both."""
+    """Offsets in the imatrix of a tensor's sums of squares and of the counts to divide them by;
+    `sha256` covers both."""
 
     sums: int
     counts: int
@@ -32,12 +30,12 @@ class Importance(NamedTuple):
 
 
 class Importances:
-    """Those entries of an imatrix that the recipe selects. The file is named `name` in metadata."""
+    """The entries of an imatrix that the recipe selects."""
 
-    def __init__(self, path: Path, header: Header, recipe: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, header: GgufHeader, recipe: Mapping[str, Any]) -> None:
         self.path = path
         self.header = header
-        self._infos = {one.name: one for one in header.tensors}
+        self._infos = {info.name: info for info in header.tensors}
         names = {
             name.removesuffix(_SUMS)
             for name in self._infos
@@ -51,15 +49,15 @@ class Importances:
         }
 
     def values(self, name: str) -> dict[str, bytes]:
-        """The keys that llama-quantize adds for an imatrix file of that name."""
+        """The metadata that llama-quantize adds for an imatrix file of that name."""
         if not self.names:
             return {}
         datasets = self.header.value("imatrix.datasets")
         chunks = self.header.value("imatrix.chunk_count")
         return {
-            "quantize.imatrix.file": string(_cut(name)),
+            "quantize.imatrix.file": string(_truncated(name)),
             **(
-                {"quantize.imatrix.dataset": string(_cut(datasets.first[0]))}
+                {"quantize.imatrix.dataset": string(_truncated(datasets.first[0]))}
                 if datasets and datasets.length
                 else {}
             ),
@@ -67,8 +65,8 @@ class Importances:
             **({"quantize.imatrix.chunks_count": uint32(chunks)} if chunks else {}),
         }
 
-    def of_tensor(self, tensor: Shaped) -> Importance | None:
-        """None if there is no entry; WorkerError PHI203 for one of another shape."""
+    def of_tensor(self, tensor: NamedShape) -> Importance | None:
+        """None without an entry; WorkerError PHI203 for an entry of another shape."""
         if tensor.name not in self.names:
             return None
         sums, counts = self._infos[tensor.name + _SUMS], self._infos[tensor.name + _COUNTS]
@@ -79,20 +77,20 @@ class Importances:
             raise WorkerError(
                 f"the imatrix is of another model: it has {prod(sums.shape)} values for"
                 f" {tensor.name}, which has {tensor.shape[0] * matrices}",
-                hint="make it by env.Imatrix(target, model, text=...) of the same model",
+                hint="make one of the same model with env.Imatrix(target, model, text=...)",
                 code="PHI203",
             )
-        places = [self.header.data + one.offset for one in (sums, counts)]
+        offsets = [self.header.data + info.offset for info in (sums, counts)]
         digests = [
-            digest_of(self.path, place, one.size)
-            for place, one in zip(places, (sums, counts), strict=True)
+            digest_of(self.path, offset, info.size)
+            for offset, info in zip(offsets, (sums, counts), strict=True)
         ]
-        return Importance(places[0], places[1], prod(counts.shape), " ".join(digests))
+        return Importance(offsets[0], offsets[1], prod(counts.shape), " ".join(digests))
 
 
 def _has(name: str, parts: Iterable[str]) -> bool:
     return any(part in name for part in parts)
 
 
-def _cut(text: str) -> str:
+def _truncated(text: str) -> str:
     return text.encode()[:_LONGEST].decode(errors="ignore")

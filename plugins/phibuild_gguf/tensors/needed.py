@@ -1,8 +1,7 @@
-"""Which tensors llama.cpp needs for an architecture, and of which shapes, by config.json.
+"""The tensors that llama.cpp needs for an architecture, with their shapes, from config.json.
 
-llama.cpp refuses a file that lacks a tensor only when it loads it, uses the embedding in the place
-of a head that is missing, and leaves out missing biases. Source: src/models/{phi2,phi3,phimoe}.cpp.
-Standard library only; a part of the writing worker.
+llama.cpp notices a missing tensor only when it loads the file, uses the embedding instead of a
+missing head, and ignores missing biases. Source: src/models/{phi2,phi3,phimoe}.cpp.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from phiworker import WorkerError
 _HINT = "compare its tensors with config.json, or fetch the checkpoint again"
 
 
-class Shaped(Protocol):
+class NamedShape(Protocol):
     """A tensor as GGUF names it; the first of its shape is the length of a row."""
 
     @property
@@ -25,33 +24,33 @@ class Shaped(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
 
-def check_tensors(architecture: Mapping[str, Any], tensors: Iterable[Shaped]) -> None:
-    """WorkerError PHI401 for a tensor that is missing, there twice, of another shape, or that
-    llama.cpp would not read. Longrope's factors come from config.json and are not checked."""
+def check_tensors(architecture: Mapping[str, Any], tensors: Iterable[NamedShape]) -> None:
+    """WorkerError PHI401 for a tensor that is missing, a duplicate, of another shape, or that
+    llama.cpp does not read. Longrope's factors come from config.json and are not checked."""
     needed = dict(needed_tensors(architecture))
-    there: dict[str, tuple[int, ...]] = {}
+    given: dict[str, tuple[int, ...]] = {}
     for tensor in tensors:
         if tensor.name.startswith("rope_factors_"):
             continue
-        if tensor.name in there:
-            raise WorkerError(f"two tensors of the checkpoint are {tensor.name}", hint=_HINT)
-        there[tensor.name] = tensor.shape
+        if tensor.name in given:
+            raise WorkerError(f"the checkpoint has {tensor.name} twice", hint=_HINT)
+        given[tensor.name] = tensor.shape
     for problem, names in (
-        ("lacks", needed.keys() - there.keys()),
-        ("has, and its config.json leaves no place for,", there.keys() - needed.keys()),
+        ("lacks a tensor that its config.json implies", needed.keys() - given.keys()),
+        ("has a tensor that its config.json does not imply", given.keys() - needed.keys()),
     ):
         if names:
             first, *more = sorted(names)
             others = f" and {len(more)} more" if more else ""
             raise WorkerError(
-                f"the checkpoint {problem} the tensor that llama.cpp calls {first}{others}",
+                f"the checkpoint {problem}: {first} in llama.cpp{others}",
                 hint=_HINT,
             )
     for name, shape in needed.items():
-        if there[name] != shape:
+        if given[name] != shape:
             raise WorkerError(
-                f"the tensor that llama.cpp calls {name} has the shape"
-                f" {list(reversed(there[name]))}, and config.json implies {list(reversed(shape))}",
+                f"{name} in llama.cpp has the shape {list(reversed(given[name]))}, but"
+                f" config.json implies {list(reversed(shape))}",
                 hint=_HINT,
             )
 
@@ -106,7 +105,7 @@ _LAYERS = {"phi": _phi, "phi3": _phi3, "phimoe": _phimoe}
 def _projections(
     layer: str, architecture: Mapping[str, Any]
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Queries, keys and values apart, and the way back."""
+    """Separate queries, keys and values, and the output projection."""
     hidden = architecture["hidden_size"]
     keys = _keys(architecture)
     for name, rows in (("q", hidden), ("k", keys), ("v", keys), ("output", hidden)):
@@ -114,7 +113,7 @@ def _projections(
 
 
 def _keys(architecture: Mapping[str, Any]) -> int:
-    """How many rows the keys of all heads have."""
+    """Rows of the keys of all heads together."""
     heads = int(architecture["num_attention_heads"])
     width = int(architecture["hidden_size"]) // heads
     return int(architecture.get("num_key_value_heads", heads)) * width

@@ -1,7 +1,6 @@
-"""Tensors that were made before, copied from where they lie into the file that is written.
+"""Tensors of earlier artifacts, copied into a new file.
 
-A piece is believed only after its bytes had the digest that it was recorded with. Standard library
-only; a part of the writing worker.
+A piece counts only if its bytes have the recorded digest.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 
 from phiworker import Piece
@@ -21,7 +21,7 @@ _PAGE = 4096  # what file systems share between files
 
 
 def digest_of(path: Path, offset: int, size: int) -> str:
-    """The sha256 of a range of a file, in hexadecimal; of less if the file ends before."""
+    """The sha256 of a range of a file, or of less if the file ends there, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         file.seek(offset)
@@ -32,10 +32,10 @@ def digest_of(path: Path, offset: int, size: int) -> str:
     return digest.hexdigest()
 
 
-def sound(pieces: Mapping[str, Piece], *, threads: int) -> set[str]:
-    """The keys of those pieces whose bytes are what they should be."""
+def intact(pieces: Mapping[str, Piece], *, threads: int) -> set[str]:
+    """The keys of the pieces whose bytes have the recorded digest."""
 
-    def is_sound(key: str) -> bool:
+    def is_intact(key: str) -> bool:
         piece = pieces[key]
         try:
             return digest_of(piece.path, piece.offset, piece.size) == piece.sha256
@@ -43,16 +43,15 @@ def sound(pieces: Mapping[str, Piece], *, threads: int) -> set[str]:
             return False
 
     with ThreadPoolExecutor(threads) as pool:
-        verdicts = dict(zip(pieces, pool.map(is_sound, pieces), strict=True))
+        verdicts = dict(zip(pieces, pool.map(is_intact, pieces), strict=True))
     return {key for key, good in verdicts.items() if good}
 
 
 def copy_into(
     output: Path, pieces: Iterable[tuple[Piece, int]], *, on_copied: Callable[[int], None]
 ) -> None:
-    """Copy each piece to its offset, whether it is sound or not; `on_copied` is told bytes.
-    Neighbours go together, and a file system that can share whole pages between files is asked to.
-    """
+    """Copy each piece to its offset, damaged or not; `on_copied` is called with numbers of bytes.
+    Adjacent pieces are copied together, and whole pages are shared if the file system can do it."""
     with output.open("r+b", buffering=0) as target:
         for path, source, place, size in _runs(pieces):
             with contextlib.suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
@@ -64,9 +63,9 @@ def copy_into(
 
 
 def _runs(pieces: Iterable[tuple[Piece, int]]) -> Iterator[tuple[Path, int, int, int]]:
-    """Path, offset there, offset here and size; neighbours in both files are one."""
+    """Path, offset there, offset here and size; pieces adjacent in both files are merged."""
     path, source, place, size = None, 0, 0, 0
-    for piece, offset in sorted(pieces, key=lambda one: one[1]):
+    for piece, offset in sorted(pieces, key=itemgetter(1)):
         if (piece.path, piece.offset, offset) == (path, source + size, place + size):
             size += piece.size
             continue
@@ -78,7 +77,7 @@ def _runs(pieces: Iterable[tuple[Piece, int]]) -> Iterator[tuple[Path, int, int,
 
 
 def _pages(source: int, place: int, size: int) -> Iterator[tuple[int, int]]:
-    """The range in up to three: whole pages, if they are such in both files, and what is around."""
+    """The range in up to three parts: pages that are aligned in both files, and the ends."""
     first = -source % _PAGE if (source - place) % _PAGE == 0 else 0
     last = first + (size - first) // _PAGE * _PAGE
     cuts = sorted({0, min(first, size), max(min(first, size), last), size})
@@ -98,5 +97,5 @@ def _copy(source: int, offset: int, target: int, place: int, size: int) -> None:
             content = os.pread(source, min(size, _CHUNK), offset)
             copied = os.pwrite(target, content, place)
             if copied == 0:
-                return  # the file ends early, which makes the piece unsound
+                return  # the file ends early: the piece is damaged
         offset, place, size = offset + copied, place + copied, size - copied

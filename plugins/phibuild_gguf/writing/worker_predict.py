@@ -1,23 +1,16 @@
-"""Tells how large a GGUF artifact will be; runs under phibuild's Python and reads no weights."""
+"""Computes the size of a GGUF artifact; runs under phibuild's Python and reads no weights."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import phiworker
 
-from phibuild_gguf.writing.planned_files import planned
+from phibuild_gguf.writing.planned_files import plan_contents, tensors_of_recipe
 
 
 def main(job: phiworker.Job) -> None:
-    tensors = [
-        phiworker.StoredTensor(
-            name=name, dtype=dtype, shape=tuple(shape), sha256="", path=Path(), offset=0, size=0
-        )
-        for name, dtype, shape in job.recipe["tensors"]
-    ]
-    size = sum(file.size for file in planned(job, tensors).files)
+    size = sum(file.size for file in plan_contents(job, tensors_of_recipe(job)).files)
     job.output.write_text(json.dumps({"bytes": size}), "utf-8")
 
 
