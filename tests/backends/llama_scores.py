@@ -46,7 +46,7 @@ def scores(programs: Path, model: Path, text: Path, bos: int | None) -> Scores:
     for _ in range(ATTEMPTS):
         said = _run(programs / "llama-imatrix", *options, "-o", model.with_suffix(".weights"),
                     "-c", str(CHUNK), "--chunks", str(CHUNKS))  # fmt: skip
-        so_far = [np.log(float(found)) for found in re.findall(r"\[\d+\]([\d.naif]+),", said)]
+        so_far = [np.log(float(score)) for score in re.findall(r"\[\d+\]([\d.naif]+),", said)]
         if len(so_far) == CHUNKS:
             break
     else:
@@ -55,7 +55,7 @@ def scores(programs: Path, model: Path, text: Path, bos: int | None) -> Scores:
     rows = [ids[start : start + CHUNK] for start in range(0, CHUNKS * CHUNK, CHUNK)]
     if ids[0] == bos:
         rows = [[bos, *row[1:]] for row in rows]
-    return Scores(rows, [float(one) for one in np.diff(sums, prepend=0.0)])
+    return Scores(rows, [float(score) for score in np.diff(sums, prepend=0.0)])
 
 
 def mean_of_logits(logits: Any, row: list[int]) -> float:

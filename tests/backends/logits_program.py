@@ -36,7 +36,7 @@ def of_transformers(path: Path, rows: list[Row], *, experts: str = "") -> Result
     model, info = AutoModelForCausalLM.from_pretrained(
         path, dtype=torch.float32, output_loading_info=True, local_files_only=True
     )
-    misfits = {name: sorted(map(str, found)) for name, found in info.items() if found}
+    misfits = {name: sorted(map(str, keys)) for name, keys in info.items() if keys}
     with torch.inference_mode():
         logits = [model(torch.tensor([row])).logits[0].numpy() for row in rows]
     return {"logits": logits, "report": json.dumps(misfits) if misfits else ""}

@@ -44,7 +44,7 @@ def edit_json(name: str, **fields: object) -> Edit:
     def edit(folder: Path) -> None:
         path = folder / name
         document = json.loads(path.read_text()) if path.exists() else {}
-        kept = {key: one for key, one in (document | fields).items() if one is not None}
+        kept = {key: value for key, value in (document | fields).items() if value is not None}
         path.write_text(json.dumps(kept))
 
     return edit
@@ -81,8 +81,8 @@ SAMPLING = {"temperature": 0.7, "top_k": 40, "top_p": 0.9, "repetition_penalty":
 
 def all_of(*edits: Edit) -> Edit:
     def edit(folder: Path) -> None:
-        for one in edits:
-            one(folder)
+        for apply in edits:
+            apply(folder)
 
     return edit
 
@@ -139,7 +139,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
     root = tmp_path_factory.mktemp("compared")
     shop = Workshop.open()
     lines: list[dict[str, str]] = []
-    found: dict[str, tuple[Path, Path]] = {}
+    files: dict[str, tuple[Path, Path]] = {}
     finishing: list[tuple[Path, Action]] = []
     for position, (name, case) in enumerate(CASES.items()):
         folder = root / str(position)
@@ -175,7 +175,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
         ]
         view(ours, step.slices, "others")
         finishing.append((folder, step))
-        found[name] = (folder / "ours.gguf", folder / "plain.gguf")
+        files[name] = (folder / "ours.gguf", folder / "plain.gguf")
     ran = subprocess.run(
         [shop.python_of("gguf"), plain_converter.__file__, realize_tool(shop, "llama.cpp")],
         input="\n".join(map(json.dumps, lines)),
@@ -200,7 +200,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
                 tensors=(),
             )
             worker.main(job)
-    return found
+    return files
 
 
 @pytest.mark.parametrize("case", CASES)

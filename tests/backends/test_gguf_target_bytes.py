@@ -1,4 +1,4 @@
-"""`target_bytes`: types that fit a limit, chosen, told, and no tensor quantized again in vain."""
+"""`target_bytes`: types are chosen to fit a limit, and known tensors are not quantized again."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def artifact(project: Project, name: str = "m") -> Path:
 
 
 def types(path: Path) -> dict[str, str]:
-    return {one.name: one.type.name for one in read_header(path).tensors}
+    return {info.name: info.type.name for info in read_header(path).tensors}
 
 
 def least_of(project: Project) -> int:
-    """The smallest limit, as the refusal of a smaller one tells it."""
+    """The smallest limit, from the refusal of a smaller one."""
     project.sconstruct(HEAD + GGUF.format(name="m", fields="target_bytes=1000"))
     ran = project.scons()
     assert ran.status == 2
     assert "[PHI701]" in ran.text
     assert not {"gguf.sensitivity", "gguf.write"} & set(ran.actions)
-    found = re.search(r"target_bytes must be at least (\d+) for this model", ran.text)
-    assert found is not None, ran.text
-    return int(found[1])
+    match = re.search(r"target_bytes must be at least (\d+) for this model", ran.text)
+    assert match is not None, ran.text
+    return int(match[1])
 
 
-def told(project: Project) -> tuple[str, str]:
-    """What `phibuild show` tells of the choice: the summary, and what can be pasted."""
+def shown_choice(project: Project) -> tuple[str, str]:
+    """The choice in `phibuild show`: the summary, and what can be pasted."""
     text = project.phibuild("show", "dist/m.gguf", "--no-tensors").text
     summary = next(line for line in text.splitlines() if "expected loss" in line)
     pasted = text[text.index('quant="') :]
@@ -67,9 +67,11 @@ def losses(path: Path) -> Mapping[str, Mapping[str, float]]:
     shop = Workshop.open()
     manifest = shop.manifest_of(path)
     assert manifest is not None
-    (result,) = (one for one in _results(shop, manifest.key) if one.action == "gguf.sensitivity")
+    (result,) = (
+        result for result in _results(shop, manifest.key) if result.action == "gguf.sensitivity"
+    )
     measured = json.loads(shop.store.object_path(result.tree.entries[0]).read_text())
-    return {one["name"]: one["losses"] for one in measured}
+    return {tensor["name"]: tensor["losses"] for tensor in measured}
 
 
 def _results(shop: Workshop, key: Digest) -> Iterator[ActionResult]:
@@ -103,7 +105,7 @@ def test_a_file_fits_and_is_that_of_its_overrides(
     assert ran.actions[-4:] == chosen
     size = artifact(project).stat().st_size
     assert 0.97 * target < size <= target
-    summary, pasted = told(project)
+    summary, pasted = shown_choice(project)
     assert f"{size:,} of {target:,} bytes" in summary
     assert "the least of all choices" in summary
     build(project, pasted, name="pasted")
@@ -141,14 +143,14 @@ def test_more_bytes_lose_less_and_no_file_type_of_the_size_loses_as_little(
     for name in ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K"):
         build(project, f'quant="{name}"', name=name)
         sizes[name] = artifact(project, name).stat().st_size
-    found = []
+    expected = []
     for name, size in sizes.items():
         build(project, f"target_bytes={size}")
         of = losses(artifact(project))
-        found.append(expected_loss(artifact(project), of))
-        assert found[-1] <= expected_loss(artifact(project, name), of)
-        assert f"expected loss {found[-1]:.4g}" in told(project)[0]
-    assert found == sorted(found, reverse=True)
+        expected.append(expected_loss(artifact(project), of))
+        assert expected[-1] <= expected_loss(artifact(project, name), of)
+        assert f"expected loss {expected[-1]:.4g}" in shown_choice(project)[0]
+    assert expected == sorted(expected, reverse=True)
     build(project, 'target_bytes="1 GB"')
     assert set(types(artifact(project)).values()) == {"f32", "bf16"}
 
@@ -233,17 +235,17 @@ def test_an_imatrix_weighs_the_losses(project_of_tiny: Project, tiny: Tiny) -> N
     project.sconstruct(HEAD + weighed.format("") + ANSWER)
     assert project.scons().status == 0
     assert artifact(project).stat().st_size <= 3_000_000
-    found = losses(artifact(project))
-    assert {name for name in plain if plain[name] != found[name]} >= {
+    weighted = losses(artifact(project))
+    assert {name for name in plain if plain[name] != weighted[name]} >= {
         "blk.0.attn_q.weight",
         "blk.1.ffn_down_exps.weight",
     }
-    assert found["token_embd.weight"] == plain["token_embd.weight"]
+    assert weighted["token_embd.weight"] == plain["token_embd.weight"]
     project.sconstruct(HEAD + weighed.format(', exclude_weights=["attn"]'))
     assert project.scons().status == 0
-    found = losses(artifact(project))
-    assert found["blk.0.attn_q.weight"] == plain["blk.0.attn_q.weight"]
-    assert found["blk.0.ffn_up_exps.weight"] != plain["blk.0.ffn_up_exps.weight"]
+    weighted = losses(artifact(project))
+    assert weighted["blk.0.attn_q.weight"] == plain["blk.0.attn_q.weight"]
+    assert weighted["blk.0.ffn_up_exps.weight"] != plain["blk.0.ffn_up_exps.weight"]
 
 
 def test_files_with_and_without_a_limit_are_made_of_one_model_together(
@@ -251,11 +253,12 @@ def test_files_with_and_without_a_limit_are_made_of_one_model_together(
 ) -> None:
     project = project_of_tiny
     tiny("phi-3")
-    others = "".join(GGUF.format(name=one, fields=f'quant="{one}"') for one in ("Q4_K_M", "Q8_0"))
+    quants = ("Q4_K_M", "Q8_0")
+    others = "".join(GGUF.format(name=quant, fields=f'quant="{quant}"') for quant in quants)
     build(project, 'target_bytes="1.5 MB"', more=others)
-    together = {name: artifact(project, name).read_bytes() for name in ("m", "Q4_K_M", "Q8_0")}
+    together = {name: artifact(project, name).read_bytes() for name in ("m", *quants)}
     assert len(set(together.values())) == 3
-    _, pasted = told(project)
+    _, pasted = shown_choice(project)
     build(project, pasted, name="alone")
     assert artifact(project, "alone").read_bytes() == together["m"]
 

@@ -60,7 +60,7 @@ def tool() -> Path:
 
 @pytest.fixture(scope="module")
 def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    shop, found, lines = Workshop.open(), {}, []
+    shop, models, lines = Workshop.open(), {}, []
     for number, name in enumerate(SOURCES):
         folder = tmp_path_factory.mktemp(f"m{number}")
         family = FAMILIES["phi-3" if name == NARROW else name]
@@ -71,11 +71,11 @@ def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mo
         view.parent.mkdir()
         lay_out(shop.checkpoint(checkpoint), SLICES, view)
         tensors = tensor_places(shop.checkpoint(checkpoint), view)
-        found[name] = Model(view, folder / "plain.gguf", folder / "imatrix.gguf", tensors)
+        models[name] = Model(view, folder / "plain.gguf", folder / "imatrix.gguf", tensors)
         lines.append(
             {
                 "model": str(view),
-                "output": str(found[name].plain),
+                "output": str(models[name].plain),
                 "name": "Phi",
                 "pre_tokenizer": {"phi-2": "gpt-2", "phi-4-mini": "gpt-4o"}.get(name, ""),
             }
@@ -87,9 +87,9 @@ def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mo
         capture_output=True,
         check=True,
     )
-    for model in found.values():
+    for model in models.values():
         write_imatrix(model)
-    return found
+    return models
 
 
 def narrow(checkpoint: Path) -> None:
@@ -107,8 +107,8 @@ def narrow(checkpoint: Path) -> None:
     write_shards(
         checkpoint,
         [
-            Tensor(one.name, "BF16", one.shape, lambda shape=one.shape: content(shape))
-            for one in tensor_specs(FAMILIES["phi-3"], size)
+            Tensor(spec.name, "BF16", spec.shape, lambda shape=spec.shape: content(shape))
+            for spec in tensor_specs(FAMILIES["phi-3"], size)
         ],
         1,
     )
@@ -119,17 +119,17 @@ def narrow(checkpoint: Path) -> None:
 
 
 def write_imatrix(model: Model) -> None:
-    """Random importances of every matrix but the embedding; some experts were never asked."""
+    """Random importances of every matrix but the embedding; some experts were never used."""
     numbers, infos, data = random.Random(1), [], b""
-    for one in read_header(model.plain).tensors:
+    for info in read_header(model.plain).tensors:
         left_out = ("_norm.weight", "gate_inp.weight", "token_embd.weight", ".bias")
-        if len(one.shape) < 2 or one.name.endswith(left_out):
+        if len(info.shape) < 2 or info.name.endswith(left_out):
             continue
-        experts = one.shape[2] if len(one.shape) > 2 else 1
-        sums = [numbers.random() * 3 + 0.01 for _ in range(one.shape[0] * experts)]
+        experts = info.shape[2] if len(info.shape) > 2 else 1
+        sums = [numbers.random() * 3 + 0.01 for _ in range(info.shape[0] * experts)]
         counts = [numbers.choice((0.0, 7.0, 33.0)) if experts > 1 else 32.0 for _ in range(experts)]
-        for suffix, columns, values in ((".in_sum2", one.shape[0], sums), (".counts", 1, counts)):
-            name = (one.name + suffix).encode()
+        for suffix, columns, values in ((".in_sum2", info.shape[0], sums), (".counts", 1, counts)):
+            name = (info.name + suffix).encode()
             infos.append(
                 struct.pack("<Q", len(name))
                 + name
@@ -189,7 +189,7 @@ def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
 
 def without_types(plain: Path, folder: Path) -> Path:
-    """What the metadata action makes: no tensors, and no keys that tell their types."""
+    """The result of the metadata action: no tensors, and no keys that depend on their types."""
     values = read_values(plain, read_header(plain))
     for key in ("general.file_type", "general.quantization_version"):
         del values[key]
@@ -201,16 +201,16 @@ def contents(path: Path) -> list[tuple[object, ...]]:
     """Name, type, shape and digest of each tensor, in order."""
     header, content = read_header(path), path.read_bytes()
     return [
-        (one.name, one.type.name, one.shape, hashlib.sha256(content[begin : begin + one.size]))
-        for one in header.tensors
-        for begin in [header.data + one.offset]
+        (info.name, info.type.name, info.shape, hashlib.sha256(content[begin : begin + info.size]))
+        for info in header.tensors
+        for begin in [header.data + info.offset]
     ]
 
 
 def same(ours: Path, theirs: Path) -> None:
     """The same tensors and, but for the padding, the same metadata, both in the same order."""
     mine, plain = (
-        [(*one[:3], one[3].hexdigest()) for one in contents(path)]  # type: ignore[attr-defined]
+        [(*tensor[:3], tensor[3].hexdigest()) for tensor in contents(path)]  # type: ignore[attr-defined]
         for path in (ours, theirs)
     )
     assert mine == plain
@@ -305,8 +305,8 @@ def test_the_fields_of_a_recipe_are_llama_quantizes_options(
 
 
 def test_the_number_of_threads_is_in_no_byte(models: dict[str, Model], write: Write) -> None:
-    one, five = (
+    with_one, with_five = (
         write(models["phi-3.5-moe"], quant="Q4_K_M", threads=threads).read_bytes()
         for threads in (1, 5)
     )
-    assert one == five
+    assert with_one == with_five

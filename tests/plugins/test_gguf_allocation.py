@@ -34,8 +34,8 @@ instances = st.lists(st.lists(choices, min_size=1, max_size=4), max_size=5)
 def best(tensors: Tensors, room: int) -> tuple[int, int]:
     """The least loss, and the least size that has it, of all there are."""
     every = itertools.product(*tensors)
-    sums = [(sum(one.loss for one in each), sum(one.size for one in each)) for each in every]
-    return min(one for one in sums if one[1] <= room)
+    sums = [(sum(c.loss for c in chosen), sum(c.size for c in chosen)) for chosen in every]
+    return min((loss, size) for loss, size in sums if size <= room)
 
 
 def a_model(layers: int, seed: int) -> Tensors:
@@ -57,11 +57,12 @@ def test_no_choice_that_fits_loses_less_and_none_that_loses_as_little_is_smaller
     tensors: Tensors, spare: int
 ) -> None:
     room = least_size(tensors) + spare
-    found = allocate(tensors, room)
-    assert (found.loss, found.size) == best(tensors, room)
-    assert found.least == found.loss
-    taken = [each[index] for each, index in zip(tensors, found.chosen, strict=True)]
-    assert (sum(one.loss for one in taken), sum(one.size for one in taken)) == found[2:0:-1]
+    allocation = allocate(tensors, room)
+    assert (allocation.loss, allocation.size) == best(tensors, room)
+    assert allocation.least == allocation.loss
+    chosen = [each[index] for each, index in zip(tensors, allocation.chosen, strict=True)]
+    assert sum(choice.loss for choice in chosen) == allocation.loss
+    assert sum(choice.size for choice in chosen) == allocation.size
 
 
 @given(instances, st.integers(0, 200), st.integers(0, 3))
@@ -69,10 +70,10 @@ def test_a_search_that_is_cut_off_states_a_bound_that_holds(
     tensors: Tensors, spare: int, most_states: int
 ) -> None:
     room = least_size(tensors) + spare
-    found = allocate(tensors, room, most_states=most_states)
+    allocation = allocate(tensors, room, most_states=most_states)
     least, _ = best(tensors, room)
-    assert found.least <= least <= found.loss
-    assert found.size <= room
+    assert allocation.least <= least <= allocation.loss
+    assert allocation.size <= room
 
 
 @given(instances, st.integers(0, 100), st.integers(0, 100))
@@ -90,9 +91,9 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_a_model_of_32_layers_is_solved_exactly(share: float) -> None:
     tensors = a_model(32, seed=1)
     room = int(sum(each[0].size for each in tensors) * share)
-    found = allocate(tensors, room)
-    assert found.least == found.loss
-    assert room * 0.995 < found.size <= room
+    allocation = allocate(tensors, room)
+    assert allocation.least == allocation.loss
+    assert room * 0.995 < allocation.size <= room
 
 
 def test_an_allocation_is_one_tensor_each() -> None:
@@ -107,5 +108,5 @@ def test_patterns_name_each_tensor_once(gguf_worker: Any) -> None:
     } | {"output.weight": "q6_K", "token_embd.weight": "q4_K"}
     overrides = gguf_worker.as_overrides(chosen)
     for name, kind in chosen.items():
-        assert [one for pattern, one in overrides if re.search(pattern, name)] == [kind]
+        assert [match for pattern, match in overrides if re.search(pattern, name)] == [kind]
     assert len(overrides) == 5

@@ -80,8 +80,8 @@ def test_the_output_type_of_a_tied_model_is_that_of_its_embedding(
     worker: Any, tmp_path: Path
 ) -> None:
     tied = {name: spec for name, spec in MODEL.items() if name != "output.weight"}
-    found = demanded(worker, a_header(tmp_path, tied), output_tensor_type="q6_K")
-    assert found == {"token_embd.weight": "q6_K"}
+    types = demanded(worker, a_header(tmp_path, tied), output_tensor_type="q6_K")
+    assert types == {"token_embd.weight": "q6_K"}
 
 
 @pytest.mark.parametrize(

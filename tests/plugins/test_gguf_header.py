@@ -18,14 +18,14 @@ from tests.plugins.gguf_bytes import NAME, SOUND, WEIGHT, entry, gguf, tensor
 def test_a_file_is_described_with_what_is_long_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(SOUND)
-    found = describe(path)
+    description = describe(path)
     start = len(SOUND) - 576 - 1024
-    assert found.format == "GGUF"
-    assert found.tensors == (
+    assert description.format == "GGUF"
+    assert description.tensors == (
         Tensor("blk.0.ffn_down.weight", "q4_K", (256, 4), 576, start),
         Tensor("blk.0.attn_norm.weight", "f32", (256,), 1024, start + 576),
     )
-    assert found.metadata == (
+    assert description.metadata == (
         ("general.name", "Phi\\nof mine"),
         ("tokens", "[t0, t1, t2, t3, t4, t5, t6, t7, ...] (20)"),
         ("factor", "1.25"),

@@ -68,9 +68,9 @@ def test_values_of_every_type_are_copied_unread(tmp_path: Path) -> None:
     values["texts"] = strings([str(number) for number in range(20)])
     path = tmp_path / "one.gguf"
     path.write_bytes(head(values))
-    found = read_values(path)
-    assert found == values
-    assert head(found) == path.read_bytes()
+    copied = read_values(path)
+    assert copied == values
+    assert head(copied) == path.read_bytes()
 
 
 def test_texts_of_a_list_are_read_one_by_one() -> None:
@@ -83,7 +83,7 @@ def test_texts_of_a_list_are_read_one_by_one() -> None:
 
 def test_a_head_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "one.gguf"
-    whole = head({"key": string("text"), "texts": strings([str(one) for one in range(20)])})
+    whole = head({"key": string("text"), "texts": strings([str(number) for number in range(20)])})
     for length in range(4, len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(BadHeader):
@@ -270,7 +270,7 @@ def test_an_empty_template_is_none(finish: Finish) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plain", "asked", "name"),
+    ("plain", "model_name", "name"),
     [
         ("Phi", None, "Phi"),
         ("Phi-3", None, "Phi-3"),
@@ -280,15 +280,15 @@ def test_an_empty_template_is_none(finish: Finish) -> None:
         ("Phi-3", "Ours", None),
     ],
 )
-def test_a_name_under_which_tokens_are_read_otherwise_is_refused(
-    module: Any, finish: Finish, plain: str, asked: str | None, name: str | None
+def test_a_name_with_which_tokens_are_read_differently_is_refused(
+    module: Any, finish: Finish, plain: str, model_name: str | None, name: str | None
 ) -> None:
     vocabulary = BYTE_LEVEL | {"general.name": string(plain)}
     if name is not None:
-        assert finish(vocabulary, name=asked).value("general.name") == name
+        assert finish(vocabulary, name=model_name).value("general.name") == name
         return
     with pytest.raises(module.phiworker.WorkerError, match="blanks") as caught:
-        finish(vocabulary, name=asked)
+        finish(vocabulary, name=model_name)
     assert caught.value.code == "PHI203"
 
 
@@ -297,7 +297,7 @@ def test_a_name_under_which_tokens_are_read_otherwise_is_refused(
 
 def facts_of(family: Family, size: Size) -> ModelFacts:
     rope = {"rope_scaling": rope_factors(family)} if family.longrope else {}
-    tensors = (Tensor(one.name, "BF16", one.shape, 0) for one in tensor_specs(family, size))
+    tensors = (Tensor(spec.name, "BF16", spec.shape, 0) for spec in tensor_specs(family, size))
     return ModelFacts(rope, tuple(tensors))
 
 
@@ -339,12 +339,12 @@ def test_recipes_share_their_vocabulary_and_types_their_metadata() -> None:
         assert isinstance(step, Action)
         return step
 
-    one = action(GgufRecipe(quant="Q4_K_M"))
-    assert action(GgufRecipe(quant="Q8_0")) == one == action(ImatrixRecipe())
+    unnamed = action(GgufRecipe(quant="Q4_K_M"))
+    assert action(GgufRecipe(quant="Q8_0")) == unnamed == action(ImatrixRecipe())
     named = action(GgufRecipe(quant="Q8_0", model_name="Phi-3 of ours"))
-    assert named != one
-    assert named.inputs == one.inputs
-    assert action(GgufRecipe(quant="Q8_0", pre_tokenizer="gpt-4o")).inputs != one.inputs
+    assert named != unnamed
+    assert named.inputs == unnamed.inputs
+    assert action(GgufRecipe(quant="Q8_0", pre_tokenizer="gpt-4o")).inputs != unnamed.inputs
 
 
 def test_the_action_that_a_template_costs_needs_no_toolchain() -> None:
