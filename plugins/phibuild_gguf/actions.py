@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from phibuild.api import Action, FileInput, ModelFacts, Part, frozen_recipe
-from phibuild_gguf.check import AGAINST_TARGET, target_type
+from phibuild_gguf.check import REPLACED_BY_TARGET, target_type
 from phibuild_gguf.format.file_types import DEFAULT_TYPES, FLOATS
 from phibuild_gguf.format.types import BY_NAME
 from phibuild_gguf.metadata.size_label import size_label
@@ -19,46 +19,36 @@ _LLAMA_CPP = ("llama.cpp",)
 
 def plan(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
     """Write the artifact. Its metadata is an input, so an edit there quantizes nothing."""
-    return _write(recipe, model, extras)
-
-
-def predict(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
-    """Compute the artifact's size from the names, types and shapes of the tensors."""
-    write = _write(recipe, model, extras)
+    is_quantized = recipe.file_type not in ("", *FLOATS)
+    fields = {
+        "quant": recipe.file_type if is_quantized else None,
+        "outtype": FLOATS.get(recipe.file_type) or recipe.outtype or "auto",
+        "overrides": [
+            [pattern, target_type("overrides", kind).name]
+            for pattern, kind in recipe.overrides or ()
+        ],
+        "output_tensor_type": _type_name("output_tensor_type", recipe.output_tensor_type),
+        "token_embedding_type": _type_name("token_embedding_type", recipe.token_embedding_type),
+        "pure": bool(recipe.pure),
+        "leave_output_tensor": bool(recipe.leave_output_tensor),
+        "include_weights": list(recipe.include_weights or ()),
+        "exclude_weights": list(recipe.exclude_weights or ()),
+        "split_max_size": recipe.split_max_size,
+    }
+    allocation: tuple[tuple[str, Part], ...] = ()
+    if recipe.target_bytes is not None:
+        chosen = _allocation(recipe, model, extras)
+        allocation = (("allocation", Part(chosen, "overrides.json")),)
     return Action(
-        name="gguf.predict",
-        worker=_HERE / "writing/worker_predict.py",
-        toolchain=write.toolchain,
-        tools=write.tools,
-        recipe=(*write.recipe, *frozen_recipe({"tensors": _shapes(model)})),
-        slices=("architecture",),
-        inputs=write.inputs,
+        name="gguf.write",
+        worker=_HERE / "writing/worker_write.py",
+        toolchain="host",
+        tools=_LLAMA_CPP,
+        recipe=frozen_recipe(fields),
+        slices=("weights", "architecture"),
+        inputs=(("metadata", metadata_action(recipe, model)), *_imatrix(extras), *allocation),
+        batched=True,
     )
-
-
-def bits_per_weight(recipe: GgufRecipe) -> float:
-    """Bits per weight of the type that most tensors get."""
-    kind = BY_NAME[DEFAULT_TYPES[recipe.file_type].lower()]
-    return kind.block_bytes * 8 / kind.block_size
-
-
-def most_bytes(recipe: GgufRecipe) -> int | None:
-    """The value of `target_bytes`."""
-    return recipe.target_bytes
-
-
-def alternatives(recipe: GgufRecipe, limit: int) -> Iterable[GgufRecipe]:
-    """The recipe with types chosen for the limit, then with each other file type that needs no
-    imatrix, most bits first."""
-    if not any(getattr(recipe, name) is not None for name in AGAINST_TARGET[2:]):
-        yield dataclasses.replace(recipe, quant=None, precision=None, target_bytes=limit)
-    needs_imatrix = ("IQ1", "IQ2_XXS", "IQ2_XS", "Q2_K_S")
-    others = [
-        dataclasses.replace(recipe, quant=name, precision=None, target_bytes=None)
-        for name in DEFAULT_TYPES
-        if name != recipe.file_type and name not in FLOATS and not name.startswith(needs_imatrix)
-    ]
-    yield from sorted(others, key=bits_per_weight, reverse=True)
 
 
 def metadata_action(recipe: GgufRecipe, model: ModelFacts) -> Action:
@@ -86,6 +76,45 @@ def metadata_action(recipe: GgufRecipe, model: ModelFacts) -> Action:
     )
 
 
+def predict(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
+    """Compute the artifact's size from the names, types and shapes of the tensors."""
+    write = plan(recipe, model, extras)
+    return Action(
+        name="gguf.predict",
+        worker=_HERE / "writing/worker_predict.py",
+        toolchain=write.toolchain,
+        tools=write.tools,
+        recipe=(*write.recipe, *frozen_recipe({"tensors": _shapes(model)})),
+        slices=("architecture",),
+        inputs=write.inputs,
+    )
+
+
+def bits_per_weight(recipe: GgufRecipe) -> float:
+    """Bits per weight of the type that most tensors get."""
+    kind = BY_NAME[DEFAULT_TYPES[recipe.file_type].lower()]
+    return kind.block_bytes * 8 / kind.block_size
+
+
+def most_bytes(recipe: GgufRecipe) -> int | None:
+    """The value of `target_bytes`."""
+    return recipe.target_bytes
+
+
+def alternatives(recipe: GgufRecipe, limit: int) -> Iterable[GgufRecipe]:
+    """The recipe with types chosen for the limit, then with each other file type that needs no
+    imatrix, most bits first."""
+    if not any(getattr(recipe, name) is not None for name in REPLACED_BY_TARGET[2:]):
+        yield dataclasses.replace(recipe, quant=None, precision=None, target_bytes=limit)
+    needs_imatrix = ("IQ1", "IQ2_XXS", "IQ2_XS", "Q2_K_S")
+    others = [
+        dataclasses.replace(recipe, quant=name, precision=None, target_bytes=None)
+        for name in DEFAULT_TYPES
+        if name != recipe.file_type and name not in FLOATS and not name.startswith(needs_imatrix)
+    ]
+    yield from sorted(others, key=bits_per_weight, reverse=True)
+
+
 def plan_imatrix(
     recipe: ImatrixRecipe, model: ModelFacts, extras: Mapping[str, FileInput]
 ) -> Action:
@@ -96,7 +125,7 @@ def plan_imatrix(
         model_name=recipe.model_name,
         pre_tokenizer=recipe.pre_tokenizer,
     )
-    model_file = _write(model_recipe, model, {})
+    model_file = plan(model_recipe, model, {})
     fields = {
         "ctx_size": recipe.ctx_size,
         "chunks": recipe.chunks,
@@ -134,39 +163,6 @@ def label(recipe: GgufRecipe) -> str:
 def label_imatrix(recipe: ImatrixRecipe) -> str:
     """The model that is run, for the summary."""
     return f"of {recipe.file_type}" if recipe.file_type else "of the unquantized model"
-
-
-def _write(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
-    is_quantized = recipe.file_type not in ("", *FLOATS)
-    fields = {
-        "quant": recipe.file_type if is_quantized else None,
-        "outtype": FLOATS.get(recipe.file_type) or recipe.outtype or "auto",
-        "overrides": [
-            [pattern, target_type("overrides", kind).name]
-            for pattern, kind in recipe.overrides or ()
-        ],
-        "output_tensor_type": _type_name("output_tensor_type", recipe.output_tensor_type),
-        "token_embedding_type": _type_name("token_embedding_type", recipe.token_embedding_type),
-        "pure": bool(recipe.pure),
-        "leave_output_tensor": bool(recipe.leave_output_tensor),
-        "include_weights": list(recipe.include_weights or ()),
-        "exclude_weights": list(recipe.exclude_weights or ()),
-        "split_max_size": recipe.split_max_size,
-    }
-    allocation: tuple[tuple[str, Part], ...] = ()
-    if recipe.target_bytes is not None:
-        chosen = _allocation(recipe, model, extras)
-        allocation = (("allocation", Part(chosen, "overrides.json")),)
-    return Action(
-        name="gguf.write",
-        worker=_HERE / "writing/worker_write.py",
-        toolchain="host",
-        tools=_LLAMA_CPP,
-        recipe=frozen_recipe(fields),
-        slices=("weights", "architecture"),
-        inputs=(("metadata", metadata_action(recipe, model)), *_imatrix(extras), *allocation),
-        batched=True,
-    )
 
 
 def _allocation(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:

@@ -29,15 +29,15 @@ def check_architecture(model: ModelFacts, builder: str) -> None:
     class_name, rules = _RULES[model.model_type]
     for given in model.architecture.get("architectures", [class_name]):
         if given != class_name:
-            raise _refusal(builder, f"architectures is {given}", f"{class_name} is supported")
+            raise _refusal(builder, f"architectures is {given}", class_name)
     for rule in (_unquantized, _rotary, *rules):
         rule(model.architecture, builder)
 
 
-def _refusal(builder: str, reason: str, instead: str) -> RecipeError:
+def _refusal(builder: str, reason: str, requirement: str) -> RecipeError:
     return RecipeError(
         f"{builder}: llama.cpp does not run this model correctly: {reason} in its config.json",
-        hint=f"llama.cpp's {instead}; build another format of this model",
+        hint=f"llama.cpp requires {requirement}; build another format of this model",
         code="PHI204",
     )
 
@@ -48,7 +48,7 @@ def _only(name: str, default: Any, *possible: Any) -> Callable[[_Architecture, s
         if value not in possible:
             supported = " or ".join(map(str, possible))
             raise _refusal(
-                builder, f"{name} is {value}", f"{architecture['model_type']} has {supported}"
+                builder, f"{name} is {value}", f"{supported} for {architecture['model_type']}"
             )
 
     return rule
@@ -69,12 +69,12 @@ def _rotary(architecture: _Architecture, builder: str) -> None:
     if not width or not heads:
         return
     if width % heads:
-        raise _refusal(builder, f"{heads} heads do not divide hidden_size {width}", "heads do")
+        raise _refusal(builder, f"{heads} heads do not divide hidden_size {width}", "that they do")
     if architecture.get("head_dim", width // heads) != width // heads:
-        raise _refusal(builder, f"head_dim is not {width // heads}", "heads share the hidden size")
+        raise _refusal(builder, f"head_dim is not {width // heads}", "hidden_size / heads")
     rotated = _rotated(architecture)
     if rotated % 2:
-        raise _refusal(builder, f"{rotated} dimensions of a head are rotated", "rotate in pairs")
+        raise _refusal(builder, f"{rotated} dimensions of a head are rotated", "an even number")
 
 
 def _rotated(architecture: _Architecture) -> int:
@@ -82,14 +82,12 @@ def _rotated(architecture: _Architecture) -> int:
     return int(share * architecture["hidden_size"]) // int(architecture["num_attention_heads"])
 
 
-def _longrope_or_nothing(architecture: _Architecture, builder: str) -> None:
+def _longrope_only(architecture: _Architecture, builder: str) -> None:
     scaling = architecture.get("rope_scaling")
     if not scaling:
         return
     if scaling.get("type") != "longrope":
-        raise _refusal(
-            builder, f"rope_scaling has the type {scaling.get('type')}", "phi3 has longrope only"
-        )
+        raise _refusal(builder, f"rope_scaling has the type {scaling.get('type')}", "longrope")
     if not architecture.get("hidden_size") or not architecture.get("num_attention_heads"):
         return
     needed = _rotated(architecture) // 2
@@ -98,20 +96,20 @@ def _longrope_or_nothing(architecture: _Architecture, builder: str) -> None:
             raise _refusal(
                 builder,
                 f"rope_scaling has {len(scaling.get(name, ()))} numbers in {name}",
-                f"phi3 needs {needed}, one for two rotated dimensions of a head",
+                f"{needed}, one for two rotated dimensions of a head",
             )
 
 
-def _four_times_as_wide(architecture: _Architecture, builder: str) -> None:
+def _feed_forward_width(architecture: _Architecture, builder: str) -> None:
     width, inner = architecture.get("hidden_size"), architecture.get("intermediate_size")
     if width and inner and inner != 4 * width:
-        raise _refusal(builder, f"intermediate_size is {inner}", f"phi has {4 * width} here")
+        raise _refusal(builder, f"intermediate_size is {inner}", f"{4 * width} here")
 
 
-def _as_many_key_heads(architecture: _Architecture, builder: str) -> None:
+def _key_heads(architecture: _Architecture, builder: str) -> None:
     heads = architecture.get("num_attention_heads")
     if architecture.get("num_key_value_heads", heads) != heads:
-        raise _refusal(builder, "key heads are shared", "phi has as many key heads as heads")
+        raise _refusal(builder, "key heads are shared", "as many key heads as heads")
 
 
 _ROTARY = {"phi": 0.5, "phi3": 1.0, "phimoe": 1.0}
@@ -119,8 +117,8 @@ _RULES: dict[str, tuple[str, tuple[Callable[[_Architecture, str], None], ...]]] 
     "phi": (
         "PhiForCausalLM",
         (
-            _four_times_as_wide,
-            _as_many_key_heads,
+            _feed_forward_width,
+            _key_heads,
             _only("hidden_act", "gelu_new", "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
             _only("qk_layernorm", False, False),
             _only("rope_scaling", None, None, {}),
@@ -131,7 +129,7 @@ _RULES: dict[str, tuple[str, tuple[Callable[[_Architecture, str], None], ...]]] 
     "phi3": (
         "Phi3ForCausalLM",
         (
-            _longrope_or_nothing,
+            _longrope_only,
             _only("hidden_act", "silu", "silu"),
             _only("attention_bias", False, False),
             _only("mlp_bias", False, False),
@@ -141,7 +139,7 @@ _RULES: dict[str, tuple[str, tuple[Callable[[_Architecture, str], None], ...]]] 
     "phimoe": (
         "PhiMoEForCausalLM",
         (
-            _longrope_or_nothing,
+            _longrope_only,
             _only("hidden_act", "silu", "silu"),
             _only("attention_bias", False, True),
             _only("lm_head_bias", False, True),

@@ -12,7 +12,7 @@ from phibuild_gguf.format.types import BY_NAME, IGNORE_IMATRIX, TARGETS, GgmlTyp
 from phibuild_gguf.format.types import NEED_IMATRIX as TYPES_THAT_NEED_IMATRIX
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
-_OF_QUANTIZING = (
+_QUANTIZED_ONLY = (
     "overrides",
     "output_tensor_type",
     "token_embedding_type",
@@ -22,7 +22,7 @@ _OF_QUANTIZING = (
     "exclude_weights",
     "outtype",
 )
-AGAINST_TARGET = (
+REPLACED_BY_TARGET = (
     "precision",
     "quant",
     "overrides",
@@ -40,22 +40,22 @@ _FORBIDDEN = re.compile(r"[\s=A-Z]")
 
 def check(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> None:
     """RecipeError for what llama-quantize cannot build, or would build differently."""
-    _exactly_one(recipe)
+    _check_exactly_one(recipe)
     if recipe.target_bytes is not None:
-        _decides_all_types(recipe, extras)
+        _check_target(recipe, extras)
         check_architecture(model, "GGUF")
-        _halves_hold_the_weights(recipe, model)
+        _check_largest_weights(recipe, model)
         return
     if recipe.file_type in FLOATS:
-        _nothing_to_quantize(recipe, extras)
-    _imatrix_is_needed_and_used(recipe, extras)
+        _check_float(recipe, extras)
+    _check_imatrix_use(recipe, extras)
     for pattern, name in recipe.overrides or ():
         _check_pattern(pattern)
         target_type("overrides", name)
-    _no_field_without_effect(recipe, model)
+    _check_output_fields(recipe, model)
     check_architecture(model, "GGUF")
-    _halves_hold_the_weights(recipe, model)
-    _rows_have_whole_blocks(recipe, model)
+    _check_largest_weights(recipe, model)
+    _check_block_sizes(recipe, model)
     if recipe.file_type == "MXFP4_MOE" and model.model_type not in ("", "phimoe"):
         raise _refusal(
             f"MXFP4_MOE is for models with experts; for {model.model_type} it would be Q8_0",
@@ -123,17 +123,17 @@ def _either_or(builder: str) -> RecipeError:
     )
 
 
-def _decides_all_types(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
-    for name in AGAINST_TARGET:
+def _check_target(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
+    for name in REPLACED_BY_TARGET:
         if getattr(recipe, name) is not None:
             raise _refusal(
                 f"target_bytes and {name} contradict each other",
                 "keep one: target_bytes chooses the type of each tensor, in one file",
             )
-    _weights_are_selected_of_an_imatrix(recipe, extras)
+    _check_selected_weights(recipe, extras)
 
 
-def _exactly_one(recipe: GgufRecipe) -> None:
+def _check_exactly_one(recipe: GgufRecipe) -> None:
     if recipe.precision is not None and recipe.quant is not None:
         raise _either_or("GGUF")
     if not recipe.file_type and recipe.target_bytes is None:
@@ -143,8 +143,8 @@ def _exactly_one(recipe: GgufRecipe) -> None:
         )
 
 
-def _nothing_to_quantize(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
-    given = [name for name in _OF_QUANTIZING if getattr(recipe, name) is not None]
+def _check_float(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
+    given = [name for name in _QUANTIZED_ONLY if getattr(recipe, name) is not None]
     given += [name for name in ("imatrix",) if name in extras]
     if given:
         raise _refusal(
@@ -153,7 +153,7 @@ def _nothing_to_quantize(recipe: GgufRecipe, extras: Mapping[str, FileInput]) ->
         )
 
 
-def _imatrix_is_needed_and_used(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
+def _check_imatrix_use(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
     name, pure = recipe.file_type, bool(recipe.pure)
     chosen = {target_type("overrides", kind).name for _, kind in recipe.overrides or ()}
     if "imatrix" not in extras:
@@ -165,12 +165,10 @@ def _imatrix_is_needed_and_used(recipe: GgufRecipe, extras: Mapping[str, FileInp
         raise _refusal(
             f"quant={name!r} ignores an imatrix", "leave out imatrix, or use another quant"
         )
-    _weights_are_selected_of_an_imatrix(recipe, extras)
+    _check_selected_weights(recipe, extras)
 
 
-def _weights_are_selected_of_an_imatrix(
-    recipe: GgufRecipe, extras: Mapping[str, FileInput]
-) -> None:
+def _check_selected_weights(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
     if "imatrix" not in extras:
         for field in ("include_weights", "exclude_weights"):
             if getattr(recipe, field) is not None:
@@ -198,7 +196,7 @@ def _check_pattern(pattern: str) -> None:
         ) from error
 
 
-def _no_field_without_effect(recipe: GgufRecipe, model: ModelFacts) -> None:
+def _check_output_fields(recipe: GgufRecipe, model: ModelFacts) -> None:
     tied = bool(model.architecture.get("tie_word_embeddings"))
     output = "output_tensor_type" if recipe.output_tensor_type is not None else ""
     if recipe.leave_output_tensor:
@@ -218,7 +216,7 @@ def _no_field_without_effect(recipe: GgufRecipe, model: ModelFacts) -> None:
         )
 
 
-def _halves_hold_the_weights(recipe: GgufRecipe, model: ModelFacts) -> None:
+def _check_largest_weights(recipe: GgufRecipe, model: ModelFacts) -> None:
     """The scales and minima of quantized blocks have 16 bits too."""
     if FLOATS.get(recipe.file_type) in ("f32", "bf16"):
         return
@@ -231,7 +229,7 @@ def _halves_hold_the_weights(recipe: GgufRecipe, model: ModelFacts) -> None:
             )
 
 
-def _rows_have_whole_blocks(recipe: GgufRecipe, model: ModelFacts) -> None:
+def _check_block_sizes(recipe: GgufRecipe, model: ModelFacts) -> None:
     """Where blocks do not fill a row, llama-quantize uses another type or aborts."""
     width = model.architecture.get("hidden_size")
     for field in ("output_tensor_type", "token_embedding_type"):

@@ -181,7 +181,7 @@ def test_a_type_of_very_few_bits_without_importances_fails(worker: Any) -> None:
     name = "blk.0.ffn_up.weight"
     for quant, kind in (("IQ2_XS", "iq2_xs"), ("Q2_K_S", "q2_k")):
         chosen = {name: BY_NAME[kind], "token_embd.weight": BY_NAME[kind]}
-        module.check_starved(quant, chosen, {name})
+        module.check_needed_entries(quant, chosen, {name})
         with pytest.raises(module.WorkerError, match="needs an imatrix"):
-            module.check_starved(quant, chosen, set())
-    module.check_starved("Q2_K", {name: BY_NAME["q2_k"]}, set())
+            module.check_needed_entries(quant, chosen, set())
+    module.check_needed_entries("Q2_K", {name: BY_NAME["q2_k"]}, set())

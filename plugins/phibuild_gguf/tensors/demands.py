@@ -56,7 +56,7 @@ def demands(recipe: Mapping[str, Any], tensors: Sequence[NamedShape]) -> dict[st
         unused.discard(source)
         demanded[tensor.name] = kind
     if unused:
-        matched = ", ".join(sorted(_shapes_of_names(tensors))[:12])
+        matched = ", ".join(sorted(_layer_names(tensors))[:12])
         raise WorkerError(
             f"{min(unused)} has no effect on any tensor of this model",
             hint=f"its quantized tensors are {matched}",
@@ -77,11 +77,13 @@ def check_choice(demanded: Mapping[str, GgmlType], chosen: Mapping[str, GgmlType
             )
 
 
-def check_starved(file_type: str, chosen: Mapping[str, GgmlType], known: Collection[str]) -> None:
+def check_needed_entries(
+    quant: str, chosen: Mapping[str, GgmlType], known: Collection[str]
+) -> None:
     """WorkerError PHI203 for a tensor whose type needs an imatrix and that has no entry in it
     (tensor_requires_imatrix in src/llama-quant.cpp)."""
     for name, kind in chosen.items():
-        needs = kind.name in NEED_IMATRIX or (kind.name == "q2_K" and file_type == "Q2_K_S")
+        needs = kind.name in NEED_IMATRIX or (kind.name == "q2_K" and quant == "Q2_K_S")
         if needs and name not in (*known, EMBEDDING, OUTPUT):
             raise WorkerError(
                 f"{name} gets {kind.name}, which needs an imatrix, and has no entry in one",
@@ -140,7 +142,7 @@ def _demand(recipe: Mapping[str, Any], name: str, *, is_tied: bool) -> tuple[str
     return "", None
 
 
-def _shapes_of_names(tensors: Iterable[NamedShape]) -> set[str]:
+def _layer_names(tensors: Iterable[NamedShape]) -> set[str]:
     """The names of quantized tensors, with N for the number of the layer."""
     return {
         re.sub(r"^blk\.\d+", "blk.N", tensor.name) for tensor in tensors if is_quantized(tensor)

@@ -16,7 +16,7 @@ from phibuild_gguf.format.types import GgmlType
 from phibuild_gguf.format.values import read_values, uint32
 from phibuild_gguf.llama_cpp.chosen_types import chosen_types
 from phibuild_gguf.tensors.checkpoint import OutputTensor, in_layer_order, output_tensors
-from phibuild_gguf.tensors.demands import check_choice, check_imatrix, check_starved, demands
+from phibuild_gguf.tensors.demands import check_choice, check_imatrix, check_needed_entries, demands
 from phibuild_gguf.tensors.imatrix import Importances
 from phibuild_gguf.tensors.imatrix_copy import copy_without_paths
 from phibuild_gguf.tensors.needed import check_tensors
@@ -142,5 +142,5 @@ def _types(
     demanded = demands(job.recipe, tensors)
     chosen = chosen_types(job, tensors, values, _IMATRIX if importances else None)
     check_choice(demanded, chosen)
-    check_starved(job.recipe["quant"], chosen, importances.names if importances else set())
+    check_needed_entries(job.recipe["quant"], chosen, importances.names if importances else set())
     return [chosen[tensor.name] for tensor in tensors]
