@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from phibuild.api import Backend, Evaluator, NativeToolchain, PythonToolchain, Runtime, hookimpl
+from phibuild.api import (
+    Backend,
+    Description,
+    Evaluator,
+    NativeToolchain,
+    PythonToolchain,
+    Runtime,
+    hookimpl,
+)
 from phibuild_gguf.actions import (
     alternatives,
     bits_per_weight,
@@ -17,7 +25,6 @@ from phibuild_gguf.actions import (
     predict,
 )
 from phibuild_gguf.check import check, check_imatrix
-from phibuild_gguf.describe import describe, describe_imatrix
 from phibuild_gguf.llama_cpp.build import build, build_for_device, label_device
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe, LlamaCppRecipe
 
@@ -35,7 +42,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             check=check,
             plan=plan,
             label=label,
-            describe=describe,
+            describe=_describe,
             extras=("imatrix",),
             predict=predict,
             bits_per_weight=bits_per_weight,
@@ -51,7 +58,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             check=check_imatrix,
             plan=plan_imatrix,
             label=label_imatrix,
-            describe=describe_imatrix,
+            describe=_describe_imatrix,
             extras=("text",),
         ),
     )
@@ -86,3 +93,15 @@ def phibuild_toolchains() -> tuple[PythonToolchain | NativeToolchain, ...]:
         PythonToolchain("gguf", lock, roots=("torch", "transformers", "sentencepiece")),
         NativeToolchain("llama.cpp", build),
     )
+
+
+def _describe(path: Path) -> Description:
+    from phibuild_gguf.describe import describe  # builds do not need it
+
+    return describe(path)
+
+
+def _describe_imatrix(path: Path) -> Description:
+    from phibuild_gguf.describe import describe_imatrix
+
+    return describe_imatrix(path)

@@ -35,7 +35,6 @@ REPLACED_BY_TARGET = (
 """Fields that contradict `target_bytes`, which decides the type of each tensor, in one file."""
 _IMATRIX = 'write imatrix=env.Imatrix("model.imatrix.gguf", model, text="calibration.txt")'
 _LARGEST_HALF = 65504
-_FORBIDDEN = re.compile(r"[\s=A-Z]")
 
 
 def check(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> None:
@@ -179,7 +178,7 @@ def _check_selected_weights(recipe: GgufRecipe, extras: Mapping[str, FileInput])
 
 def _check_pattern(pattern: str) -> None:
     """llama-quantize splits its list of overrides at blanks and `=`, and lowercases it."""
-    if not pattern or _FORBIDDEN.search(pattern):
+    if not pattern or re.search(r"[\s=A-Z]", pattern):
         raise RecipeError(
             f"GGUF: overrides: the pattern {pattern!r} is not supported by llama-quantize",
             hint=r"it must not be empty nor have blanks, = or capitals; it is searched for in names"

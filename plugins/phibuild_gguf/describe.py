@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phibuild.api import Description, PhiError, Tensor, open_regular
-
-if TYPE_CHECKING:
-    from phibuild_gguf.format.header import GgufHeader
+from phibuild_gguf.format.header import Array, BadHeader, GgufHeader, read_header
 
 _LONGEST = 200
 
@@ -47,8 +45,6 @@ def describe_imatrix(path: Path) -> Description:
 
 def checked_header(path: Path) -> GgufHeader:
     """The header of a file; PhiError PHI303 that says what is wrong with it."""
-    from phibuild_gguf.format.header import BadHeader, read_header
-
     try:
         open_regular(path).close()
         return read_header(path)
@@ -61,8 +57,6 @@ def checked_header(path: Path) -> GgufHeader:
 
 
 def _shown(value: Any) -> str:
-    from phibuild_gguf.format.header import Array
-
     if isinstance(value, Array):
         kept = ", ".join(_shown(item) for item in value.first)
         return f"[{kept}{', ...' if value.length > len(value.first) else ''}] ({value.length})"

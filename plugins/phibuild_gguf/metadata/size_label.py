@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from math import prod
 
 from phibuild.api import ModelFacts
 
-_EXPERT = re.compile(r"\.experts\.(\d+)\.")
 _UNITS = (("T", 1e12, 1e-12), ("B", 1e9, 1e-9), ("M", 1e6, 1e-6), ("K", 0, 1e-3))
 _NOT_CONVERTED = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
 
@@ -22,7 +20,11 @@ def size_label(model: ModelFacts) -> str | None:
         for tensor in model.tensors
         if not tensor.name.endswith(_NOT_CONVERTED)
     }
-    expert_of = {name: match[1] for name in sizes if (match := _EXPERT.search(name))}
+    expert_of = {
+        name: number
+        for name in sizes
+        if (number := name.partition(".experts.")[2].partition(".")[0])
+    }
     scaling = model.architecture.get("rope_scaling") or {}
     factors = sum(len(scaling.get(name, ())) for name in ("long_factor", "short_factor"))
     experts = len(set(expert_of.values()))
