@@ -20,7 +20,7 @@ pytestmark = pytest.mark.toolchain
 
 
 @dataclasses.dataclass(frozen=True)
-class Built:
+class BuiltModel:
     """A checkpoint, and where artifacts of it are put."""
 
     checkpoint: Path
@@ -39,31 +39,31 @@ class Built:
 
 
 @pytest.fixture
-def built(tmp_path: Path, seed: int) -> Built:
+def built(tmp_path: Path, seed: int) -> BuiltModel:
     checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
-    artifact = Built(checkpoint, tmp_path)
+    artifact = BuiltModel(checkpoint, tmp_path)
     assert len(artifact.quantizes()) == 15
     return artifact
 
 
-def test_a_changed_tensor_is_quantized_alone(built: Built) -> None:
+def test_a_changed_tensor_is_quantized_alone(built: BuiltModel) -> None:
     change_tensor(built.checkpoint, "model.layers.1.mlp.down_proj.weight")
     assert built.quantizes() == {"blk.1.ffn_down.weight"}
 
 
-def test_an_override_quantizes_the_tensor_that_it_names(built: Built) -> None:
+def test_an_override_quantizes_the_tensor_that_it_names(built: BuiltModel) -> None:
     overrides = {r"blk\.0\.ffn_up": "q8_0"}
     assert built.quantizes(overrides=overrides) == {"blk.0.ffn_up.weight"}
 
 
-def test_another_file_type_quantizes_what_no_artifact_has(built: Built) -> None:
+def test_another_file_type_quantizes_what_no_artifact_has(built: BuiltModel) -> None:
     before = {info.name: info.type for info in read_header(built.artifact).tensors}
     ran = built.quantizes(quant="Q4_K_S")
     after = {info.name: info.type for info in read_header(built.artifact).tensors}
     assert ran == {name for name in after if after[name] != before[name]}
 
 
-def test_a_chat_template_moves_no_tensor(built: Built) -> None:
+def test_a_chat_template_moves_no_tensor(built: BuiltModel) -> None:
     before = built.artifact.read_bytes()
     set_chat_template(built.checkpoint, "{{ 'other' }}")
     assert built.quantizes() == set()
@@ -73,7 +73,7 @@ def test_a_chat_template_moves_no_tensor(built: Built) -> None:
 
 
 def test_after_an_edit_of_metadata_the_worker_alone_reads_the_artifact(
-    built: Built, seed: int, monkeypatch: pytest.MonkeyPatch
+    built: BuiltModel, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reports the digest of the new file; that of the old file is in its manifest."""
     read = []
@@ -92,7 +92,7 @@ def test_after_an_edit_of_metadata_the_worker_alone_reads_the_artifact(
     assert size not in read
 
 
-def test_pieces_of_a_damaged_file_are_quantized_again(built: Built, seed: int) -> None:
+def test_pieces_of_a_damaged_file_are_quantized_again(built: BuiltModel, seed: int) -> None:
     header = read_header(built.artifact)
     whole = built.artifact.read_bytes()
     (kept,) = {

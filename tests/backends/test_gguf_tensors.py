@@ -44,7 +44,7 @@ SOURCES = ("phi-2", "phi-3", "phi-3.5", "phi-4-mini", "phi-3.5-moe", NARROW)
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class SampleModel:
     """A checkpoint as a worker sees it, the plain converter's file of it, and an imatrix."""
 
     view: Path
@@ -59,7 +59,7 @@ def tool() -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
+def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, SampleModel]:
     shop, models, lines = Workshop.open(), {}, []
     for number, name in enumerate(SOURCES):
         folder = tmp_path_factory.mktemp(f"m{number}")
@@ -71,7 +71,7 @@ def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mo
         view.parent.mkdir()
         lay_out(shop.checkpoint(checkpoint), SLICES, view)
         tensors = tensor_places(shop.checkpoint(checkpoint), view)
-        models[name] = Model(view, folder / "plain.gguf", folder / "imatrix.gguf", tensors)
+        models[name] = SampleModel(view, folder / "plain.gguf", folder / "imatrix.gguf", tensors)
         lines.append(
             {
                 "model": str(view),
@@ -118,7 +118,7 @@ def narrow(checkpoint: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | heads | widths))
 
 
-def write_imatrix(model: Model) -> None:
+def write_imatrix(model: SampleModel) -> None:
     """Random importances of every matrix but the embedding; some experts were never used."""
     numbers, infos, data = random.Random(1), [], b""
     for info in read_header(model.plain).tensors:
@@ -147,16 +147,18 @@ def write_imatrix(model: Model) -> None:
     model.imatrix.write_bytes(start + bytes(-len(start) % 32) + data)
 
 
-Write = Callable[..., Path]
+Writer = Callable[..., Path]
 
 
 @pytest.fixture
-def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Writer:
     """Run the worker on a model, with the metadata of the plain conversion."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
     worker = importlib.import_module("phibuild_gguf.writing.worker_write")
 
-    def written(model: Model, *, imatrix: bool = False, threads: int = 2, **fields: Any) -> Path:
+    def written(
+        model: SampleModel, *, imatrix: bool = False, threads: int = 2, **fields: Any
+    ) -> Path:
         extras = {"imatrix": FileInput(str(model.imatrix))} if imatrix else {}
         action = plan(parse_recipe(GgufRecipe, fields, builder="GGUF"), ModelFacts({}, ()), extras)
         assert isinstance(action, Action)
@@ -185,7 +187,7 @@ def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         worker.main([job])
         return job.output
 
-    return written
+    return run
 
 
 def without_types(plain: Path, folder: Path) -> Path:
@@ -220,7 +222,7 @@ def same(ours: Path, theirs: Path) -> None:
     assert read_header(ours).data % 65536 == 0
 
 
-def quantized(tool: Path, model: Model, file_type: str, *options: str, folder: Path) -> Path:
+def quantized(tool: Path, model: SampleModel, file_type: str, *options: str, folder: Path) -> Path:
     """What llama-quantize makes of the plain conversion."""
     theirs = folder / "theirs.gguf"
     command = [tool / "bin/llama-quantize", *options, model.plain, theirs, file_type]
@@ -233,15 +235,15 @@ def quantized(tool: Path, model: Model, file_type: str, *options: str, folder: P
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_an_unquantized_file_is_the_converters(
-    models: dict[str, Model], write: Write, name: str
+    models: dict[str, SampleModel], write: Writer, name: str
 ) -> None:
     file_type = "F16" if name == "phi-2" else "BF16"
     same(write(models[name], quant=file_type), models[name].plain)
 
 
 def quantizations() -> Iterator[Any]:
-    """Model, file type and whether with an imatrix: all that are not refused. Of the mixture of
-    experts, those that take long and differ in nothing that others do not show are left out."""
+    """Model, file type and whether with an imatrix: all that are not refused. Some slow ones of the
+    mixture of experts, which show nothing that the others do not, are left out."""
     for name in ("phi-3", "phi-3.5-moe", NARROW):
         for file_type in QUANTIZED:
             is_refused = (name == NARROW and file_type == "Q1_0") or (
@@ -256,9 +258,9 @@ def quantizations() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("name", "file_type", "imatrix"), [*quantizations()])
 def test_a_quantized_file_is_llama_quantizes(
-    models: dict[str, Model],
+    models: dict[str, SampleModel],
     tool: Path,
-    write: Write,
+    write: Writer,
     tmp_path: Path,
     name: str,
     file_type: str,
@@ -290,9 +292,9 @@ FIELDS: list[tuple[str, dict[str, Any], list[str]]] = [
 
 @pytest.mark.parametrize(("name", "fields", "options"), FIELDS)
 def test_the_fields_of_a_recipe_are_llama_quantizes_options(
-    models: dict[str, Model],
+    models: dict[str, SampleModel],
     tool: Path,
-    write: Write,
+    write: Writer,
     tmp_path: Path,
     name: str,
     fields: dict[str, Any],
@@ -304,7 +306,7 @@ def test_the_fields_of_a_recipe_are_llama_quantizes_options(
     same(write(models[name], quant="Q4_K_M", imatrix=imatrix, **fields), theirs)
 
 
-def test_the_number_of_threads_is_in_no_byte(models: dict[str, Model], write: Write) -> None:
+def test_the_number_of_threads_is_in_no_byte(models: dict[str, SampleModel], write: Writer) -> None:
     with_one, with_five = (
         write(models["phi-3.5-moe"], quant="Q4_K_M", threads=threads).read_bytes()
         for threads in (1, 5)
