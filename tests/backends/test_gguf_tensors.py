@@ -156,9 +156,7 @@ def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Writer
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
     worker = importlib.import_module("phibuild_gguf.writing.worker_write")
 
-    def written(
-        model: SampleModel, *, imatrix: bool = False, threads: int = 2, **fields: Any
-    ) -> Path:
+    def run(model: SampleModel, *, imatrix: bool = False, threads: int = 2, **fields: Any) -> Path:
         extras = {"imatrix": FileInput(str(model.imatrix))} if imatrix else {}
         action = plan(parse_recipe(GgufRecipe, fields, builder="GGUF"), ModelFacts({}, ()), extras)
         assert isinstance(action, Action)
