@@ -1,4 +1,4 @@
-"""Several GGUF files of one checkpoint: made in one pass over it, or a model in several splits."""
+"""Several GGUF files of one checkpoint: written in one pass, or as splits of one model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEEDS = itertools.count()
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that knows llama.cpp, and later the metadata that all tests have in common."""
+    """A store with llama.cpp, and later with the metadata that all tests share."""
     return store_with_llama_cpp(tmp_path_factory.mktemp("store") / "store")
 
 
@@ -51,7 +51,7 @@ def build(project: Project, *arguments: str, **environment: str) -> Ran:
 
 
 def writing(ran: Ran) -> list[str]:
-    """What the display says of each run of gguf.write: of how many targets it is."""
+    """Each run of gguf.write in the display, with its number of targets."""
     lines = [line for line in ran.text.splitlines() if line.startswith("working")]
     return [line[line.index("(") : line.index(")") + 1] for line in lines if "gguf.write" in line]
 
@@ -60,7 +60,7 @@ def contents(project: Project) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (project.folder / "dist").glob("*.gguf")}
 
 
-def test_file_types_are_made_in_one_pass_and_are_those_of_builds_alone(
+def test_file_types_are_written_in_one_pass_and_equal_those_of_single_builds(
     project: Project, tmp_path: Path
 ) -> None:
     lines = [*LADDER, OVERRIDDEN]
@@ -85,7 +85,7 @@ def test_targets_at_once_share_one_pass(project: Project) -> None:
     assert build(project).text == "scons: `.' is up to date.\n"
 
 
-def test_a_target_that_was_not_asked_for_is_not_made(project: Project) -> None:
+def test_only_requested_targets_are_built(project: Project) -> None:
     project.sconstruct(MODEL + "".join(LADDER))
     assert writing(build(project, "dist/Q8_0.gguf")) == ["(gguf.write)"]
     assert list(contents(project)) == ["Q8_0.gguf"]
@@ -102,7 +102,7 @@ def test_explain_names_the_field_that_the_user_wrote(project: Project) -> None:
     assert "file_type" not in text
 
 
-def test_a_target_that_fails_does_not_take_others_with_it(project: Project) -> None:
+def test_a_failed_target_does_not_affect_the_others(project: Project) -> None:
     bad = 'env.GGUF("dist/bad", phi, quant="Q5_K_S", split_max_size=1000)\n'
     project.sconstruct(MODEL + bad + "".join(LADDER[2:4]))
     ran = project.scons("-k")
@@ -140,7 +140,7 @@ def test_after_an_edit_the_artifact_is_that_of_a_clean_build(
     assert contents(project) == incremental
 
 
-def test_nothing_is_made_of_an_imatrix_that_is_about_to_change(
+def test_nothing_is_built_from_an_imatrix_that_is_about_to_change(
     project: Project, tmp_path: Path
 ) -> None:
     project.write("text.txt", "the quick brown fox jumps over the lazy dog " * 20)
@@ -207,7 +207,7 @@ def test_an_edit_writes_the_splits_that_it_touches(project: Project, tmp_path: P
     assert tree_of(project.folder / "dist" / "split") == incremental
 
 
-def test_a_size_that_no_tensor_fits_under_is_refused_with_one_that_does(project: Project) -> None:
+def test_a_size_that_is_too_small_is_refused_with_the_minimum(project: Project) -> None:
     project.sconstruct(MODEL + SPLIT.format(size="100 KB"))
     ran = project.scons()
     assert "[PHI203]" in ran.text

@@ -1,4 +1,4 @@
-"""An edit of a checkpoint or a recipe quantizes the tensors that it touched: others are known."""
+"""An edit of a checkpoint or a recipe quantizes only the tensors that it changes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.toolchain
 
 @dataclasses.dataclass(frozen=True)
 class BuiltModel:
-    """A checkpoint, and where artifacts of it are put."""
+    """A checkpoint, and the folder of its artifact."""
 
     checkpoint: Path
     folder: Path
 
     def quantizes(self, **fields: Any) -> set[str]:
-        """Make an artifact true, as a new process would; the tensors that were quantized."""
+        """Build the artifact as a new process would; returns the tensors that were quantized."""
         heard = told_of(
             "GGUF", {"quant": "Q4_K_M"} | fields, self.checkpoint, self.folder / "m.gguf"
         )
@@ -72,7 +72,7 @@ def test_a_chat_template_moves_no_tensor(built: BuiltModel) -> None:
     assert after[header.data :] == before[header.data :]
 
 
-def test_after_an_edit_of_metadata_the_worker_alone_reads_the_artifact(
+def test_after_an_edit_of_metadata_only_the_worker_reads_the_artifact(
     built: BuiltModel, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reports the digest of the new file; that of the old file is in its manifest."""

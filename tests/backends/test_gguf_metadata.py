@@ -116,7 +116,7 @@ CASES = {
         ),
     ),
     "no template": Case("phi-3", edit=edit_json("tokenizer_config.json", chat_template=None)),
-    # What the older spelling says in tokenizer_config.json, the newer leaves to tokenizer.json.
+    # The newer spelling has in tokenizer.json what the older has in tokenizer_config.json.
     "a post processor that does nothing": Case(
         "phi-4-mini",
         "transformers5",
@@ -145,7 +145,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
         folder = root / str(position)
 
         def view(source: Path, slices: tuple[Slice, ...], name: str) -> str:
-            # The converter looks into the name of the folder for a size and a version.
+            # The converter searches the folder's name for a size and a version.
             place = source.parent / name / "model"
             place.parent.mkdir()
             lay_out(shop.checkpoint(source), slices, place)
@@ -211,7 +211,7 @@ def test_the_metadata_is_that_of_the_converter(
     for key in OF_TYPES:
         del plain[key]
     templates = plain.get("tokenizer.chat_templates")
-    if templates is not None:  # the converter takes the names out of a set, in any order
+    if templates is not None:  # the converter writes the names in any order
         assert templates in (strings(["tool_use", "rag"]), strings(["rag", "tool_use"]))
         plain["tokenizer.chat_templates"] = strings(["tool_use", "rag"])
     assert list(ours) == list(plain)
@@ -223,13 +223,13 @@ def test_the_metadata_is_that_of_the_converter(
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """A checkpoint and the place of its metadata."""
+    """A checkpoint and the path of its metadata."""
 
     checkpoint: Path
     target: Path
 
     def ran(self) -> tuple[str, ...]:
-        """Make it true, as a new process would; the actions that ran."""
+        """Build it as a new process would; returns the actions that ran."""
         shop = Workshop.open()
         backend = shop.registry.backends["GGUF"]._replace(
             plan=lambda recipe, model, extras: metadata_action(recipe, model),
@@ -245,9 +245,9 @@ class Built:
         return realize_target(shop, declaration).ran
 
 
-def test_an_edit_costs_what_it_touched(tmp_path: Path, seed: int) -> None:
+def test_an_edit_runs_only_the_actions_that_it_affects(tmp_path: Path, seed: int) -> None:
     checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=1, seed=seed)
-    add_token(f"<|{seed}|>")(checkpoint)  # no earlier run has made this vocabulary
+    add_token(f"<|{seed}|>")(checkpoint)  # no earlier run has this vocabulary
     built = Built(checkpoint, tmp_path / "head.gguf")
     assert built.ran() == ("gguf.vocabulary", "gguf.metadata")
     clean = built.target.read_bytes()

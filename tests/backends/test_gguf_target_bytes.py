@@ -63,7 +63,7 @@ def shown_choice(project: Project) -> tuple[str, str]:
 
 
 def losses(path: Path) -> Mapping[str, Mapping[str, float]]:
-    """What was measured for an artifact: the loss of each tensor by type."""
+    """The measured losses for an artifact: of each tensor, by type."""
     shop = Workshop.open()
     manifest = shop.manifest_of(path)
     assert manifest is not None
@@ -88,12 +88,12 @@ def expected_loss(path: Path, of: Mapping[str, Mapping[str, float]]) -> float:
 
 
 def weighing(ran: Ran) -> list[str]:
-    """The actions that see more than shapes, which an earlier run may have left sizes of."""
+    """The actions except gguf.choices, whose result an earlier run may have left."""
     return [action for action in ran.actions if action != "gguf.choices"]
 
 
 @pytest.mark.parametrize("family", ["phi-3", "phi-4-mini", "phi-3.5-moe", "phi-2"])
-def test_a_file_fits_and_is_that_of_its_overrides(
+def test_a_file_fits_and_equals_that_of_its_overrides(
     project_of_tiny: Project, tiny: Tiny, family: str
 ) -> None:
     project = project_of_tiny
@@ -122,7 +122,7 @@ def test_rows_that_no_k_quant_fits_get_types_that_do(project_of_tiny: Project, t
     assert kinds <= {"bf16", "q8_0", "q5_1", "q5_0", "q4_1", "iq4_nl"}
 
 
-def test_the_least_limit_is_one_that_can_be_kept(project_of_tiny: Project, tiny: Tiny) -> None:
+def test_the_least_limit_can_be_kept(project_of_tiny: Project, tiny: Tiny) -> None:
     tiny("phi-3")
     least = least_of(project_of_tiny)
     build(project_of_tiny, f"target_bytes={least}")
@@ -176,9 +176,7 @@ def test_another_limit_measures_nothing_and_one_that_changes_nothing_writes_noth
     assert types(artifact(project)) == before
 
 
-def test_another_limit_quantizes_the_tensors_whose_type_is_another(
-    tmp_path: Path, seed: int
-) -> None:
+def test_another_limit_quantizes_only_tensors_whose_type_changes(tmp_path: Path, seed: int) -> None:
     checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
     path = tmp_path / "m.gguf"
     told_of("GGUF", {"target_bytes": "1.5 MB"}, checkpoint, path)
@@ -189,7 +187,7 @@ def test_another_limit_quantizes_the_tensors_whose_type_is_another(
     assert 0 < len(changed) < len(before)
 
 
-def test_after_an_edit_of_a_tensor_the_file_is_that_of_a_clean_build(
+def test_after_an_edit_of_a_tensor_the_file_equals_that_of_a_clean_build(
     project_of_tiny: Project, tiny: Tiny, tmp_path: Path
 ) -> None:
     project = project_of_tiny
@@ -204,7 +202,7 @@ def test_after_an_edit_of_a_tensor_the_file_is_that_of_a_clean_build(
     assert artifact(project).read_bytes() == incremental
 
 
-def test_a_plan_tells_the_limit_and_then_the_choice(project_of_tiny: Project, tiny: Tiny) -> None:
+def test_a_plan_shows_the_limit_and_then_the_choice(project_of_tiny: Project, tiny: Tiny) -> None:
     project = project_of_tiny
     tiny("phi-3")
     project.sconstruct(HEAD + GGUF.format(name="m", fields='target_bytes="1.5 MB"'))
@@ -248,7 +246,7 @@ def test_an_imatrix_weighs_the_losses(project_of_tiny: Project, tiny: Tiny) -> N
     assert weighted["blk.0.ffn_up_exps.weight"] != plain["blk.0.ffn_up_exps.weight"]
 
 
-def test_files_with_and_without_a_limit_are_made_of_one_model_together(
+def test_files_with_and_without_a_limit_are_built_together(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
     project = project_of_tiny
@@ -263,7 +261,7 @@ def test_files_with_and_without_a_limit_are_made_of_one_model_together(
     assert artifact(project, "alone").read_bytes() == together["m"]
 
 
-def test_a_slot_that_is_too_small_proposes_a_limit_that_fits(
+def test_the_error_for_a_small_slot_proposes_a_limit_that_fits(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
     project = project_of_tiny

@@ -36,7 +36,7 @@ from tests.backends import plain_converter
 pytestmark = pytest.mark.toolchain
 QUANTIZED = sorted(set(DEFAULT_TYPES) - set(FLOATS))
 NARROW = "rows of 320"
-LAYERS = {"phi-3.5": 9, NARROW: 2}  # mixtures depend on how deep a layer lies
+LAYERS = {"phi-3.5": 9, NARROW: 2}  # mixtures depend on the number of the layer
 SLOW = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS")
 SOURCES = ("phi-2", "phi-3", "phi-3.5", "phi-4-mini", "phi-3.5-moe", NARROW)
 
@@ -208,7 +208,7 @@ def contents(path: Path) -> list[tuple[object, ...]]:
 
 
 def same(ours: Path, theirs: Path) -> None:
-    """The same tensors and, but for the padding, the same metadata, both in the same order."""
+    """The same tensors and, except the padding, the same metadata, in the same order."""
     mine, plain = (
         [(*tensor[:3], tensor[3].hexdigest()) for tensor in contents(path)]  # type: ignore[attr-defined]
         for path in (ours, theirs)
@@ -220,8 +220,10 @@ def same(ours: Path, theirs: Path) -> None:
     assert read_header(ours).data % 65536 == 0
 
 
-def quantized(tool: Path, model: SampleModel, file_type: str, *options: str, folder: Path) -> Path:
-    """What llama-quantize makes of the plain conversion."""
+def quantized_file(
+    tool: Path, model: SampleModel, file_type: str, *options: str, folder: Path
+) -> Path:
+    """llama-quantize's result for the plain conversion."""
     theirs = folder / "theirs.gguf"
     command = [tool / "bin/llama-quantize", *options, model.plain, theirs, file_type]
     ran = subprocess.run(
@@ -232,7 +234,7 @@ def quantized(tool: Path, model: SampleModel, file_type: str, *options: str, fol
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_an_unquantized_file_is_the_converters(
+def test_an_unquantized_file_equals_the_converters(
     models: dict[str, SampleModel], write: Writer, name: str
 ) -> None:
     file_type = "F16" if name == "phi-2" else "BF16"
@@ -255,7 +257,7 @@ def quantizations() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("name", "file_type", "imatrix"), [*quantizations()])
-def test_a_quantized_file_is_llama_quantizes(
+def test_a_quantized_file_equals_llama_quantizes(
     models: dict[str, SampleModel],
     tool: Path,
     write: Writer,
@@ -266,7 +268,7 @@ def test_a_quantized_file_is_llama_quantizes(
 ) -> None:
     model = models[name]
     options = ["--imatrix", "imatrix.gguf"] if imatrix else []
-    theirs = quantized(tool, model, file_type, *options, folder=tmp_path)
+    theirs = quantized_file(tool, model, file_type, *options, folder=tmp_path)
     same(write(model, quant=file_type, imatrix=imatrix), theirs)
 
 
@@ -289,7 +291,7 @@ FIELDS: list[tuple[str, dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("name", "fields", "options"), FIELDS)
-def test_the_fields_of_a_recipe_are_llama_quantizes_options(
+def test_the_fields_of_a_recipe_act_as_llama_quantizes_options(
     models: dict[str, SampleModel],
     tool: Path,
     write: Writer,
@@ -300,11 +302,13 @@ def test_the_fields_of_a_recipe_are_llama_quantizes_options(
 ) -> None:
     imatrix = any("_weights" in field for field in fields)
     options = [*options, *(["--imatrix", "imatrix.gguf"] if imatrix else [])]
-    theirs = quantized(tool, models[name], "Q4_K_M", *options, folder=tmp_path)
+    theirs = quantized_file(tool, models[name], "Q4_K_M", *options, folder=tmp_path)
     same(write(models[name], quant="Q4_K_M", imatrix=imatrix, **fields), theirs)
 
 
-def test_the_number_of_threads_is_in_no_byte(models: dict[str, SampleModel], write: Writer) -> None:
+def test_the_number_of_threads_changes_no_byte(
+    models: dict[str, SampleModel], write: Writer
+) -> None:
     with_one, with_five = (
         write(models["phi-3.5-moe"], quant="Q4_K_M", threads=threads).read_bytes()
         for threads in (1, 5)

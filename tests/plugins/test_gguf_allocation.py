@@ -1,4 +1,4 @@
-"""Types under a limit of bytes: the choice is the best there is, and said to be no better."""
+"""Types under a limit of bytes: the choice is optimal, or its distance from the optimum is stated."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ instances = st.lists(st.lists(choices, min_size=1, max_size=4), max_size=5)
 
 
 def best(tensors: Tensors, room: int) -> tuple[int, int]:
-    """The least loss, and the least size that has it, of all there are."""
+    """The least loss of all choices, and the least size with that loss."""
     every = itertools.product(*tensors)
     sums = [(sum(c.loss for c in chosen), sum(c.size for c in chosen)) for chosen in every]
     return min((loss, size) for loss, size in sums if size <= room)
 
 
 def a_model(layers: int, seed: int) -> Tensors:
-    """Tensors of a model's shapes, with losses as they are measured, each a little different."""
+    """Tensors of a model's shapes, with realistic losses, each a little different."""
     bits = {0.0: 16, 2e-5: 8.5, 3e-4: 6.5625, 1.2e-3: 5.5, 5e-3: 4.5, 2e-2: 3.4375, 7e-2: 2.625}
     draw = random.Random(seed)
     shapes = [32064 * 3072] * 2 + [9216 * 3072, 3072 * 3072, 16384 * 3072, 8192 * 3072] * layers

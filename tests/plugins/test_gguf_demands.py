@@ -163,7 +163,9 @@ def test_a_file_that_is_not_an_imatrix_is_refused(
         entry("imatrix.chunk_count", 11, struct.pack("<q", -1)),
     ],
 )
-def test_an_imatrix_with_odd_notes_is_refused(worker: Any, tmp_path: Path, note: bytes) -> None:
+def test_an_imatrix_with_damaged_metadata_is_refused(
+    worker: Any, tmp_path: Path, note: bytes
+) -> None:
     module = worker("imatrix_copy")
     kind = entry("general.type", 8, text("imatrix"))
     (tmp_path / "old.gguf").write_bytes(gguf([kind, note], [], 0))

@@ -78,7 +78,7 @@ def test_more_ends_than_there_are_keys_for_are_refused(module: Any) -> None:
         (["</s>", "<|end|>"], None),
     ],
 )
-def test_an_end_that_llama_cpp_takes_out_again_is_refused(
+def test_an_end_that_llama_cpp_drops_is_refused(
     module: Any, texts: list[str], lost: int | None
 ) -> None:
     if lost is None:

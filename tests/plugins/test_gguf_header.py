@@ -1,4 +1,4 @@
-"""What is read of a GGUF file, and that one which lies is refused."""
+"""What is read from a GGUF file; a damaged one is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from phibuild.api import (
 from tests.plugins.gguf_bytes import NAME, SOUND, WEIGHT, entry, gguf, tensor
 
 
-def test_a_file_is_described_with_what_is_long_cut_short(tmp_path: Path) -> None:
+def test_a_file_is_described_with_long_values_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(SOUND)
     description = describe(path)
@@ -62,9 +62,7 @@ def test_a_file_is_described_with_what_is_long_cut_short(tmp_path: Path) -> None
         (gguf([entry(f"{n}", 7, b"\1") for n in range(70_000)], [], 0), "claims 70000 keys"),
     ],
 )
-def test_a_damaged_or_lying_file_is_one_clear_error(
-    tmp_path: Path, content: bytes, said: str
-) -> None:
+def test_a_damaged_file_is_one_clear_error(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(content)
     with pytest.raises(PhiError, match=said) as caught:

@@ -1,4 +1,4 @@
-"""GGUF metadata: as bytes and back, what settings and templates become in it, sizes and names."""
+"""GGUF metadata: values as bytes, settings, templates, sizes and names."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_bytes_of_a_head_are_those_of_the_specification() -> None:
     )
 
 
-def test_values_of_every_type_are_copied_unread(tmp_path: Path) -> None:
+def test_values_of_every_type_are_copied_without_interpreting_them(tmp_path: Path) -> None:
     scalars = {0: "B", 1: "b", 2: "H", 3: "h", 10: "Q", 11: "q", 12: "d"}
     values = {f"k{kind}": struct.pack(f"<I{code}", kind, 7) for kind, code in scalars.items()}
     values["array"] = struct.pack("<IIQ10f", 9, 6, 10, *range(10))
@@ -122,7 +122,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def finish(module: Any, tmp_path: Path) -> Finish:
-    """Run the worker on documents of a checkpoint; the header of what it writes."""
+    """Run the worker on files of a checkpoint, and return the header of the result."""
 
     def run(
         vocabulary: dict[str, bytes] = BYTE_LEVEL,
@@ -190,12 +190,12 @@ def test_what_is_added_lies_where_the_converter_puts_it(finish: Finish) -> None:
         "tokenizer.chat_template",
         "tokenizer.ggml.normalizer.lowercase",
     ]
-    assert header.value("tokenizer.ggml.bos_token_id") == 1  # the tokenizer's goes first
+    assert header.value("tokenizer.ggml.bos_token_id") == 1  # the tokenizer's takes precedence
     assert header.value("tokenizer.ggml.eos_token_id") == 2
     assert header.value("tokenizer.chat_template") == "{{ a }}"
 
 
-def test_nothing_is_added_of_what_the_checkpoint_does_not_say(finish: Finish) -> None:
+def test_nothing_is_added_that_the_checkpoint_does_not_have(finish: Finish) -> None:
     assert added(finish(size=None)) == {}
 
 
@@ -231,14 +231,14 @@ def test_ids_that_are_no_rows_of_a_sentencepiece_vocabulary_are_left_out(finish:
     assert added(header, SENTENCEPIECE) == {"tokenizer.ggml.padding_token_id": 2}
 
 
-def test_every_end_of_the_settings_is_one_in_llama_cpp(finish: Finish) -> None:
+def test_llama_cpp_stops_at_every_end_of_the_settings(finish: Finish) -> None:
     header = finish(generation_config={"eos_token_id": [1, 2]}, config={"eos_token_id": 2})
     assert keys(header)[-4:-1] == [
         "tokenizer.ggml.eos_token_id",
         "tokenizer.ggml.eom_token_id",
         "tokenizer.ggml.add_eos_token",
     ]
-    assert header.value("tokenizer.ggml.eos_token_id") == 2  # as the converter has it
+    assert header.value("tokenizer.ggml.eos_token_id") == 2  # as the converter writes it
     assert header.value("tokenizer.ggml.eom_token_id") == 1
 
 
@@ -347,7 +347,7 @@ def test_recipes_share_their_vocabulary_and_types_their_metadata() -> None:
     assert action(GgufRecipe(quant="Q8_0", pre_tokenizer="gpt-4o")).inputs != unnamed.inputs
 
 
-def test_the_action_that_a_template_costs_needs_no_toolchain() -> None:
+def test_the_action_that_adds_the_template_needs_no_toolchain() -> None:
     step = metadata_action(GgufRecipe(quant="Q4_K_M"), ModelFacts({}, ()))
     assert (step.toolchain, step.tools) == ("host", ())
     ((_, vocabulary),) = step.inputs

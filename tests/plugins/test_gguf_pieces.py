@@ -1,4 +1,4 @@
-"""Copying tensors of earlier artifacts: only bytes that have their digest, each to its place."""
+"""Copying tensors of earlier artifacts: only intact ones count, each at its offset."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_piece_with_other_bytes_or_no_file_is_not_intact(pieces: Any, tmp_path
 
 @pytest.mark.parametrize("has_copy_file_range", [True, False])
 @pytest.mark.parametrize("moved_by", [0, 4096, 32, -64])
-def test_pieces_lie_where_they_were_asked_for(
+def test_pieces_are_copied_to_their_offsets(
     pieces: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""The GGUF recipes: what they come to."""
+"""The actions that GGUF recipes give."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def input_of(action: Action, name: str = "model") -> Action:
     return step
 
 
-# What recipes come to
+# Actions
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_an_imatrix_is_an_input_of_the_tensors_alone() -> None:
     )
 
 
-def test_an_imatrix_runs_the_unquantized_model_unless_told_otherwise() -> None:
+def test_an_imatrix_runs_the_unquantized_model_by_default() -> None:
     action = plan_imatrix(imatrix_recipe(), UNKNOWN_MODEL, TEXT)
     assert (action.name, input_of(action).name) == ("gguf.imatrix", "gguf.write")
     assert fields_of(action) == {
@@ -202,7 +202,7 @@ def test_an_imatrix_runs_the_unquantized_model_unless_told_otherwise() -> None:
     assert input_of(quantized) == plan(recipe(precision="int8"), UNKNOWN_MODEL, {})
 
 
-def test_generation_is_told_the_prompt_and_the_limit() -> None:
+def test_generation_gets_the_prompt_and_the_limit() -> None:
     action = generate(FileInput("dist/model.gguf"), "Hello?", 12)
     assert fields_of(action) == {"prompt": "Hello?", "max_tokens": 12}
     assert action.inputs == (("artifact", FileInput("dist/model.gguf")),)

@@ -1,4 +1,4 @@
-"""llama.cpp's identity, and where its source is."""
+"""The action that builds llama.cpp, and where its build files are."""
 
 from __future__ import annotations
 

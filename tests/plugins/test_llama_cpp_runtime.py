@@ -1,4 +1,4 @@
-"""llama.cpp for a device: what is planned, what decides it, and what is refused."""
+"""llama.cpp for a device: the plan, its facts, and what is refused."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def test_the_toolchain_of_this_machine_is_another_action() -> None:
         ({"flags": "-DX=1"}, "PHI202"),
     ],
 )
-def test_what_is_no_device_or_program_is_refused(fields: dict[str, Any], code: str) -> None:
+def test_an_unknown_device_or_program_is_refused(fields: dict[str, Any], code: str) -> None:
     with pytest.raises(RecipeError) as refusal:
         parse_recipe(LlamaCppRecipe, fields, builder="LlamaCpp")
     assert refusal.value.code == code
     assert refusal.value.hint
 
 
-def test_a_compiler_that_is_not_there_is_named_with_its_package() -> None:
+def test_a_missing_compiler_is_named_with_its_package() -> None:
     assert shutil.which("hppa-linux-gnu-g++") is None
     with pytest.raises(ToolchainError, match="hppa-linux-gnu-g\\+\\+") as refusal:
         build_for_device(LlamaCppRecipe(triplet="hppa-linux-gnu"))
