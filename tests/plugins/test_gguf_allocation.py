@@ -1,4 +1,4 @@
-"""Types under a limit of bytes: the choice is optimal, or its distance from the optimum is stated."""
+"""Types under a limit of bytes: the choice is optimal, or its distance from the optimum known."""
 
 from __future__ import annotations
 
