@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from phibuild_gguf.format.types import GgmlType
-from phibuild_gguf.format.values import head, string
+from phibuild_gguf.format.values import Values, head, string
 
 ALIGNMENT = 32
 PADDING = "phibuild.padding"
@@ -46,7 +46,7 @@ def beginning(values: Mapping[str, bytes], tensors: Sequence[TensorPlace]) -> by
     return content + bytes(-len(content) % ALIGNMENT)
 
 
-def padded(values: Mapping[str, bytes], tensors: Sequence[TensorPlace]) -> dict[str, bytes]:
+def padded(values: Mapping[str, bytes], tensors: Sequence[TensorPlace]) -> Values:
     """The metadata and a last key of blanks that rounds the beginning up to PADDED_TO bytes:
     tensors keep their offsets when a chat template grows or shrinks a little."""
     least = head({**values, PADDING: string("")}) + b"".join(map(_info, tensors))

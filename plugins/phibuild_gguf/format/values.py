@@ -13,6 +13,9 @@ from pathlib import Path
 
 from phibuild_gguf.format.header import GgufHeader, read_header
 
+Values = dict[str, bytes]
+"""Metadata by key; each value is preceded by the number of its type."""
+
 _VERSION = 3
 _TYPE = struct.Struct("<I")
 _LENGTH = struct.Struct("<Q").unpack_from
@@ -61,7 +64,7 @@ def head(values: Mapping[str, bytes], *, tensors: int = 0) -> bytes:
     return beginning + b"".join(_plain(key) + value for key, value in values.items())
 
 
-def read_values(path: Path, header: GgufHeader | None = None) -> dict[str, bytes]:
+def read_values(path: Path, header: GgufHeader | None = None) -> Values:
     """The metadata of a file in its order; BadHeader if the file is damaged. `header` is the file's
     own, if it is already read."""
     header = header or read_header(path)

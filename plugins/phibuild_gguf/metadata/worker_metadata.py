@@ -17,6 +17,7 @@ import phiworker
 from phibuild_gguf.format.header import GgufHeader, read_header
 from phibuild_gguf.format.values import (
     Strings,
+    Values,
     float32,
     head,
     int32,
@@ -27,8 +28,6 @@ from phibuild_gguf.format.values import (
 )
 from phibuild_gguf.metadata.ends import EOS, end_keys, named_ends, opening_of
 from phibuild_gguf.metadata.vocabulary import checked_name, read_json
-
-Values = dict[str, bytes]
 
 # Key, type, and the fields of generation_config.json that may set it.
 _SAMPLING: tuple[tuple[str, Callable[[Any], bytes], tuple[str, ...]], ...] = (

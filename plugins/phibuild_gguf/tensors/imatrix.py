@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from phiworker import WorkerError
 
 from phibuild_gguf.format.header import GgufHeader
-from phibuild_gguf.format.values import string, uint32
+from phibuild_gguf.format.values import Values, string, uint32
 from phibuild_gguf.tensors.demands import EMBEDDING
 from phibuild_gguf.tensors.needed import NamedShape
 from phibuild_gguf.tensors.pieces import digest_of
@@ -48,7 +48,7 @@ class Importances:
             if not _has(name, excluded) and (not included or _has(name, included))
         }
 
-    def values(self, name: str) -> dict[str, bytes]:
+    def values(self, name: str) -> Values:
         """The metadata that llama-quantize adds for an imatrix file of that name."""
         if not self.names:
             return {}

@@ -13,15 +13,13 @@ from phiworker import Job, StoredTensor, WorkerError
 from phibuild_gguf.format.file_types import NUMBERS
 from phibuild_gguf.format.splits import FileLayout, file_layouts
 from phibuild_gguf.format.types import GgmlType
-from phibuild_gguf.format.values import read_values, uint32
+from phibuild_gguf.format.values import Values, read_values, uint32
 from phibuild_gguf.llama_cpp.chosen_types import chosen_types
 from phibuild_gguf.tensors.checkpoint import OutputTensor, in_layer_order, output_tensors
 from phibuild_gguf.tensors.demands import check_choice, check_imatrix, check_needed_entries, demands
 from phibuild_gguf.tensors.imatrix import Importances
 from phibuild_gguf.tensors.imatrix_copy import copy_without_paths
 from phibuild_gguf.tensors.needed import check_tensors
-
-Values = dict[str, bytes]
 
 # The file records this name instead of the path of the imatrix.
 _IMATRIX = "imatrix.gguf"
