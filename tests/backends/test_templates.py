@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from phibuild_gguf.gguf_header import Array, read_header
+from phibuild_gguf.format.header import Array, read_header
 
 from phibuild.testing.checkpoint_edits import set_chat_template
 from tests.backends.cases import CALLS, TEMPLATE, artifact, path
