@@ -19,7 +19,7 @@ from typing import Any
 
 import phiworker
 
-from phibuild_mlx.streamed import Layout, Stream
+from phibuild_mlx.safetensors_writer import Layout, Stream
 
 AHEAD = 8
 """Tensors that are begun before the first of them is awaited."""

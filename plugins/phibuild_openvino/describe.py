@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from phibuild.api import Description, Tensor
 
 if TYPE_CHECKING:
-    from phibuild_openvino.ir_document import Constant
+    from phibuild_openvino.ir_reader import Constant
 
 FORMAT = "OpenVINO IR"
 
@@ -22,7 +22,7 @@ _LEFT_OUT = "nncf.weight_compression.advanced_parameters"
 def describe(path: Path) -> Description:
     """The constants that are weights, each stored piece of bytes once; scales and zero points are
     constants beside their weight. PhiError PHI303 for a damaged artifact."""
-    from phibuild_openvino.ir_document import read_ir
+    from phibuild_openvino.ir_reader import read_ir
 
     constants, notes = read_ir(path / "openvino_model.xml")
     pieces: dict[tuple[int, int], Constant] = {}

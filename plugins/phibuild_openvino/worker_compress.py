@@ -8,7 +8,7 @@ from typing import Any
 
 import phiworker
 
-from phibuild_openvino import ir_compression, ir_writing, toolkit
+from phibuild_openvino import ir_compression, ir_writer, process_setup
 
 # In the order in which they come, if they come; shares of the time with scale estimation.
 SPANS = {
@@ -22,9 +22,9 @@ SPANS = {
 
 
 def main(job: phiworker.Job) -> None:
-    toolkit.forbid_telemetry()
-    toolkit.fix_sums()
-    toolkit.pass_on_progress(job, SPANS)
+    process_setup.forbid_telemetry()
+    process_setup.fix_sums()
+    process_setup.pass_on_progress(job, SPANS)
     with job.importing("nncf"):
         import nncf  # noqa: F401
         import openvino
@@ -34,14 +34,14 @@ def main(job: phiworker.Job) -> None:
         seq_len=job.recipe["seq_len"],
         most=job.recipe["num_samples"],
     )
-    name = f"{ir_writing.MODEL}.xml"
+    name = f"{ir_writer.MODEL}.xml"
     model = ir_compression.compressed(
         openvino.Core().read_model(job.inputs["ir"] / name),
         job.recipe,
         samples=lambda model: [inputs_of(model, piece) for piece in pieces],
     )
     job.output.mkdir()
-    ir_writing.save(model, job.output / name)
+    ir_writer.save(model, job.output / name)
     config = ir_compression.optimum_config(job.recipe)
     (job.output / "openvino_config.json").write_text(config, "utf-8")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import phiworker
 
-from phibuild_openvino import toolkit
+from phibuild_openvino import process_setup
 
 
 def main(job: phiworker.Job) -> None:
-    toolkit.forbid_telemetry()
+    process_setup.forbid_telemetry()
     import openvino_genai
 
     job.progress(None, "load")

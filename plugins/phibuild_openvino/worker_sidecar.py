@@ -1,6 +1,7 @@
-"""Writes what a chat template, special tokens and sampling defaults reach: no weights, no toolkit.
+"""Writes the files that a chat template, special tokens and sampling defaults reach.
 
-Each file is what Optimum and openvino_tokenizers write when they see the whole checkpoint.
+Each file has the contents that Optimum and openvino_tokenizers write for the whole checkpoint. No
+weights are read and no framework is imported.
 """
 
 from __future__ import annotations

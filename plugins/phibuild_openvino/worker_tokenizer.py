@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import phiworker
 
-from phibuild_openvino import ir_writing, toolkit
+from phibuild_openvino import ir_writer, process_setup
 
 
 def main(job: phiworker.Job) -> None:
-    toolkit.forbid_telemetry()
-    toolkit.hide_torch()
+    process_setup.forbid_telemetry()
+    process_setup.hide_torch()
     with job.importing("openvino_tokenizers"):
         from openvino_tokenizers import convert_tokenizer
         from transformers import AutoTokenizer
@@ -35,7 +35,7 @@ def main(job: phiworker.Job) -> None:
         ) from error
     for kind, model in zip(("tokenizer", "detokenizer"), converted, strict=True):
         document = base / f"openvino_{kind}.xml"
-        ir_writing.save(model, document)
+        ir_writer.save(model, document)
         weights = document.with_suffix(".bin")
         weights.rename(files / weights.name)
 

@@ -14,7 +14,7 @@ from typing import Any
 import phitransformers
 import phiworker
 
-from phibuild_openvino import ir_compression, ir_writing, toolkit
+from phibuild_openvino import ir_compression, ir_writer, process_setup
 
 # Shares of the time that a compressing export of a billion parameters takes.
 SPANS = {
@@ -27,13 +27,13 @@ TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def main(job: phiworker.Job) -> None:
-    toolkit.forbid_telemetry()
-    toolkit.pass_on_progress(job, SPANS)
+    process_setup.forbid_telemetry()
+    process_setup.pass_on_progress(job, SPANS)
     exported = job.scratch / "exported"
     export(job, checkpoint_without_ids(job), exported)
     model = job.output / "model"
     model.mkdir(parents=True)
-    for file in (*exported.glob(f"{ir_writing.MODEL}.*"), *exported.glob("openvino_config.json")):
+    for file in (*exported.glob(f"{ir_writer.MODEL}.*"), *exported.glob("openvino_config.json")):
         file.rename(model / file.name)
     base = job.output / "base"
     base.mkdir()
@@ -85,7 +85,7 @@ def export(job: phiworker.Job, source: Path, output: Path) -> None:
             model = ir_compression.compressed(model, job.recipe)
             config = ir_compression.optimum_config(job.recipe)
             (output / "openvino_config.json").write_text(config, "utf-8")
-        ir_writing.save(model, path, compress_to_fp16=compress_to_fp16)
+        ir_writer.save(model, path, compress_to_fp16=compress_to_fp16)
 
     # Optimum has no argument for it.
     import_module("optimum.exporters.openvino.convert").save_model = save  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from phibuild_openvino.ir_writing import renumbered
+from phibuild_openvino.ir_writer import renumbered
 
 from phibuild.engine.workshop import Workshop
 from phibuild.registry import load_registry

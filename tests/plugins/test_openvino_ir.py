@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from phibuild_openvino.describe import describe
-from phibuild_openvino.ir_writing import renumbered
+from phibuild_openvino.ir_writer import renumbered
 
 from phibuild.api import (
     PhiError,
