@@ -48,10 +48,10 @@ def test_a_tensor_that_an_artifact_has_is_not_made_again(tmp_path: Path, seed: i
         told = told_of("MLX", {"precision": "int4", "group_size": 64}, checkpoint, artifact)
         return [text for text in told if text.startswith("tensors: ")][-1]
 
-    assert made() == "tensors: 35 made, 0 taken of 35"
+    assert made() == "tensors: 35 computed, 0 reused of 35"
     before = files_of(artifact)["model.safetensors"].read_bytes()
     change_tensor(checkpoint, "model.layers.1.mlp.down_proj.weight")
-    assert made() == "tensors: 3 made, 32 taken of 35"  # numbers, scales and offsets
+    assert made() == "tensors: 3 computed, 32 reused of 35"  # numbers, scales and offsets
     (kept,) = {
         path
         for path in (store_root() / "objects").rglob("*")
@@ -59,7 +59,7 @@ def test_a_tensor_that_an_artifact_has_is_not_made_again(tmp_path: Path, seed: i
     }
     kept.unlink()
     change_tensor(checkpoint, "model.layers.1.mlp.down_proj.weight")
-    assert made() == "tensors: 3 made, 32 taken of 35"
+    assert made() == "tensors: 3 computed, 32 reused of 35"
     assert files_of(artifact)["model.safetensors"].read_bytes() == before
 
 
