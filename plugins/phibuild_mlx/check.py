@@ -1,4 +1,4 @@
-"""Refuses recipes that mlx-lm would accept and then ignore, change silently, or fail at."""
+"""Refuses recipes that mlx-lm accepts, and then ignores, changes silently or fails at."""
 
 from __future__ import annotations
 

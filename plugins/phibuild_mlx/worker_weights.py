@@ -194,7 +194,7 @@ class ShardWriter:
                 self.reused += 1
 
     def evaluated(self, arrays: dict[str, Any], layout: ShardLayout) -> Iterator[str]:
-        """The names in the file's order, each once its array is computed and the next have begun."""
+        """The names in the file's order, each once its array is computed, the next begun."""
         started: deque[str] = deque()
         for name in (*layout.ranges, *[""] * AHEAD):
             if name:

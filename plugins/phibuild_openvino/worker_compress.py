@@ -10,7 +10,7 @@ import phiworker
 
 from phibuild_openvino import ir_compression, ir_writer, process_setup
 
-# In the order in which they come, if they come; shares of the time with scale estimation.
+# In the order of their appearance, if they appear; shares of the time with scale estimation.
 SPANS = {
     "statistics collection": (0.0, 0.2),
     "mixed-precision assignment": (0.2, 0.25),
@@ -47,12 +47,12 @@ def main(job: phiworker.Job) -> None:
 
 
 def pieces_of(ids: Sequence[int], *, seq_len: int, most: int) -> list[Sequence[int]]:
-    """At most so many pieces of `seq_len` tokens, spread evenly over the text, without a rest."""
+    """At most `most` whole pieces of `seq_len` tokens, spread evenly over the text."""
     whole = len(ids) // seq_len
     if whole == 0:
         raise phiworker.WorkerError(
             f"the calibration text has {len(ids)} tokens, fewer than one piece of {seq_len}",
-            hint="take a longer text, or a smaller seq_len",
+            hint="use a longer text, or a smaller seq_len",
             code="PHI203",
         )
     count = min(most, whole)
@@ -61,17 +61,17 @@ def pieces_of(ids: Sequence[int], *, seq_len: int, most: int) -> list[Sequence[i
 
 
 def inputs_of(model: Any, piece: Sequence[int]) -> dict[str, Any]:
-    """One piece as the inputs that the exported model has, from an empty cache."""
+    """A piece as inputs of the exported model, with an empty cache."""
     import numpy as np
 
     tokens = np.array([piece], dtype=np.int64)
-    known = {
+    values = {
         "input_ids": tokens,
         "attention_mask": np.ones_like(tokens),
         "position_ids": np.arange(len(piece), dtype=np.int64)[None],
         "beam_idx": np.zeros(1, dtype=np.int32),
     }
-    return {port.any_name: known[port.any_name] for port in model.inputs}
+    return {port.any_name: values[port.any_name] for port in model.inputs}
 
 
 if __name__ == "__main__":

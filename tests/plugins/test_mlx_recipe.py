@@ -245,7 +245,7 @@ def test_rows_that_groups_do_not_divide_are_refused_with_a_size_that_does() -> N
     assert "32 or 64" in error.hint
 
 
-def test_rows_that_no_group_divides_can_stay_floats() -> None:
+def test_rows_that_no_group_divides_may_stay_floats() -> None:
     model = a_model(widths=(200,))
     assert "fp16" in refusal(model, precision="int4").hint
     check(recipe(precision="fp16"), model, {})
