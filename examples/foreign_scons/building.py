@@ -35,7 +35,7 @@ def DefineGroup(name, src, depend, **settings):
         return []
     for key in ("CPPPATH", "LOCAL_CPPPATH"):
         if key in settings:
-            settings[key] = [os.path.abspath(one) for one in settings[key]]  # noqa: PTH100
+            settings[key] = [os.path.abspath(path) for path in settings[key]]  # noqa: PTH100
     shared = {key: value for key, value in settings.items() if not key.startswith("LOCAL_")}
     Env.AppendUnique(**shared)
     sources = File(src)
@@ -49,6 +49,6 @@ def DoBuilding(target, objects):
         local = {key[6:]: value for key, value in settings.items() if key.startswith("LOCAL_")}
         if local:
             merged = {key: Env.get(key, []) + value for key, value in local.items()}
-            objects = [one for one in objects if one not in sources]
-            objects += [Env.Object(one, **merged) for one in sources]
+            objects = [source for source in objects if source not in sources]
+            objects += [Env.Object(source, **merged) for source in sources]
     return Env.Program(target, objects)

@@ -59,10 +59,10 @@ def download(requirement: str, folder: Path) -> Path:
 
 def refuse_other_bytes(wheel: Path, sha256: str, requirement: str) -> None:
     with wheel.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256.lower():
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != sha256.lower():
         raise phiworker.WorkerError(
-            f"{requirement} has the sha256 {found}, but {sha256} is pinned",
+            f"{requirement} has the sha256 {digest}, but {sha256} is pinned",
             hint="the index serves another file than the one that was reviewed: find out why "
             "before you change the pin",
             code="PHI111",

@@ -68,7 +68,7 @@ def refusal(model: ModelFacts = UNKNOWN_MODEL, **fields: Any) -> RecipeError:
     return caught.value
 
 
-def test_no_fields_are_int4_with_every_default_spelt_out() -> None:
+def test_no_fields_are_int4_with_every_default() -> None:
     assert planned() == {
         "quantize": True,
         "bits": 4,

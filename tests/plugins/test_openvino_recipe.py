@@ -85,7 +85,7 @@ def refusal(
     return caught.value
 
 
-def test_no_fields_are_int4_with_every_default_spelt_out() -> None:
+def test_no_fields_are_int4_with_every_default() -> None:
     assert fields_of(action_of(planned(), "weights")) == INT4
 
 

@@ -43,5 +43,5 @@ def test_weights_that_are_no_floats_are_refused() -> None:
 
 
 def test_the_order_of_patterns_does_not_matter() -> None:
-    one, other = recipe(keep=["a", "b"]), recipe(keep=["b", "a", "a"])
-    assert plan(one, MODEL, {}) == plan(other, MODEL, {})
+    first, second = recipe(keep=["a", "b"]), recipe(keep=["b", "a", "a"])
+    assert plan(first, MODEL, {}) == plan(second, MODEL, {})

@@ -21,18 +21,18 @@ from safetensors.numpy import save_file
 
 def main(job: phiworker.Job) -> None:
     recipe = job.recipe
-    made: dict[str, Any] = {}
+    header: dict[str, Any] = {}
     for name, share, array in read(job.inputs["model"]):
         job.progress(share, name)
         if array.ndim != 2 or any(fnmatchcase(name, pattern) for pattern in recipe["keep"]):
-            made[name] = array
+            header[name] = array
         else:
-            made[name], made[f"{name}_scale"] = quantize(
+            header[name], header[f"{name}_scale"] = quantize(
                 array.astype(np.float32), recipe["group_size"], recipe["scale_dtype"]
             )
     job.progress(None, "write")
     # One entry: safetensors writes several in an order that differs between runs.
-    save_file(made, job.output, metadata={"int8": json.dumps(recipe, sort_keys=True)})
+    save_file(header, job.output, metadata={"int8": json.dumps(recipe, sort_keys=True)})
 
 
 def read(model: Path) -> Iterator[tuple[str, float, Any]]:
