@@ -1,7 +1,7 @@
-"""A stand-in for RT-Thread's tools/building.py (5.3.0): what a package sees of it, done as it does.
+"""Replaces RT-Thread's tools/building.py (5.3.0), with the same behaviour for packages.
 
-Groups are sources with settings. The settings of a group are everybody's, but for those named
-LOCAL_, and folders in CPPPATH become absolute by os.path.abspath.
+Groups are sources with settings. A group's settings apply to all groups, except those named LOCAL_,
+and folders in CPPPATH become absolute by os.path.abspath.
 """
 
 import os
@@ -44,7 +44,7 @@ def DefineGroup(name, src, depend, **settings):
 
 
 def DoBuilding(target, objects):
-    """Compile and link everything, groups with settings of their own by themselves."""
+    """Compile and link everything, with local settings for the groups that have them."""
     for sources, settings in Groups:
         local = {key[6:]: value for key, value in settings.items() if key.startswith("LOCAL_")}
         if local:
