@@ -14,9 +14,9 @@ from SCons.Script import DefaultEnvironment
 
 def site_folder() -> Path:
     """Where the SCons tool is: in this Python's phibuild, else where the command says."""
-    found = importlib.util.find_spec("phibuild")
-    if found is not None and found.origin is not None:
-        return Path(found.origin).parent / "guests" / "scons"
+    spec = importlib.util.find_spec("phibuild")
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin).parent / "guests" / "scons"
     command = shlex.split(os.environ.get("PHIBUILD", "phibuild"))
     try:
         return Path(subprocess.check_output([*command, "scons-site"], text=True).strip())
