@@ -74,7 +74,7 @@ def answer(model: Any, tokenizer: Any, prompt: str, limit: int) -> Iterator[int]
 
 
 def prompt_tokens(tokenizer: Any, prompt: str) -> list[int]:
-    """The prompt as the user's turn, or as it is for a model without a template."""
+    """The prompt as the user's turn, or unchanged for a model without a template."""
     if not tokenizer.has_chat_template:
         return list(tokenizer.encode(prompt))
     turn = [{"role": "user", "content": prompt}]

@@ -17,7 +17,7 @@ def compressed(
 ) -> Any:
     """The float model (an `openvino.Model`) with its weights compressed in place.
 
-    `samples` gives inputs for the model that it is called with, for what needs calibration.
+    `samples` gives inputs for its argument, the model, if the compression needs calibration.
     """
     import nncf
 

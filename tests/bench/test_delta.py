@@ -46,7 +46,7 @@ def test_a_slightly_changed_model_is_a_small_update(tmp_path: Path) -> None:
     shares, speeds = {}, {}
     for kind in TYPES:
         before, after = (project.folder / "dist" / f"{name}-{kind}.gguf" for name in ("old", "new"))
-        delta, applied = tmp_path / "delta", tmp_path / "made"
+        delta, applied = tmp_path / "delta", tmp_path / "applied"
         whole = after.stat().st_size
         make_seconds = seconds(make_delta, before, after, delta)
         apply_seconds = seconds(apply_delta, before, delta, applied)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.backends.faults import FAULTS, FORMATS
 from tests.backends.slices import store_with_llama_cpp
-from tests.backends.understood import Cell, forget, table
+from tests.backends.fault_table import Cell, forget, table
 from tests.conftest import Project
 
 BY_CODE = {
@@ -28,7 +28,7 @@ BY_CODE = {
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Cell]]:
     """All cells, from an empty store."""
-    place = tmp_path_factory.mktemp("understood")
+    place = tmp_path_factory.mktemp("faults")
     folder = place / "project"
     folder.mkdir()
     project = Project(folder, {"PHIBUILD_STORE": str(store_with_llama_cpp(place / "store"))})
