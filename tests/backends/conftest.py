@@ -1,8 +1,8 @@
 """Projects of tiny checkpoints for tests that run the real backends.
 
-They share the session's store (PHIBUILD_STORE or the user's), where toolchains are installed once.
-A checkpoint's seed comes from the test's name and the clock, so that no result of an earlier run is
-reused.
+They share the session's store (PHIBUILD_STORE or the user's), where toolchains are installed once;
+a checkpoint's seed is drawn from the test's name and the clock, so that no result is found that an
+earlier run left there.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.backends.fault_table import Cell, forget, table
 from tests.backends.faults import FAULTS, FORMATS
 from tests.backends.slices import store_with_llama_cpp
-from tests.backends.fault_table import Cell, forget, table
 from tests.conftest import Project
 
 BY_CODE = {

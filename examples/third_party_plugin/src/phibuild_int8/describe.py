@@ -1,6 +1,6 @@
-"""Reads an artifact for `phibuild show`: its header, with only the standard library.
+"""Reading an artifact for `phibuild show`: its header, with the standard library alone.
 
-A header may be wrong, so nothing in it is used unchecked.
+A header can lie, so nothing in it is used before it is checked.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def describe(path: Path) -> Description:
     return Description("safetensors-int8", tuple(sorted(tensors, key=_name)), metadata)
 
 
-def _tensor(name: str, fields: dict[str, Any], available: int) -> Tensor:
+def _tensor(name: str, fields: dict[str, Any], room: int) -> Tensor:
     begin, end = fields["data_offsets"]
     shape = tuple(fields["shape"])
     if any(type(number) is not int or number < 0 for number in (begin, end, *shape)):
-        raise ValueError(f"{name} has a shape or offsets that are not whole numbers")
-    if end > available or end - begin != math.prod(shape) * _SIZES[fields["dtype"]]:
-        raise ValueError(f"{name} does not have the offset or the size of the header")
+        raise ValueError(f"{name} has a shape or a place that is not of whole numbers")
+    if end > room or end - begin != math.prod(shape) * _SIZES[fields["dtype"]]:
+        raise ValueError(f"{name} is not where or not as large as the header says")
     return Tensor(name, fields["dtype"], shape, end - begin)
 
 
