@@ -14,7 +14,7 @@ from phibuild.model.digest import Digest
 from phibuild.store.index import hash_file
 from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from tests.backends.slices import told_of
+from tests.backends.slices import progress_of
 
 pytestmark = pytest.mark.toolchain
 
@@ -28,7 +28,7 @@ class BuiltModel:
 
     def quantizes(self, **fields: Any) -> set[str]:
         """Build the artifact as a new process would; returns the tensors that were quantized."""
-        heard = told_of(
+        heard = progress_of(
             "GGUF", {"quant": "Q4_K_M"} | fields, self.checkpoint, self.folder / "m.gguf"
         )
         return {text for text in heard if text.endswith((".weight", ".bias"))}

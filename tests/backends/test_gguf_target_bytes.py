@@ -16,7 +16,7 @@ from phibuild.store import ActionResult
 from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.conftest import Tiny
-from tests.backends.slices import store_with_llama_cpp, told_of
+from tests.backends.slices import progress_of, store_with_llama_cpp
 from tests.backends.test_gguf_tensors import narrow
 from tests.conftest import Project, Ran
 
@@ -179,9 +179,9 @@ def test_another_limit_measures_nothing_and_one_that_changes_nothing_writes_noth
 def test_another_limit_quantizes_only_tensors_whose_type_changes(tmp_path: Path, seed: int) -> None:
     checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
     path = tmp_path / "m.gguf"
-    told_of("GGUF", {"target_bytes": "1.5 MB"}, checkpoint, path)
+    progress_of("GGUF", {"target_bytes": "1.5 MB"}, checkpoint, path)
     before = types(path)
-    heard = told_of("GGUF", {"target_bytes": "1.45 MB"}, checkpoint, path)
+    heard = progress_of("GGUF", {"target_bytes": "1.45 MB"}, checkpoint, path)
     changed = {name for name, kind in types(path).items() if before[name] != kind}
     assert {text for text in heard if text.endswith(".weight")} == changed
     assert 0 < len(changed) < len(before)

@@ -1,6 +1,5 @@
-"""Writes a safetensors file tensor by tensor, to the bytes that MLX writes at once: what is
-finished goes to the disk and is digested on another core while the next tensors are made, and need
-not stay in memory."""
+"""Writes a safetensors file tensor by tensor, with the same bytes that MLX writes at once. Another
+core writes and digests finished tensors while the next are computed, which saves memory too."""
 
 from __future__ import annotations
 
@@ -15,19 +14,19 @@ from types import TracebackType
 from typing import Any
 
 BEHIND = 8
-"""Tensors that wait to be written before the next one has to wait for them."""
+"""Tensors that may wait to be written before the next one is accepted."""
 
 
-class Layout:
-    """Where MLX puts each array of a file, and the file's header. `places` are in the file's order:
-    begin and end of each array's bytes."""
+class ShardLayout:
+    """The header of a file as MLX writes it. `ranges` are the begin and end of each array's bytes,
+    in the file's order."""
 
     def __init__(
         self, save: Callable[..., None], path: Path, arrays: Mapping[str, Any], **options: Any
     ) -> None:
         import mlx.core as mx
 
-        # The order is that of a hash table in C++, and known by none but MLX.
+        # The order is that of a hash table in C++, which only MLX knows.
         small = {name: mx.zeros((1,), dtype=array.dtype) for name, array in arrays.items()}
         save(str(path), small, **options)
         with path.open("rb") as file:
@@ -41,15 +40,15 @@ class Layout:
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         self.header = struct.pack("<Q", len(text.encode())) + text.encode()
         start = len(self.header)
-        self.places = {
+        self.ranges = {
             name: (start + fields[name]["data_offsets"][0], start + fields[name]["data_offsets"][1])
             for name in names
         }
 
 
-class Stream:
-    """The file while it is written, in the layout's order. After the `with` block `sha256` is of
-    the whole file, and the futures that `write` returned hold those of the arrays."""
+class ShardStream:
+    """A file that is being written in the layout's order. After the `with` block `sha256` is the
+    digest of the whole file, and the futures that `write` returned hold those of the arrays."""
 
     def __init__(self, path: Path, header: bytes) -> None:
         self.file = path.open("wb")
@@ -58,7 +57,7 @@ class Stream:
         self.digest = hashlib.sha256(header)
         self.file.write(header)
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> ShardStream:
         return self
 
     def __exit__(
@@ -69,15 +68,15 @@ class Stream:
     ) -> None:
         self.pool.shutdown()
         self.file.close()
-        for one in self.waiting:
-            one.result()
+        for digest in self.waiting:
+            digest.result()
 
     @property
     def sha256(self) -> str:
         return self.digest.hexdigest()
 
     def write(self, content: memoryview) -> Future[str]:
-        """Have the bytes written, and digested."""
+        """Write the bytes, and digest them, on the other core."""
         self.waiting.append(self.pool.submit(self._write, content))
         if len(self.waiting) > BEHIND:
             self.waiting.popleft().result()

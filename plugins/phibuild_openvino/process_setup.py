@@ -1,4 +1,5 @@
-"""How every worker of this backend holds its toolkit: no telemetry, the same sums, its progress."""
+"""Sets up a worker's process for OpenVINO, NNCF and Optimum: no telemetry, the same sums on any
+number of cores, and their progress bars as phibuild's."""
 
 from __future__ import annotations
 
@@ -14,30 +15,29 @@ from typing import Any
 import phiworker
 
 Spans = Mapping[str, tuple[float, float]]
-"""The titles of progress bars, in lower case, with the share of the whole action that each is."""
+"""Titles of progress bars, in lower case, with the start and end of each in the whole action."""
 
 
 def forbid_telemetry() -> None:
-    """Put an empty module where OpenVINO and NNCF look for Intel's telemetry package: they do
-    without it then. To be called before they are imported.
+    """Replace Intel's telemetry package by an empty module, which OpenVINO and NNCF accept. Call
+    this before they are imported.
 
-    With it they would write an identifier into the home folder and open connections, and no
-    environment variable keeps both from it.
+    The package would write an identifier into the home folder and open connections, and no
+    environment variable prevents both.
     """
     sys.modules["openvino_telemetry"] = ModuleType("openvino_telemetry")
 
 
 def fix_sums() -> None:
-    """Have numpy's linear algebra add up in one order, whatever the number of cores: GPTQ's result
-    would depend on it. What takes no calibration text does without. To be called before numpy is
-    imported."""
+    """Make numpy's linear algebra add up in one order, whatever the number of cores. Otherwise the
+    result of GPTQ would depend on them. Call this before numpy is imported."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.environ["VECLIB_MAXIMUM_THREADS"] = "1"  # numpy's library on a Mac
 
 
 def hide_torch() -> None:
-    """Have transformers find no torch, whose import takes twice as long as all that tokenizers
-    need. To be called before transformers is imported."""
+    """Hide torch from transformers, whose import would take twice as long as the whole work on
+    tokenizers. Call this before transformers is imported."""
     find_spec = importlib.util.find_spec
 
     def without_torch(name: str, package: str | None = None) -> ModuleSpec | None:
@@ -47,7 +47,7 @@ def hide_torch() -> None:
 
 
 def pass_on_progress(job: phiworker.Job, spans: Spans) -> None:
-    """Report what the toolkit shows in progress bars from now on, on the console's own terms."""
+    """Report the toolkit's progress bars as the progress of the job."""
 
     def report(title: str, part: float) -> None:
         for name, (start, end) in spans.items():

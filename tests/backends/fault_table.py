@@ -1,5 +1,5 @@
-"""The table of checkpoints and formats: what each cell came to, in one build and one run of each
-runtime for all of them."""
+"""The table of checkpoints and formats: the outcome of each cell, from one build and one run of
+each runtime for all cells."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOLERANCE = {"gguf": 2e-6, "onnx": 2e-5, "openvino": 2e-5, "mlx": 2e-5}
 """The largest difference to transformers' float32 logits, in their standard deviations where these
 are more than 1; of GGUF to the mean log-probabilities that the logits give."""
 TABLED_GELU = 1e-4
-"""The same of phi in llama.cpp, which looks its gelu up in a table of halves."""
+"""The same for phi in llama.cpp, whose gelu comes from a table of fp16 numbers."""
 
 SCONSTRUCT = """\
 import json, SCons.Errors
@@ -51,8 +51,8 @@ with open("refused.json", "w") as file:
 
 
 class Cell(NamedTuple):
-    """One fault in one format. `outcome` is right, refused, wrong, or limited: right but for a
-    limit of the runtime (Fault.limit). `why` says what it is based on."""
+    """A fault in a format. `outcome` is right, refused, wrong, or limited: right except for a limit
+    of the runtime (Fault.limit). `why` is the evidence."""
 
     fault: str
     format: str
@@ -100,14 +100,14 @@ def cell(
 
 
 def late_error(ran: Ran, target: str) -> str:
-    """What the build said of a target that was not refused, and is not there."""
+    """The build's output for a target that was neither refused nor built."""
     lines = [line for line in ran.text.splitlines() if target in line and "working" not in line]
     return f"failed late: {' '.join(lines)[:600]}"
 
 
 def refusals_of(project: Project) -> dict[tuple[int, str], str]:
-    found = json.loads((project.folder / "refused.json").read_text())
-    return {(number, name): text for number, name, text in found}
+    refusals = json.loads((project.folder / "refused.json").read_text())
+    return {(number, name): text for number, name, text in refusals}
 
 
 def artifact(project: Project, number: int, name: str) -> Path:
@@ -115,7 +115,7 @@ def artifact(project: Project, number: int, name: str) -> Path:
 
 
 class Runs:
-    """What each artifact computes, and transformers of its checkpoint."""
+    """Computes logits or scores with each artifact, and with transformers for its checkpoint."""
 
     def __init__(self, folder: Path, faults: Sequence[Fault]) -> None:
         self.folder = folder
@@ -132,13 +132,13 @@ class Runs:
         for name in ("onnx", "openvino", "mlx"):
             jobs = [
                 {"path": str(path), "ids": [IDS], "output": str(self.output(number, name))}
-                for (number, one), path in built.items()
-                if one == name
+                for (number, format), path in built.items()
+                if format == name
             ]
             self.start(name, name, jobs)
 
     def score(self, paths: Mapping[int, Path]) -> None:
-        """Have llama.cpp score a text."""
+        """Score a text with llama.cpp."""
         text = self.folder / "text.txt"
         text.write_text(some_text())
         programs = realize_tool(self.shop, "llama.cpp") / "bin"
@@ -150,7 +150,7 @@ class Runs:
                 self.failed[number] = f"llama.cpp fails: {error}"
 
     def refer(self) -> None:
-        """Have transformers compute the same, and what runtimes of a limit should compute."""
+        """Compute the same with transformers, and the expected results of limited runtimes."""
         jobs = []
         for number, limit in sorted({(n, self.faults[n].limit(name)) for n, name in self.built}):
             path = self.folder / "references" / f"{number}-{limit}"
@@ -208,19 +208,19 @@ class Runs:
 
 def largest(differences: Any) -> float | str:
     """The largest absolute value."""
-    found = float(np.abs(differences).max())
-    return found if np.isfinite(found) else "it computes NaN or infinity"
+    result = float(np.abs(differences).max())
+    return result if np.isfinite(result) else "it computes NaN or infinity"
 
 
 def some_text() -> str:
-    """Words for llama.cpp to score: between 1,024 and 2,000 tokens of any tokenizer here."""
+    """A text for llama.cpp to score, with 1,024 to 2,000 tokens in every tokenizer of the tests."""
     drawn = random.Random(1)
     words = ("the", "way", "of", "all", "things", "is", "to", "be", "made", "by", "one", "who")
     return " ".join(drawn.choice(words) for _ in range(700))
 
 
 def forget(place: Path) -> None:
-    """Remove what takes room, wherever it lies below."""
+    """Remove the large folders."""
     for name in ("models", "references", "dist", "store"):
         for path in (place / name, place / "project" / name):
             shutil.rmtree(path, ignore_errors=True)

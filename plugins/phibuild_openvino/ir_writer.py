@@ -1,7 +1,7 @@
-"""Writing an IR whose bytes depend on the model alone.
+"""Writes an IR whose bytes depend only on the model.
 
-OpenVINO names each node that nobody named by its kind and a running number, which counts all nodes
-that the process has made: those that it made to compute with on this CPU too.
+OpenVINO names unnamed nodes by their kind and a running number, which counts all nodes of the
+process, those for its own computing on this CPU included.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def renumbered(text: str) -> str:
     kinds = {kind for kinds in _KIND.findall(text) for kind in kinds}
     numbers: dict[str, int] = {}
 
-    def number(found: re.Match[str]) -> str:
-        if found[1] not in kinds:
-            return found[0]
-        return f"{found[1]}_{numbers.setdefault(found[0], len(numbers))}"
+    def number(match: re.Match[str]) -> str:
+        if match[1] not in kinds:
+            return match[0]
+        return f"{match[1]}_{numbers.setdefault(match[0], len(numbers))}"
 
     return _NAMES.sub(lambda names: _NUMBERED.sub(number, names[0]), _NET.sub("0", text))

@@ -1,8 +1,8 @@
-"""Reading the XML of an IR: its constants and its notes, without a document type or entities.
+"""Reads the constants and notes of an IR's XML, without a document type or entities.
 
 The format: <net> holds <layers> and <rt_info>. A <layer type="Const"> has one <data> with the
-element type, the shape and the place of its bytes in the .bin file beside it; bodies of loops and
-branches hold further layers in the same way. Below the <rt_info> of <net> itself, an element's
+element type, the shape and the offset of its bytes in the .bin file beside it; bodies of loops and
+branches have further layers in the same way. Below the <rt_info> of <net> itself, an element's
 `value` is a note whose name is the path of tags to it.
 """
 
@@ -46,8 +46,8 @@ class Constant:
 
 
 @dataclass(slots=True)
-class _Reading:
-    """What has been read so far; `path` is the tags that are open."""
+class _Contents:
+    """The contents so far; `path` has the open tags."""
 
     path: list[str] = field(default_factory=list)
     layers: list[tuple[str, str]] = field(default_factory=list)
@@ -78,21 +78,21 @@ class _Reading:
 def read_ir(document: Path) -> tuple[tuple[Constant, ...], tuple[tuple[str, str], ...]]:
     """The constants, in order, and the notes of an IR's .xml file.
 
-    PhiError PHI303 if it is no XML, has a document type (whose entities could grow without bound),
-    or names bytes that its .bin file does not have.
+    PhiError PHI303 if it is not XML, has a document type (whose entities could grow without bound),
+    or refers to bytes that its .bin file does not have.
     """
-    reading = _Reading()
+    contents = _Contents()
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse_document_type
-    parser.StartElementHandler = reading.start
-    parser.EndElementHandler = reading.end
+    parser.StartElementHandler = contents.start
+    parser.EndElementHandler = contents.end
     try:
         with open_regular(document) as file:
             if os.fstat(file.fileno()).st_size > _LARGEST:
                 raise ValueError(f"it is larger than the {_LARGEST:,} bytes of any IR")
             parser.ParseFile(file)
         stored = document.with_suffix(".bin").stat().st_size
-        for constant in reading.constants:
+        for constant in contents.constants:
             _check_bounds(constant, stored)
     except (OSError, ValueError, KeyError, expat.ExpatError) as error:
         raise PhiError(
@@ -100,7 +100,7 @@ def read_ir(document: Path) -> tuple[tuple[Constant, ...], tuple[tuple[str, str]
             hint="build the artifact again",
             code=_UNREADABLE,
         ) from None
-    return tuple(reading.constants), tuple(reading.notes)
+    return tuple(contents.constants), tuple(contents.notes)
 
 
 def _refuse_document_type(*_: object) -> None:

@@ -1,6 +1,6 @@
 """Every checkpoint of the table, in every format, is right or refused; none is built wrong.
 
-Right: what the artifact computes in its own runtime equals transformers' float32 logits of the same
+Right: the artifact's results in its own runtime equal transformers' float32 logits of the same
 checkpoint within a stated tolerance. Refused: when the SConstruct is read, with a code and a hint.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.backends.fault_table import Cell, forget, table
 from tests.backends.faults import FAULTS, FORMATS
 from tests.backends.slices import store_with_llama_cpp
-from tests.backends.understood import Cell, forget, table
 from tests.conftest import Project
 
 BY_CODE = {
@@ -27,8 +27,8 @@ BY_CODE = {
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Cell]]:
-    """All cells, of a store that knows nothing."""
-    place = tmp_path_factory.mktemp("understood")
+    """All cells, from an empty store."""
+    place = tmp_path_factory.mktemp("faults")
     folder = place / "project"
     folder.mkdir()
     project = Project(folder, {"PHIBUILD_STORE": str(store_with_llama_cpp(place / "store"))})
@@ -42,8 +42,8 @@ def test_no_artifact_is_built_wrong(cells: list[Cell], capsys: pytest.CaptureFix
     with capsys.disabled():
         print(
             f"\n{len(FAULTS)} checkpoints x {len(FORMATS)} formats: {count['right']} right,"
-            f" {count['limited']} right but for a limit of the runtime, {count['refused']} refused,"
-            f" {count['wrong']} wrong"
+            f" {count['limited']} right except for a limit of the runtime,"
+            f" {count['refused']} refused, {count['wrong']} wrong"
         )
     assert [cell for cell in cells if cell.outcome == "wrong"] == []
 

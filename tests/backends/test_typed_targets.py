@@ -1,4 +1,4 @@
-"""Which targets a build begins with: those that were typed, and what they lead to."""
+"""A build works only for the typed targets and their inputs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ env.Alias("release", "b/f16.gguf")
 def test_a_build_of_some_targets_works_for_no_others(
     tmp_path: Path, seed: int, typed: str, built: list[str]
 ) -> None:
-    """GGUF targets of one model are made together: but only those that this build makes."""
+    """GGUF targets of one model are built together, but only the typed ones."""
     project = Project(tmp_path)
     write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=1, seed=seed)
     project.sconstruct(TARGETS)
