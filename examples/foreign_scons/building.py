@@ -1,7 +1,7 @@
-"""A stand-in for RT-Thread's tools/building.py (5.3.0): what a package sees of it, done as it does.
+"""Replaces RT-Thread's tools/building.py (5.3.0), with the same behaviour for packages.
 
-Groups are sources with settings. The settings of a group are everybody's, but for those named
-LOCAL_, and folders in CPPPATH become absolute by os.path.abspath.
+Groups are sources with settings. A group's settings apply to all groups, except those named LOCAL_,
+and folders in CPPPATH become absolute by os.path.abspath.
 """
 
 import os
@@ -35,7 +35,7 @@ def DefineGroup(name, src, depend, **settings):
         return []
     for key in ("CPPPATH", "LOCAL_CPPPATH"):
         if key in settings:
-            settings[key] = [os.path.abspath(one) for one in settings[key]]  # noqa: PTH100
+            settings[key] = [os.path.abspath(path) for path in settings[key]]  # noqa: PTH100
     shared = {key: value for key, value in settings.items() if not key.startswith("LOCAL_")}
     Env.AppendUnique(**shared)
     sources = File(src)
@@ -44,11 +44,11 @@ def DefineGroup(name, src, depend, **settings):
 
 
 def DoBuilding(target, objects):
-    """Compile and link everything, groups with settings of their own by themselves."""
+    """Compile and link everything, with local settings for the groups that have them."""
     for sources, settings in Groups:
         local = {key[6:]: value for key, value in settings.items() if key.startswith("LOCAL_")}
         if local:
             merged = {key: Env.get(key, []) + value for key, value in local.items()}
-            objects = [one for one in objects if one not in sources]
-            objects += [Env.Object(one, **merged) for one in sources]
+            objects = [source for source in objects if source not in sources]
+            objects += [Env.Object(source, **merged) for source in sources]
     return Env.Program(target, objects)

@@ -1,15 +1,15 @@
-"""The model of this firmware: read with the firmware's own environment, after phibuild_pio.py."""
+"""Declares the model in the firmware's own environment, after phibuild_pio.py."""
 
 Import("env")
 
-# A checkpoint with random weights stands in for yours: env.PhiModel("models/Phi-4-mini-instruct").
+# A checkpoint with random weights replaces yours: env.PhiModel("models/Phi-4-mini-instruct").
 tiny = env.Artifact("build/tiny", worker="make_checkpoint.py", toolchain="phibuild", seed=1)
 q4 = env.GGUF(
     "$BUILD_DIR/tiny.gguf", env.PhiModel(tiny), quant=env.GetProjectOption("custom_quant")
 )
 phi = env.EmbeddedModel("$BUILD_DIR/phi", q4, slot_size=env.GetProjectOption("custom_slot_size"))
 
-env.AddCustomTarget("model", phi, None, title="Model", description="Make the model only")
+env.AddCustomTarget("model", phi, None, title="Model", description="Build only the model")
 env.Append(
     CPPPATH=["$BUILD_DIR/phi"],
     ASPPFLAGS=["-Wa,-I$BUILD_DIR/phi"],

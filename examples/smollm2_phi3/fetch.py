@@ -1,7 +1,7 @@
-"""Download one pinned wheel with the user's own pip, and prove that it is the one that was meant.
+"""Downloads a pinned wheel with the user's pip, and checks its digest.
 
 Recipe: `requirement` (``NAME==VERSION``) and `sha256` (hex). The output is the wheel, a file.
-pip is asked rather than a URL, so that the user's indexes, proxies and certificates count.
+pip rather than a URL, so that the user's indexes, proxies and certificates apply.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def download(requirement: str, folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if pip.returncode != 0 or len(wheels) != 1:
         raise phiworker.WorkerError(
-            f"{requirement} could not be fetched: {_complaint(pip.stdout)}",
-            hint=f"see that `{sys.executable} -m pip download {requirement}` works: "
+            f"{requirement} could not be downloaded: {_last_error(pip.stdout)}",
+            hint=f"check that `{sys.executable} -m pip download {requirement}` works: "
             "network, index settings (`pip config list`), pip itself",
             code="PHI110",
         )
@@ -59,21 +59,21 @@ def download(requirement: str, folder: Path) -> Path:
 
 def refuse_other_bytes(wheel: Path, sha256: str, requirement: str) -> None:
     with wheel.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256.lower():
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != sha256.lower():
         raise phiworker.WorkerError(
-            f"{requirement} has the sha256 {found}, but {sha256} is pinned",
-            hint="the index serves another file than the one that was reviewed: find out why "
-            "before you change the pin",
+            f"{requirement} has the sha256 {digest}, but {sha256} is pinned",
+            hint="the index serves another file than the reviewed one: find out why before you "
+            "change the pin",
             code="PHI111",
         )
 
 
-def _complaint(log: str) -> str:
+def _last_error(log: str) -> str:
     """pip's last line that names an error; its very last line may be a notice."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or ["pip said nothing"])[-1]
+    return (errors or lines or ["pip printed nothing"])[-1]
 
 
 if __name__ == "__main__":

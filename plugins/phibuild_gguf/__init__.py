@@ -1,10 +1,18 @@
-"""The GGUF backend: models for llama.cpp, made and run by llama.cpp itself."""
+"""The GGUF backend: models for llama.cpp, quantized and run by llama.cpp itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from phibuild.api import Backend, Evaluator, NativeToolchain, PythonToolchain, Runtime, hookimpl
+from phibuild.api import (
+    Backend,
+    Description,
+    Evaluator,
+    NativeToolchain,
+    PythonToolchain,
+    Runtime,
+    hookimpl,
+)
 from phibuild_gguf.actions import (
     alternatives,
     bits_per_weight,
@@ -17,8 +25,7 @@ from phibuild_gguf.actions import (
     predict,
 )
 from phibuild_gguf.check import check, check_imatrix
-from phibuild_gguf.describe import describe, describe_imatrix
-from phibuild_gguf.llama_cpp import build, build_for_device, label_device
+from phibuild_gguf.llama_cpp.build import build, build_for_device, label_device
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe, LlamaCppRecipe
 
 
@@ -35,7 +42,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             check=check,
             plan=plan,
             label=label,
-            describe=describe,
+            describe=_describe,
             extras=("imatrix",),
             predict=predict,
             bits_per_weight=bits_per_weight,
@@ -54,7 +61,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             check=check_imatrix,
             plan=plan_imatrix,
             label=label_imatrix,
-            describe=describe_imatrix,
+            describe=_describe_imatrix,
             extras=("text",),
             is_model=False,
         ),
@@ -78,15 +85,27 @@ def phibuild_runtimes() -> tuple[Runtime, ...]:
 
 @hookimpl
 def phibuild_evaluators() -> tuple[Evaluator, ...]:
-    """llama.cpp itself."""
+    """llama.cpp."""
     return (Evaluator(format="GGUF", generate=generate),)
 
 
 @hookimpl
 def phibuild_toolchains() -> tuple[PythonToolchain | NativeToolchain, ...]:
-    """The interpreter that converts, and the programs that quantize, weigh and answer."""
+    """The Python packages of llama.cpp's converter, and llama.cpp's programs."""
     lock = Path(__file__).with_name("toolchain.lock")
     return (
         PythonToolchain("gguf", lock, roots=("torch", "transformers", "sentencepiece")),
         NativeToolchain("llama.cpp", build),
     )
+
+
+def _describe(path: Path) -> Description:
+    from phibuild_gguf.describe import describe  # builds do not need it
+
+    return describe(path)
+
+
+def _describe_imatrix(path: Path) -> Description:
+    from phibuild_gguf.describe import describe_imatrix
+
+    return describe_imatrix(path)

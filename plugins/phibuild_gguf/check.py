@@ -1,4 +1,4 @@
-"""What `env.GGUF` and `env.Imatrix` refuse before anything starts."""
+"""Checks the recipes of `env.GGUF` and `env.Imatrix` before anything runs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from phibuild.api import FileInput, ModelFacts, RecipeError
 from phibuild_gguf.architectures import check_architecture
-from phibuild_gguf.file_types import DEFAULT_TYPES, FLOATS, MIXED_ONLY, NEED_IMATRIX
-from phibuild_gguf.ggml_types import BY_NAME, IGNORE_IMATRIX, TARGETS, GgmlType
-from phibuild_gguf.ggml_types import NEED_IMATRIX as TYPES_THAT_NEED_IMATRIX
+from phibuild_gguf.format.file_types import DEFAULT_TYPES, FLOATS, MIXED_ONLY, NEED_IMATRIX
+from phibuild_gguf.format.types import BY_NAME, IGNORE_IMATRIX, TARGETS, GgmlType
+from phibuild_gguf.format.types import NEED_IMATRIX as TYPES_THAT_NEED_IMATRIX
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
-_OF_QUANTIZING = (
+_QUANTIZED_ONLY = (
     "overrides",
     "output_tensor_type",
     "token_embedding_type",
@@ -22,7 +22,7 @@ _OF_QUANTIZING = (
     "exclude_weights",
     "outtype",
 )
-AGAINST_TARGET = (
+REPLACED_BY_TARGET = (
     "precision",
     "quant",
     "overrides",
@@ -32,33 +32,32 @@ AGAINST_TARGET = (
     "leave_output_tensor",
     "split_max_size",
 )
-"""What `target_bytes` cannot be given with: it decides the type of each tensor, in one file."""
+"""Fields that contradict `target_bytes`, which decides the type of each tensor, in one file."""
 _IMATRIX = 'write imatrix=env.Imatrix("model.imatrix.gguf", model, text="calibration.txt")'
 _LARGEST_HALF = 65504
-_UNWANTED = re.compile(r"[\s=A-Z]")
 
 
 def check(recipe: GgufRecipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> None:
-    """RecipeError for what llama-quantize cannot build, or would build as something else."""
-    _exactly_one(recipe)
+    """RecipeError for what llama-quantize cannot build, or would build differently."""
+    _check_exactly_one(recipe)
     if recipe.target_bytes is not None:
-        _decides_all_types(recipe, extras)
+        _check_target(recipe, extras)
         check_architecture(model, "GGUF")
-        _halves_hold_the_weights(recipe, model)
+        _check_largest_weights(recipe, model)
         return
     if recipe.file_type in FLOATS:
-        _nothing_to_quantize(recipe, extras)
-    _imatrix_is_needed_and_used(recipe, extras)
+        _check_float(recipe, extras)
+    _check_imatrix_use(recipe, extras)
     for pattern, name in recipe.overrides or ():
         _check_pattern(pattern)
         target_type("overrides", name)
-    _no_field_without_effect(recipe, model)
+    _check_output_fields(recipe, model)
     check_architecture(model, "GGUF")
-    _halves_hold_the_weights(recipe, model)
-    _rows_have_whole_blocks(recipe, model)
+    _check_largest_weights(recipe, model)
+    _check_block_sizes(recipe, model)
     if recipe.file_type == "MXFP4_MOE" and model.model_type not in ("", "phimoe"):
-        raise _impossible(
-            f"MXFP4_MOE is for models with experts; of {model.model_type} it makes a plain Q8_0",
+        raise _refusal(
+            f"MXFP4_MOE is for models with experts; for {model.model_type} it would be Q8_0",
             'write quant="Q8_0", or quant="Q4_K_M" for four bits',
         )
 
@@ -77,21 +76,21 @@ def check_imatrix(
         raise _either_or("Imatrix")
     if recipe.file_type in NEED_IMATRIX:
         raise RecipeError(
-            f"Imatrix: {recipe.file_type} itself needs an imatrix",
-            hint="leave quant away, or take one with more bits, such as Q8_0",
+            f"Imatrix: quant={recipe.file_type!r} itself needs an imatrix",
+            hint="leave out quant, or use one with more bits, such as Q8_0",
             code="PHI203",
         )
     if recipe.ctx_size < 2048 and 2048 % recipe.ctx_size:
         raise RecipeError(
             f"Imatrix: chunks of ctx_size={recipe.ctx_size} do not fill a batch of 2048 tokens",
-            hint="take a power of two, or more than 2048",
+            hint="use a power of two, or more than 2048",
             code="PHI203",
         )
     context = model.architecture.get("max_position_embeddings")
     if context is not None and recipe.ctx_size > context:
         raise RecipeError(
             f"Imatrix: ctx_size={recipe.ctx_size} is more than the model's {context} tokens",
-            hint=f"ctx_size is at most {context}",
+            hint=f"ctx_size must be at most {context}",
             code="PHI203",
         )
     check_architecture(model, "Imatrix")
@@ -101,140 +100,136 @@ def check_imatrix(
 
 def target_type(field: str, name: str) -> GgmlType:
     """The ggml type of that name, in any case; RecipeError PHI202 if tensors cannot have it."""
-    found = BY_NAME.get(name.lower())
-    if found is None or found.name not in TARGETS:
+    kind = BY_NAME.get(name.lower())
+    if kind is None or kind.name not in TARGETS:
         raise RecipeError(
-            f"GGUF: {field}: there is no type {name!r} that a tensor can be quantized to",
-            hint=f"types are {', '.join(TARGETS)}",
+            f"GGUF: {field}: the type {name!r} is not supported",
+            hint=f"supported are {', '.join(TARGETS)}",
             code="PHI202",
         )
-    return found
+    return kind
 
 
-def _impossible(what: str, instead: str) -> RecipeError:
-    return RecipeError(f"GGUF: {what}", hint=instead, code="PHI203")
+def _refusal(reason: str, hint: str) -> RecipeError:
+    return RecipeError(f"GGUF: {reason}", hint=hint, code="PHI203")
 
 
 def _either_or(builder: str) -> RecipeError:
     return RecipeError(
         f"{builder}: precision and quant are both given",
-        hint="precision is a short word for a quant: keep one of them",
+        hint="precision stands for a quant: keep one of them",
         code="PHI203",
     )
 
 
-def _decides_all_types(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
-    for name in AGAINST_TARGET:
+def _check_target(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
+    for name in REPLACED_BY_TARGET:
         if getattr(recipe, name) is not None:
-            raise _impossible(
+            raise _refusal(
                 f"target_bytes and {name} contradict each other",
                 "keep one: target_bytes chooses the type of each tensor, in one file",
             )
-    _weights_are_selected_of_an_imatrix(recipe, extras)
+    _check_selected_weights(recipe, extras)
 
 
-def _exactly_one(recipe: GgufRecipe) -> None:
+def _check_exactly_one(recipe: GgufRecipe) -> None:
     if recipe.precision is not None and recipe.quant is not None:
         raise _either_or("GGUF")
     if not recipe.file_type and recipe.target_bytes is None:
-        raise _impossible(
+        raise _refusal(
             "neither precision nor quant nor target_bytes is given",
             'write precision="int4", a file type such as quant="Q4_K_M", or target_bytes="2 GB"',
         )
 
 
-def _nothing_to_quantize(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
-    given = [name for name in _OF_QUANTIZING if getattr(recipe, name) is not None]
+def _check_float(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
+    given = [name for name in _QUANTIZED_ONLY if getattr(recipe, name) is not None]
     given += [name for name in ("imatrix",) if name in extras]
     if given:
-        raise _impossible(
-            f"{recipe.file_type} is not quantized: {', '.join(given)} would have no effect",
-            f"leave {given[0]} away, or take a quantized file type",
+        raise _refusal(
+            f"{recipe.file_type} is not quantized: {', '.join(given)} has no effect",
+            f"leave out {given[0]}, or use a quantized file type",
         )
 
 
-def _imatrix_is_needed_and_used(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
+def _check_imatrix_use(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
     name, pure = recipe.file_type, bool(recipe.pure)
     chosen = {target_type("overrides", kind).name for _, kind in recipe.overrides or ()}
     if "imatrix" not in extras:
         if name in NEED_IMATRIX and not (pure and name in MIXED_ONLY):
-            raise _impossible(f"{name} needs an imatrix: without one it is garbage", _IMATRIX)
+            raise _refusal(f"quant={name!r} needs an imatrix", _IMATRIX)
         if starved := sorted(chosen & TYPES_THAT_NEED_IMATRIX):
-            raise _impossible(f"overrides: {starved[0]} needs an imatrix", _IMATRIX)
+            raise _refusal(f"overrides: {starved[0]} needs an imatrix", _IMATRIX)
     elif not ({DEFAULT_TYPES[name], *chosen} - IGNORE_IMATRIX):
-        raise _impossible(
-            f"{name} does not look at an imatrix", "leave imatrix away, or take another quant"
+        raise _refusal(
+            f"quant={name!r} ignores an imatrix", "leave out imatrix, or use another quant"
         )
-    _weights_are_selected_of_an_imatrix(recipe, extras)
+    _check_selected_weights(recipe, extras)
 
 
-def _weights_are_selected_of_an_imatrix(
-    recipe: GgufRecipe, extras: Mapping[str, FileInput]
-) -> None:
+def _check_selected_weights(recipe: GgufRecipe, extras: Mapping[str, FileInput]) -> None:
     if "imatrix" not in extras:
         for field in ("include_weights", "exclude_weights"):
             if getattr(recipe, field) is not None:
-                raise _impossible(f"{field} has no effect without an imatrix", _IMATRIX)
+                raise _refusal(f"{field} has no effect without an imatrix", _IMATRIX)
     if recipe.include_weights is not None and recipe.exclude_weights is not None:
-        raise _impossible(
-            "include_weights and exclude_weights are both given", "llama-quantize takes one of them"
-        )
+        raise _refusal("include_weights and exclude_weights are both given", "keep one of them")
 
 
 def _check_pattern(pattern: str) -> None:
-    """llama-quantize splits its list of overrides at blanks and `=`, and lowers all letters."""
-    if not pattern or _UNWANTED.search(pattern):
+    """llama-quantize splits its list of overrides at blanks and `=`, and lowercases it."""
+    if not pattern or re.search(r"[\s=A-Z]", pattern):
         raise RecipeError(
-            f"GGUF: overrides: the pattern {pattern!r} cannot be passed to llama-quantize",
-            hint=r"a pattern has no blanks, no = and no capitals; it is searched for in names such"
-            r" as blk.12.ffn_down.weight",
+            f"GGUF: overrides: the pattern {pattern!r} is not supported by llama-quantize",
+            hint=r"it must not be empty nor have blanks, = or capitals; it is searched for in names"
+            r" such as blk.12.ffn_down.weight",
             code="PHI202",
         )
     try:
         re.compile(pattern)
     except re.error as error:
         raise RecipeError(
-            f"GGUF: overrides: {pattern!r} is no regular expression: {error}",
-            hint=r"write a dot as \., as in blk\.0\.attn_qkv",
+            f"GGUF: overrides: {pattern!r} is not a regular expression: {error}",
+            hint=r"write \. for a dot, as in blk\.0\.attn_qkv",
             code="PHI202",
         ) from error
 
 
-def _no_field_without_effect(recipe: GgufRecipe, model: ModelFacts) -> None:
+def _check_output_fields(recipe: GgufRecipe, model: ModelFacts) -> None:
     tied = bool(model.architecture.get("tie_word_embeddings"))
     output = "output_tensor_type" if recipe.output_tensor_type is not None else ""
     if recipe.leave_output_tensor:
         if output:
-            raise _impossible(
+            raise _refusal(
                 "leave_output_tensor and output_tensor_type contradict each other", "keep one"
             )
         if tied:
-            raise _impossible(
+            raise _refusal(
                 "leave_output_tensor has no effect: this model's output is its token embedding",
                 'write token_embedding_type="f16" instead',
             )
     if output and tied and (recipe.pure or recipe.token_embedding_type is not None):
-        raise _impossible(
+        raise _refusal(
             "output_tensor_type has no effect: this model's output is its token embedding",
             "write token_embedding_type alone",
         )
 
 
-def _halves_hold_the_weights(recipe: GgufRecipe, model: ModelFacts) -> None:
-    """Blocks of quantized weights have scales or minima in 16 bits as well."""
+def _check_largest_weights(recipe: GgufRecipe, model: ModelFacts) -> None:
+    """The scales and minima of quantized blocks have 16 bits too."""
     if FLOATS.get(recipe.file_type) in ("f32", "bf16"):
         return
     for tensor in model.tensors:
         if len(tensor.shape) > 1 and tensor.largest > _LARGEST_HALF:
-            raise _impossible(
-                f"{tensor.name} has the value {tensor.largest:g}, and the 16-bit floating point"
-                f" numbers of {recipe.file_type or 'quantized types'} end at {_LARGEST_HALF}",
+            raise _refusal(
+                f"{tensor.name} has the value {tensor.largest:g}, and the 16-bit floats of"
+                f" {recipe.file_type or 'quantized types'} end at {_LARGEST_HALF}",
                 'write quant="BF16" or quant="F32"',
             )
 
 
-def _rows_have_whole_blocks(recipe: GgufRecipe, model: ModelFacts) -> None:
-    """llama-quantize falls back to another type for some types and aborts for others."""
+def _check_block_sizes(recipe: GgufRecipe, model: ModelFacts) -> None:
+    """Where blocks do not fill a row, llama-quantize uses another type or aborts."""
     width = model.architecture.get("hidden_size")
     for field in ("output_tensor_type", "token_embedding_type"):
         name = getattr(recipe, field)
@@ -242,17 +237,17 @@ def _rows_have_whole_blocks(recipe: GgufRecipe, model: ModelFacts) -> None:
             continue
         kind = target_type(field, name)
         if width and not kind.holds(width):
-            raise _impossible(
-                f"{field}: rows of {width} weights are not made of {kind.name}'s blocks of"
-                f" {kind.block_size}",
-                'take a type with blocks of 32, such as "q8_0"',
+            raise _refusal(
+                f"{field}: {kind.name} has blocks of {kind.block_size} weights, which do not fill"
+                f" rows of {width}",
+                'use a type with blocks of 32, such as "q8_0"',
             )
     if recipe.file_type == "Q1_0":
         kind = BY_NAME["q1_0"]
         for tensor in model.tensors:
             if len(tensor.shape) > 1 and not kind.holds(tensor.shape[-1]):
-                raise _impossible(
-                    f"Q1_0 has blocks of {kind.block_size} weights, which do not fill the"
-                    f" {tensor.shape[-1]} of a row of {tensor.name}",
-                    'take another file type, such as quant="Q2_K"',
+                raise _refusal(
+                    f"Q1_0's blocks of {kind.block_size} do not fill the rows of {tensor.shape[-1]}"
+                    f" weights of {tensor.name}",
+                    'use another file type, such as quant="Q2_K"',
                 )

@@ -1,27 +1,25 @@
-"""What `phibuild show` prints of a GGUF file: from its header, which is not believed blindly."""
+"""What `phibuild show` prints of a GGUF file, from its header."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phibuild.api import Description, PhiError, Tensor, open_regular
-
-if TYPE_CHECKING:
-    from phibuild_gguf.gguf_header import Header
+from phibuild_gguf.format.header import Array, BadHeader, GgufHeader, read_header
 
 _LONGEST = 200
 
 
 def describe(path: Path) -> Description:
-    """The tensors and the metadata, with what is long cut short. PHI303 for a damaged file."""
-    from phibuild_gguf.block_fields import BLOCK_FIELDS
+    """The tensors and the metadata, long values cut short. PhiError PHI303 for a damaged file."""
+    from phibuild_gguf.format.block_fields import BLOCK_FIELDS  # null builds do not need it
 
     files = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
     headers = [checked_header(file) for file in files]
     if not headers:
         raise PhiError(
-            f"{path} holds no GGUF files", hint="name the folder of the splits", code="PHI303"
+            f"{path} contains no GGUF files", hint="give the folder of the splits", code="PHI303"
         )
     return Description(
         format="GGUF",
@@ -38,34 +36,30 @@ def describe(path: Path) -> Description:
             for file, header in zip(files, headers, strict=True)
             for info in header.tensors
         ),
-        metadata=tuple((entry.key, _shown(entry.value)) for entry in headers[0].entries),
+        metadata=tuple((pair.key, _shown(pair.value)) for pair in headers[0].key_values),
     )
 
 
 def describe_imatrix(path: Path) -> Description:
-    """The same of an imatrix, which is a GGUF file too."""
+    """The same for an imatrix, which is a GGUF file too."""
     description = describe(path)
     return Description("imatrix", description.tensors, description.metadata)
 
 
-def checked_header(path: Path) -> Header:
+def checked_header(path: Path) -> GgufHeader:
     """The header of a file; PhiError PHI303 that says what is wrong with it."""
-    from phibuild_gguf.gguf_header import BadHeader, read_header
-
     try:
         open_regular(path).close()
         return read_header(path)
     except (BadHeader, OSError) as error:
         raise PhiError(
             f"{path} is not a sound GGUF file: {error}",
-            hint="build it again; a copy that was cut short has to be fetched again",
+            hint="build it again; if it is a copy that was cut short, copy it again",
             code="PHI303",
         ) from error
 
 
 def _shown(value: Any) -> str:
-    from phibuild_gguf.gguf_header import Array
-
     if isinstance(value, Array):
         kept = ", ".join(_shown(item) for item in value.first)
         return f"[{kept}{', ...' if value.length > len(value.first) else ''}] ({value.length})"

@@ -1,4 +1,4 @@
-"""The fields of `env.GGUF`, under the names that llama-quantize and the converter have for them."""
+"""The recipes of `env.GGUF`, `env.Imatrix` and `env.LlamaCpp`; fields have llama.cpp's names."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from phibuild.api import PRECISIONS, RecipeError, recipe_field
-from phibuild_gguf.file_types import ALIASES, FILE_TYPES, OF_PRECISION
-from phibuild_gguf.pre_tokenizers import PRE_TOKENIZERS
+from phibuild_gguf.format.file_types import ALIASES, FILE_TYPES, OF_PRECISION
+from phibuild_gguf.metadata.pre_tokenizers import PRE_TOKENIZERS
 
 OUTTYPES = ("auto", "f16", "bf16", "f32")
-MODEL_NAME = "general.name of the file; llama.cpp reads special tokens otherwise if it has phi-3"
-PRE_TOKENIZER = "how llama.cpp splits text, for a byte-level vocabulary that it does not recognise"
-OUTTYPE = "type of the unquantized model that is quantized; auto: 16 bits, as the checkpoint has"
+MODEL_NAME = "general.name of the file; phi-3 in it changes how llama.cpp reads special tokens"
+PRE_TOKENIZER = "how llama.cpp splits text, for byte-level vocabularies that it does not recognise"
+OUTTYPE = "type of the unquantized model that is quantized; auto: 16 bits, as in the checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
 class GgufRecipe:
-    """What to make of a checkpoint; exactly one of `precision`, `quant` and `target_bytes` is
+    """How to quantize a checkpoint; exactly one of `precision`, `quant` and `target_bytes` is
     given."""
 
     outdated: ClassVar[Mapping[str, str]] = {
@@ -39,13 +39,13 @@ class GgufRecipe:
     )
     target_bytes: int | None = recipe_field(
         None,
-        "the most bytes that the file may have: each tensor gets the type with which least is lost",
+        "maximum size of the file: tensors get the types with the least loss that fit",
         kind="size",
         minimum=1,
     )
     overrides: tuple[tuple[str, str], ...] | None = recipe_field(
         None,
-        "tensor name pattern to ggml type, as --tensor-type; the first that matches counts",
+        "tensor name pattern to ggml type, as --tensor-type; the first match counts",
         kind="str_map",
     )
     output_tensor_type: str | None = recipe_field(None, "ggml type of output.weight", kind="str")
@@ -66,7 +66,7 @@ class GgufRecipe:
     )
     split_max_size: int | None = recipe_field(
         None,
-        "make a folder of files that are no larger, each of which stays when nothing in it changes",
+        "write a folder of files of at most this size; a file stays when nothing in it changes",
         kind="size",
         minimum=1,
     )
@@ -78,14 +78,14 @@ class GgufRecipe:
 
     @property
     def file_type(self) -> str:
-        """The file type that precision or quant stand for; empty if neither is given."""
+        """The file type of precision or quant; empty if neither is given."""
         name = OF_PRECISION.get(self.precision or "") or self.quant or ""
         return ALIASES.get(name, name)
 
 
 @dataclass(frozen=True, slots=True)
 class ImatrixRecipe:
-    """How to weigh a model's activations; by default those of the unquantized model."""
+    """How to run a model for its importance matrix; unquantized by default."""
 
     outdated: ClassVar[Mapping[str, str]] = {
         "ctx": "ctx_size",
@@ -96,19 +96,22 @@ class ImatrixRecipe:
     }
 
     precision: str | None = recipe_field(
-        None, "run the model quantized so: quicker, in less memory", kind="str", choices=PRECISIONS
+        None,
+        "run the model quantized: faster, with less memory",
+        kind="str",
+        choices=PRECISIONS,
     )
     quant: str | None = recipe_field(
-        None, "the same by file type of llama-quantize", kind="str", choices=FILE_TYPES
+        None, "the same, as a file type of llama-quantize", kind="str", choices=FILE_TYPES
     )
     ctx_size: int = recipe_field(512, "tokens in one chunk", kind="int", minimum=8, maximum=131072)
     chunks: int | None = recipe_field(None, "how many; all by default", kind="int", minimum=1)
     from_chunk: int = recipe_field(0, "how many chunks to skip first", kind="int", minimum=0)
     process_output: bool = recipe_field(
-        False, "weigh output.weight too, which does quality no good as a rule", kind="bool"
+        False, "include output.weight, which rarely improves quality", kind="bool"
     )
     parse_special: bool = recipe_field(
-        False, "read special tokens in the text as such, for a text of chats", kind="bool"
+        False, "read special tokens in the text as such, for chats", kind="bool"
     )
     outtype: str | None = recipe_field(None, OUTTYPE, kind="str", choices=OUTTYPES)
     model_name: str | None = recipe_field(None, MODEL_NAME, kind="str")
@@ -118,7 +121,7 @@ class ImatrixRecipe:
 
     @property
     def file_type(self) -> str:
-        """The file type of the model that is run; empty for the unquantized one."""
+        """The file type of the model to run; empty for the unquantized one."""
         name = OF_PRECISION.get(self.precision or "") or self.quant or ""
         return ALIASES.get(name, name)
 
@@ -138,18 +141,21 @@ class LlamaCppRecipe:
         kind="str",
     )
     programs: tuple[str, ...] = recipe_field(
-        ("llama-completion",), "what to put into the folder", kind="strs", choices=DEVICE_PROGRAMS
+        ("llama-completion",),
+        "programs in the folder",
+        kind="strs",
+        choices=DEVICE_PROGRAMS,
     )
     flags: tuple[str, ...] = recipe_field(
         (), "further options for CMake, such as -DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod", kind="strs"
     )
 
     def __post_init__(self) -> None:
-        """RecipeError PHI202 for a machine that does not run Linux, or nothing to put there."""
+        """RecipeError PHI202 for a machine that does not run Linux, or no programs."""
         if not re.fullmatch(r"[a-z0-9_]+(-[a-z0-9_]+)?-linux-[a-z0-9_]+", self.triplet):
             raise RecipeError(
-                f"LlamaCpp: triplet={self.triplet!r} names no machine with Linux",
-                hint="write one such as aarch64-linux-gnu or riscv64-linux-gnu",
+                f"LlamaCpp: triplet={self.triplet!r} does not name a machine with Linux",
+                hint="use one such as aarch64-linux-gnu or riscv64-linux-gnu",
                 code="PHI202",
             )
         if not self.programs:

@@ -1,4 +1,4 @@
-"""The MLX backend: models for Apple silicon, made and run by mlx-lm."""
+"""The MLX backend: models for Apple silicon, built and run by mlx-lm."""
 
 from __future__ import annotations
 

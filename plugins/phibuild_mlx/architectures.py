@@ -1,4 +1,4 @@
-"""The Phi architectures as mlx-lm knows them, and the fields of config.json that it passes over."""
+"""The Phi architectures that mlx-lm supports, and the config.json fields that it ignores."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from phibuild.api import RecipeError
 
 _NOT_SET = (None, False)
 
-# What mlx-lm 0.31.3 takes for granted (mlx_lm/models/phi.py, phi3.py, phimoe.py). Another value
-# gives a model that differs from the one that was trained, or one that cannot be loaded.
-_TAKEN_FOR_GRANTED: Mapping[str, Mapping[str, tuple[Any, ...]]] = MappingProxyType(
+# Values that mlx-lm 0.31.3 assumes (mlx_lm/models/phi.py, phi3.py, phimoe.py). With another value
+# the model does not load, or differs from the trained one.
+_ASSUMED: Mapping[str, Mapping[str, tuple[Any, ...]]] = MappingProxyType(
     {
         "phi": {
             "hidden_act": (None, "gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
@@ -43,12 +43,12 @@ _PHIMOE_ROPE_FIELDS = ("long_factor", "long_mscale", "short_factor", "short_msca
 
 
 def check_architecture(architecture: Mapping[str, Any]) -> None:
-    """RecipeError PHI204 for a model that mlx-lm cannot run, or runs otherwise than it was trained.
+    """RecipeError PHI204 for a model that mlx-lm cannot run, or runs differently from its training.
 
     `architecture` is config.json in the published spelling.
     """
     model_type = architecture["model_type"]
-    if model_type not in _TAKEN_FOR_GRANTED:
+    if model_type not in _ASSUMED:
         raise _refusal(
             f"model_type {model_type!r} is not supported",
             hint="supported are phi (Phi-2), phi3 (Phi-3, Phi-3.5, Phi-4, Phi-4-mini) and phimoe"
@@ -57,22 +57,22 @@ def check_architecture(architecture: Mapping[str, Any]) -> None:
     if "model_file" in architecture:
         raise _refusal(
             "config.json has model_file, which names Python code that mlx-lm would run",
-            hint="remove the field, and take a checkpoint that mlx-lm knows by itself",
+            hint="remove the field, and use a checkpoint whose model mlx-lm supports itself",
         )
     for name in ("quantization", "quantization_config"):
         if name in architecture:
             raise _refusal(
-                f"the checkpoint is quantized already: its config.json has {name}",
-                hint="take the checkpoint that it was made of",
+                f"the checkpoint is already quantized: its config.json has {name}",
+                hint="use the checkpoint before quantization",
             )
-    for name, possible in _TAKEN_FOR_GRANTED[model_type].items():
+    for name, supported in _ASSUMED[model_type].items():
         value = architecture.get(name)
-        if value not in possible:
-            shown = "no such field" if value is None else repr(value)
-            wanted = ", ".join(repr(one) for one in possible if one is not None)
+        if value not in supported:
+            actual = "no such field" if value is None else repr(value)
+            expected = ", ".join(repr(value) for value in supported if value is not None)
             raise _refusal(
-                f"mlx-lm takes {model_type} models to have {name} {wanted or 'not set'},"
-                f" and config.json has {shown}",
+                f"mlx-lm assumes {name} {expected or 'not set'} in {model_type} models, but"
+                f" config.json has {actual}",
                 hint="another backend may support it",
             )
     _check_heads(architecture)
@@ -86,7 +86,7 @@ def _check_heads(architecture: Mapping[str, Any]) -> None:
     width = architecture.get("head_dim", hidden // heads)
     if hidden != width * heads:
         raise _refusal(
-            f"mlx-lm divides hidden_size {hidden} among {heads} heads, and head_dim is {width} in"
+            f"mlx-lm divides hidden_size {hidden} among {heads} heads, but head_dim is {width} in"
             " config.json",
             hint="another backend may support it",
         )
@@ -96,21 +96,22 @@ def _check_rope(model_type: str, scaling: Any) -> None:
     if not scaling:
         if model_type == "phimoe":
             raise _refusal(
-                "mlx-lm needs rope_scaling in the config.json of a phimoe model",
-                hint="take config.json from the published checkpoint",
+                "mlx-lm requires rope_scaling in the config.json of a phimoe model",
+                hint="use config.json from the published checkpoint",
             )
         return
     kind = scaling.get("type")
     if kind not in _ROPE_TYPES[model_type]:
         raise _refusal(
-            f"mlx-lm would leave out rope_scaling of type {kind!r}",
-            hint=f"it knows {' and '.join(_ROPE_TYPES[model_type])} for {model_type} models",
+            f"mlx-lm would ignore rope_scaling of type {kind!r}",
+            hint=f"it supports {' and '.join(_ROPE_TYPES[model_type]) or 'none'} for {model_type}"
+            " models",
         )
     missing = [name for name in _PHIMOE_ROPE_FIELDS if name not in scaling]
     if model_type == "phimoe" and missing:
         raise _refusal(
-            f"mlx-lm needs {', '.join(missing)} in the rope_scaling of a phimoe model",
-            hint="take config.json from the published checkpoint",
+            f"mlx-lm requires {', '.join(missing)} in the rope_scaling of a phimoe model",
+            hint="use config.json from the published checkpoint",
         )
 
 

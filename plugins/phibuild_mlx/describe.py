@@ -1,4 +1,4 @@
-"""Reading an MLX model for people: its tensors, and what config.json says of their quantization."""
+"""The tensors of an MLX model, and the quantization that config.json gives them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LARGEST_CONFIG = 16 << 20
 
 
 def describe(path: Path) -> Description:
-    """The tensors as MLX stores them: a packed matrix is of type U32, its scales lie beside it.
+    """The tensors as MLX stores them: a packed matrix has type U32, and its scales are beside it.
 
-    SourceError PHI102 for a damaged file, PHI103 for a config.json that cannot be read.
+    SourceError PHI102 for a damaged file, PHI103 for an unreadable config.json.
     """
     tensors = tuple(
         tensor for file in sorted(path.glob("model*.safetensors")) for tensor in read_tensors(file)
@@ -41,13 +41,15 @@ def _metadata(config: dict[str, Any], tensors: tuple[Tensor, ...]) -> list[tuple
     shown = [(name, str(config[name])) for name in fields if name in config]
     quantization = config.get("quantization")
     if isinstance(quantization, dict):
-        shown.append(("quantization", _one(quantization)))
-        own = Counter(_one(one) for one in quantization.values() if isinstance(one, dict))
-        shown += [(f"quantization: {what}", f"{own[what]} matrices") for what in sorted(own)]
-    floats = Counter(one.type for one in tensors if one.type in ("F16", "BF16", "F32"))
+        shown.append(("quantization", _format(quantization)))
+        overrides = Counter(_format(own) for own in quantization.values() if isinstance(own, dict))
+        shown += [
+            (f"quantization: {text}", f"{overrides[text]} matrices") for text in sorted(overrides)
+        ]
+    floats = Counter(tensor.type for tensor in tensors if tensor.type in ("F16", "BF16", "F32"))
     return [*shown, *((f"tensors of {name}", str(floats[name])) for name in sorted(floats))]
 
 
-def _one(quantization: dict[str, Any]) -> str:
+def _format(quantization: dict[str, Any]) -> str:
     mode, bits, size = (quantization.get(name, "?") for name in ("mode", "bits", "group_size"))
     return f"{mode}, {bits} bits, group size {size}"

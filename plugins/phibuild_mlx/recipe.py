@@ -1,4 +1,4 @@
-"""The recipe of an MLX model: what mlx-lm's converter can be told, and how the weights end up."""
+"""The recipe of an MLX model: the options of mlx-lm's converter, and the quantization they mean."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ INTEGERS: Mapping[str, int] = MappingProxyType({"int4": 4, "int8": 8})
 MIXED: Mapping[str, int] = MappingProxyType(
     {"mixed_2_6": 2, "mixed_3_4": 3, "mixed_3_6": 3, "mixed_4_6": 4}
 )
-"""mlx-lm's mixed recipes with the bits of most weights; the rest gets the second number."""
+"""mlx-lm's mixed recipes with the bits of most weights; the others get the second number."""
 
 
 class Mode(NamedTuple):
-    """What a quantization mode of MLX allows; the first of each is its default."""
+    """The choices of a quantization mode of MLX; the first of each is the default."""
 
     bits: tuple[int, ...]
     group_sizes: tuple[int, ...]
@@ -38,13 +38,13 @@ MODES: Mapping[str, Mode] = MappingProxyType(
         "nvfp4": Mode(bits=(4,), group_sizes=(16,)),
     }
 )
-"""The table of modes in the documentation of `mlx.core.quantize`. Affine takes one bit as well,
-whose error is larger than the weights: it is left out."""
+"""The table of modes in the documentation of `mlx.core.quantize`, without affine's one bit, whose
+error is larger than the weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class MlxRecipe:
-    """What the keywords of `env.MLX` say; None where the user said nothing."""
+    """The keywords of `env.MLX`; None where the user gave none."""
 
     outdated: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
@@ -85,13 +85,13 @@ class MlxRecipe:
     quant_predicate: str | None = recipe_field(
         None,
         "One of mlx-lm's mixed recipes: the second number is the bits of the output head and, in"
-        " some layers, of down_proj and of v_proj or the fused qkv_proj; the first is the others'.",
+        " some layers, of down_proj and of v_proj or the fused qkv_proj; others have the first.",
         kind="str",
         choices=tuple(MIXED),
     )
     dtype: str | None = recipe_field(
         None,
-        "Type of what stays unquantized: norms, biases, and the scales of mode affine. By default"
+        "Type of unquantized tensors: norms, biases, and the scales of mode affine. By default"
         " the type of the checkpoint's tensors.",
         kind="str",
         choices=tuple(FLOATS.values()),
@@ -108,7 +108,7 @@ class Quantization(NamedTuple):
 
 
 def quantization_of(recipe: MlxRecipe) -> Quantization | None:
-    """What a recipe without contradictions comes to; None if the weights stay floats."""
+    """The quantization of a recipe that passed the check; None if the weights stay floats."""
     if recipe.precision in FLOATS:
         return None
     name = recipe.mode or "affine"

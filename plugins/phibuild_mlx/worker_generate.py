@@ -1,4 +1,4 @@
-"""Asks an MLX model through its own chat template; runs under the mlx toolchain."""
+"""Generates text with an MLX model through its own chat template."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def main(job: phiworker.Job) -> None:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise phiworker.WorkerError(
             f"MLX cannot run the artifact: {' '.join(str(error).split())[:300]}",
-            hint="build it again; if that does not help, try another precision",
+            hint="build it again, or try another precision",
             code="PHI802",
         ) from error
     job.output.write_text(tokenizer.decode(tokens, skip_special_tokens=True), "utf-8")
 
 
 def load(artifact: Path) -> tuple[Any, Any]:
-    """The model, ready to run here, and its tokenizer."""
+    """The model, ready to run on this machine, and its tokenizer."""
     config = json.loads((artifact / "config.json").read_text("utf-8"))
     if "model_file" in config:
         raise ValueError("its config.json has model_file, which names Python code to run")
@@ -43,16 +43,16 @@ def load(artifact: Path) -> tuple[Any, Any]:
 
 
 def needs_width(config: dict[str, Any]) -> bool:
-    """Whether MLX's kernels for a CPU want 32 bits where its kernels for a GPU do with 16.
+    """Whether MLX's kernels for a CPU should get 32 bits where those for a GPU use 16.
 
-    Those for quantized matrices add up in the type of the scales: slow and coarse in 16 bits. The
-    one that gathers the experts of a mixture knows no other type.
+    Kernels for quantized matrices add up in the type of the scales: slow and coarse in 16 bits. The
+    kernel that gathers the experts of a mixture supports no other type.
     """
     return "quantization" in config or config["model_type"] == "phimoe"
 
 
 def widen(model: Any, mx: Any) -> None:
-    """Give every float, and with them the computation, 32 bits. Packed weights stay as they are."""
+    """Widen every float, and so the computation, to 32 bits. Packed weights stay the same."""
     from mlx.utils import tree_map
 
     def wide(array: Any) -> Any:
@@ -68,13 +68,13 @@ def answer(model: Any, tokenizer: Any, prompt: str, limit: int) -> Iterator[int]
 
     for step in stream_generate(model, tokenizer, prompt_tokens(tokenizer, prompt), limit):
         if mx.isnan(step.logprobs).any().item():
-            raise ValueError("what it computes is not a number")
+            raise ValueError("it computes values that are not numbers (NaN)")
         if step.finish_reason != "stop":
             yield step.token
 
 
 def prompt_tokens(tokenizer: Any, prompt: str) -> list[int]:
-    """The prompt as the user's turn, or as it is for a model without a template."""
+    """The prompt as the user's turn, or unchanged for a model without a template."""
     if not tokenizer.has_chat_template:
         return list(tokenizer.encode(prompt))
     turn = [{"role": "user", "content": prompt}]

@@ -1,8 +1,8 @@
-"""Writes what mlx-lm reads beside the weights: config.json, the tokenizer, the template, sampling.
+"""Writes the files that mlx-lm reads beside the weights: config, tokenizer, template, sampling.
 
-config.json is that of the conversion with the ids that mlx-lm puts there (mlx_lm/utils.py,
-`load_config` of mlx-lm 0.31): those of config.json, and the ends of text of generation_config.json.
-No framework is imported.
+config.json is the conversion's, with the ids that mlx-lm adds (mlx_lm/utils.py, `load_config` of
+mlx-lm 0.31): those of the checkpoint's config.json, and eos_token_id of generation_config.json. No
+framework is imported.
 """
 
 from __future__ import annotations

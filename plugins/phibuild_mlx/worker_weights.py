@@ -1,7 +1,7 @@
-"""Converts the weights with mlx-lm's own converter, without a tokenizer: `model/` belongs to the
-artifact, `base/` to the action mlx.sidecar. What an earlier artifact has is taken from there.
+"""Converts the weights with mlx-lm's converter, but without a tokenizer. `model/` is a part of the
+artifact, `base/` an input of mlx.sidecar. Arrays that an earlier artifact has are copied from it.
 
-Always on the CPU, so that a Mac's GPU and a build server without one make the same bytes.
+Always on the CPU, so that a Mac with its GPU and a build server without one write the same bytes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 
 import phiworker
 
-from phibuild_mlx.streamed import Layout, Stream
+from phibuild_mlx.safetensors_writer import ShardLayout, ShardStream
 
 AHEAD = 8
-"""Tensors that are begun before the first of them is awaited."""
-MISFIT = "compare its tensors with config.json, or fetch the checkpoint again"
+"""Tensors that are started before the first of them is awaited."""
+CHECK_SOURCE = "compare its tensors with config.json, or fetch the checkpoint again"
 
 
 def main(job: phiworker.Job) -> None:
     model = job.inputs["model"]
     refuse_code(model)
     refuse_integers(job)
-    leave_tokenizers_out()
+    stub_tokenizers()
     with job.importing("mlx-lm"):
         import mlx.core as mx
         from mlx_lm import utils
@@ -38,10 +38,10 @@ def main(job: phiworker.Job) -> None:
 
     mx.set_default_device(mx.cpu)
     mx.quantize = on_all_cores(mx.quantize, [mx.new_stream(mx.cpu) for _ in range(job.threads)])
-    saving = Saving(job, mx, utils)
-    utils.make_shards, mx.save_safetensors = saving.make_shards, saving.save_safetensors
-    utils.load_tokenizer = lambda *place, **options: NoTokenizer()
-    utils.create_model_card = lambda *place: None  # it would say nothing of this model
+    writer = ShardWriter(job, mx, utils)
+    utils.make_shards, mx.save_safetensors = writer.make_shards, writer.save_safetensors
+    utils.load_tokenizer = lambda *path, **options: NoTokenizer()
+    utils.create_model_card = lambda *path: None  # it would say nothing about this model
     recipe = job.recipe
     quantization = (
         {
@@ -58,26 +58,28 @@ def main(job: phiworker.Job) -> None:
     job.progress(0.0, "load")
     try:
         convert(str(model), str(job.output / "model"), dtype=dtype, **quantization)
-    except KeyError as error:  # mlx-lm puts experts together before it compares names
-        raise phiworker.WorkerError(f"the checkpoint lacks {error.args[0]}", hint=MISFIT) from error
+    except KeyError as error:  # mlx-lm merges experts before it compares names
+        raise phiworker.WorkerError(
+            f"the checkpoint lacks {error.args[0]}", hint=CHECK_SOURCE
+        ) from error
     except ValueError as error:
         raise phiworker.WorkerError(
             f"mlx-lm could not load the checkpoint: {' '.join(str(error).split())[:300]}",
-            hint=MISFIT,
+            hint=CHECK_SOURCE,
         ) from error
     (job.output / "base").mkdir()
     (job.output / "model" / "config.json").rename(job.output / "base" / "config.json")
 
 
 class NoTokenizer:
-    """Stands where mlx-lm has a tokenizer that it only saves again: that is the sidecar's."""
+    """Replaces the tokenizer that mlx-lm would only save again: the sidecar writes it."""
 
     def save_pretrained(self, folder: Path) -> None: ...
 
 
-def leave_tokenizers_out() -> None:
-    """mlx-lm imports transformers for the classes of tokenizers alone, and here there is none: that
-    takes a second, a sixth of the work on a model of a billion parameters."""
+def stub_tokenizers() -> None:
+    """Keep mlx-lm from importing transformers, which it uses only for tokenizers. The import takes
+    a second, a sixth of the work on a model of a billion parameters."""
 
     def any_class(name: str) -> type[NoTokenizer]:
         if name.startswith("__"):
@@ -90,17 +92,17 @@ def leave_tokenizers_out() -> None:
 
 
 def on_all_cores(quantize: Callable[..., Any], streams: list[Any]) -> Callable[..., Any]:
-    """MLX computes what is in one stream on one core, with the same bytes in any."""
-    taking_turns = cycle(streams)
+    """Spread the work over streams: MLX runs a stream on one core, with the same bytes in any."""
+    turns = cycle(streams)
 
-    def quantize_somewhere(*arrays: Any, **options: Any) -> Any:
-        return quantize(*arrays, **options | {"stream": next(taking_turns)})
+    def quantize_in_turn(*arrays: Any, **options: Any) -> Any:
+        return quantize(*arrays, **options | {"stream": next(turns)})
 
-    return quantize_somewhere
+    return quantize_in_turn
 
 
 def refuse_code(model: Path) -> None:
-    """mlx-lm runs the Python file that `model_file` names, and asks nobody."""
+    """mlx-lm would run the Python file that `model_file` names."""
     if "model_file" in json.loads((model / "config.json").read_text("utf-8")):
         raise phiworker.WorkerError(
             "config.json has model_file, which names Python code that mlx-lm would run",
@@ -111,16 +113,16 @@ def refuse_code(model: Path) -> None:
 
 def refuse_integers(job: phiworker.Job) -> None:
     """mlx-lm reads integers, and FP8 as integers, without the scales that belong to them."""
-    for one in job.tensors:
-        if one.dtype not in ("BF16", "F16", "F32"):
+    for tensor in job.tensors:
+        if tensor.dtype not in ("BF16", "F16", "F32"):
             raise phiworker.WorkerError(
-                f"{one.name} has the type {one.dtype}",
+                f"{tensor.name} has the type {tensor.dtype}",
                 hint="use a checkpoint whose tensors are BF16, F16 or F32",
             )
 
 
 def dtype_of(model: Path, mx: Any) -> str:
-    """The floating point type that most of the weights have. Loading is lazy: it reads headers."""
+    """The floating point type of most weights. Loading is lazy: it reads headers only."""
     weights: Counter[str] = Counter()
     for shard in sorted(model.glob("*.safetensors")):
         for array in mx.load(str(shard)).values():
@@ -129,47 +131,48 @@ def dtype_of(model: Path, mx: Any) -> str:
     return max(sorted(weights), key=lambda name: weights[name], default="float16")
 
 
-class Saving:
-    """Stands in for the two functions that mlx-lm saves through, to see how far it is and to make
-    only what no earlier artifact has.
+class ShardWriter:
+    """Replaces the two functions through which mlx-lm saves shards, to report progress and to
+    compute only the arrays that no earlier artifact has.
 
-    All work is lazy until a shard is saved, and was then done at once: a few tensors at a time give
-    the same bytes, take less memory, and leave something to tell. MLX reads the next ones
-    meanwhile, and another core writes those that are finished.
+    MLX does all work when a shard is saved. A few tensors at a time give the same bytes, need less
+    memory, and show progress: MLX reads the next tensors while another core writes finished ones.
     """
 
     def __init__(self, job: phiworker.Job, mx: Any, utils: Any) -> None:
         self.job, self.mx = job, mx
-        self.sources = {one.name: one for one in job.tensors}
+        self.sources = {tensor.name: tensor for tensor in job.tensors}
         self.save = mx.save_safetensors
         self.split = utils.make_shards
         self.packed: dict[str, list[object]] = {}
-        self.count = self.done = self.taken = 0
+        self.count = self.done = self.reused = 0
         self.size = self.finished = 0
 
     def make_shards(self, weights: dict[str, Any], **options: Any) -> Any:
-        self.packed = {name: [str(one.dtype), one.shape] for name, one in weights.items()}
+        self.packed = {name: [str(array.dtype), array.shape] for name, array in weights.items()}
         self.count = len(weights)
         self.size = sum(array.nbytes for array in weights.values())
         return self.split(weights, **options)
 
     def save_safetensors(self, path: str, arrays: dict[str, Any], **options: Any) -> None:
         keys = {name: key for name, array in arrays.items() if (key := self.key(name, array))}
-        self.take_known(arrays, keys)
-        layout = Layout(self.save, Path(path), arrays, **options)
-        with Stream(Path(path), layout.header) as stream:
-            digests = {name: self.write(arrays, name, stream) for name in self.made(arrays, layout)}
+        self.recall(arrays, keys)
+        layout = ShardLayout(self.save, Path(path), arrays, **options)
+        with ShardStream(Path(path), layout.header) as stream:
+            digests = {
+                name: self.write(arrays, name, stream) for name in self.evaluated(arrays, layout)
+            }
         file = Path(path).relative_to(self.job.output).as_posix()
         self.job.written(stream.sha256, file=file)
         for name, key in keys.items():
-            begin, end = layout.places[name]
+            begin, end = layout.ranges[name]
             sha256 = digests[name].result()
             self.job.remember(key, file=file, offset=begin, size=end - begin, sha256=sha256)
 
     def key(self, name: str, array: Any) -> str | None:
-        """The name of an array's bytes, if it is made of one tensor of the checkpoint and nothing
-        else: a matrix, or the scales or offsets that belong to it. Their own shapes do not tell
-        how many bits a mixed recipe gives the matrix: its shape when packed does."""
+        """The key of an array's bytes, if it depends on a single tensor of the checkpoint: a
+        matrix, or its scales or offsets. The shapes of those do not show how many bits a mixed
+        recipe gives the matrix, so the shape of the packed matrix is a part of the key."""
         stem, _, kind = name.rpartition(".")
         matrix = f"{stem}.weight" if kind in ("scales", "biases") else name
         source = self.sources.get(matrix)
@@ -180,42 +183,43 @@ class Saving:
         facts += self.packed[matrix]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def take_known(self, arrays: dict[str, Any], keys: dict[str, str]) -> None:
-        """Put arrays that were made before in the place of what would make them."""
+    def recall(self, arrays: dict[str, Any], keys: dict[str, str]) -> None:
+        """Replace arrays that were computed before by their bytes."""
         pieces = self.job.recall(keys.values())
         for name, key in keys.items():
             content = pieces[key].read() if key in pieces else None
             if content is not None and len(content) == arrays[name].nbytes:
                 flat = self.mx.array(memoryview(content))
                 arrays[name] = flat.view(arrays[name].dtype).reshape(arrays[name].shape)
-                self.taken += 1
+                self.reused += 1
 
-    def made(self, arrays: dict[str, Any], layout: Layout) -> Iterator[str]:
-        """The names in the file's order, each when its array is made and the next are begun."""
-        begun: deque[str] = deque()
-        for name in (*layout.places, *[""] * AHEAD):
+    def evaluated(self, arrays: dict[str, Any], layout: ShardLayout) -> Iterator[str]:
+        """The names in the file's order, each once its array is computed, the next begun."""
+        started: deque[str] = deque()
+        for name in (*layout.ranges, *[""] * AHEAD):
             if name:
                 self.mx.async_eval(arrays[name])
-            begun.append(name)
-            if len(begun) > AHEAD:
-                oldest = begun.popleft()
+            started.append(name)
+            if len(started) > AHEAD:
+                oldest = started.popleft()
                 self.mx.eval(arrays[oldest])
-                self.tell(arrays[oldest])
+                self.report(arrays[oldest])
                 yield oldest
 
-    def write(self, arrays: dict[str, Any], name: str, stream: Stream) -> Future[str]:
-        """Have an array written, and forget it: mlx-lm asks for no more than the names."""
+    def write(self, arrays: dict[str, Any], name: str, stream: ShardStream) -> Future[str]:
+        """Write an array and drop it: mlx-lm needs only its name afterwards."""
         array, arrays[name] = arrays[name], None
         content = array.view(self.mx.uint8) if array.ndim else array
         self.mx.eval(content)
         return stream.write(memoryview(content).cast("B"))
 
-    def tell(self, array: Any) -> None:
+    def report(self, array: Any) -> None:
         self.done += 1
         self.finished += array.nbytes
         share = self.finished / max(self.size, 1)
-        made = self.done - self.taken
-        self.job.progress(share, f"tensors: {made} made, {self.taken} taken of {self.count}")
+        computed = self.done - self.reused
+        text = f"tensors: {computed} computed, {self.reused} reused of {self.count}"
+        self.job.progress(share, text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The ONNX backend: models for ONNX Runtime GenAI, made by its own builder and run by it."""
+"""The ONNX backend: models for ONNX Runtime GenAI, built by its own model builder and run by it."""
 
 from __future__ import annotations
 

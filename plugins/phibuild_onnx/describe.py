@@ -1,4 +1,4 @@
-"""What is in an ONNX artifact, read without the onnx package: the initializers of model.onnx.
+"""The tensors of an ONNX artifact, read without the onnx package: model.onnx's initializers.
 
 Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto (ModelProto, GraphProto,
 TensorProto, StringStringEntryProto).
@@ -26,6 +26,7 @@ _GRAPH, _PRODUCER, _PRODUCER_VERSION = 7, 2, 3
 _INITIALIZER = 5
 _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL = 1, 2, 8, 9, 13
 _KEY, _VALUE = 1, 2
+_SHOWN = ("type", "context_length", "vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
 _LARGEST_CONFIG = 16 << 20
 _MOST_TENSORS = 1 << 18
 _MOST_DIMENSIONS = 16
@@ -37,15 +38,15 @@ _TYPES = {
 
 
 def describe(path: Path) -> Description:
-    """Tensors and the generation settings; PhiError PHI303 for something that is not such a folder,
-    or whose external data leads out of it."""
+    """Tensors and generation settings. PhiError PHI303 for a path that is not such a folder, or
+    whose external data is outside of it."""
     try:
         text = read_regular(path / "genai_config.json", most=_LARGEST_CONFIG).decode("utf-8")
         config = strict_json(text)
         with open_regular(path / "model.onnx") as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        # Closed by its last reader: a failure's traceback holds slices of it, and closing it under
-        # them would raise BufferError in place of what is wrong.
+        # Not closed here: a failure's traceback holds slices of it, and closing would raise
+        # BufferError and hide the failure.
         return _description(memoryview(mapped), path, config)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PhiError(
@@ -73,9 +74,6 @@ def _description(model: memoryview, folder: Path, config: dict[str, Any]) -> Des
     return Description("ONNX", tuple(tensors), tuple(metadata))
 
 
-_SHOWN = ("type", "context_length", "vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
-
-
 def _tensor(message: memoryview, folder: Path) -> Tensor:
     shape: list[int] = []
     kind, name, size = 0, "", 0
@@ -92,10 +90,10 @@ def _tensor(message: memoryview, folder: Path) -> Tensor:
         elif number == _RAW and isinstance(value, memoryview):
             size = len(value)
         elif number == _EXTERNAL and isinstance(value, memoryview):
-            entry = {n: bytes(v).decode() for n, v in fields(value) if isinstance(v, memoryview)}
-            external[entry[_KEY]] = entry.get(_VALUE, "")
-    found = Tensor(name, _TYPES.get(kind, f"type {kind}"), tuple(shape), size)
-    return _external(found, external, folder) if external else found
+            pair = {n: bytes(v).decode() for n, v in fields(value) if isinstance(v, memoryview)}
+            external[pair[_KEY]] = pair.get(_VALUE, "")
+    tensor = Tensor(name, _TYPES.get(kind, f"type {kind}"), tuple(shape), size)
+    return _external(tensor, external, folder) if external else tensor
 
 
 def _dimensions(packed: memoryview) -> Iterator[int]:
@@ -103,12 +101,12 @@ def _dimensions(packed: memoryview) -> Iterator[int]:
 
 
 def _external(tensor: Tensor, external: dict[str, str], folder: Path) -> Tensor:
-    """The tensor with the place of its bytes in the file beside the model."""
+    """The tensor with the position of its bytes in the file beside the model."""
     name = tensor.name
-    place = folder / external["location"]
+    file = folder / external["location"]
     if Path(external["location"]).name != external["location"]:
-        raise ValueError(f"the data of {name!r} leads out of the folder")
+        raise ValueError(f"the data of {name!r} is outside of the folder")
     begin, size = int(external.get("offset", "0")), int(external.get("length", "0"))
-    if begin < 0 or size < 0 or begin + size > place.stat().st_size:
-        raise ValueError(f"the data of {name!r} ends beyond {place.name}")
-    return tensor._replace(size=size, offset=begin, file=place.name)
+    if begin < 0 or size < 0 or begin + size > file.stat().st_size:
+        raise ValueError(f"the data of {name!r} ends beyond {file.name}")
+    return tensor._replace(size=size, offset=begin, file=file.name)

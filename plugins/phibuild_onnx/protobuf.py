@@ -1,4 +1,4 @@
-"""The fields of a protobuf message, walked within bounds.
+"""Reads the fields of a protobuf message within bounds.
 
 Wire format: https://protobuf.dev/programming-guides/encoding/
 """
@@ -26,7 +26,7 @@ def fields(message: memoryview) -> Iterator[Field]:
         elif kind in (1, 5):
             size = 8 if kind == 1 else 4
         else:
-            raise ValueError(f"wire type {kind}")
+            raise ValueError(f"wire type {kind} is not supported")
         if position + size > len(message):
             raise ValueError("a field ends beyond its message")
         chunk = message[position : position + size]

@@ -9,6 +9,9 @@ from phibuild.api import PRECISIONS, recipe_field
 
 PROVIDERS = ("cpu", "cuda", "dml", "webgpu", "NvTensorRtRtx")
 
+SCALES = "kv_cache_scale_file"
+"""The keyword for the file with the scales of a quantized cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnnxRecipe:
@@ -28,7 +31,7 @@ class OnnxRecipe:
     precision: str = recipe_field("int4", "type of the weights", kind="str", choices=PRECISIONS)
     execution_provider: str = recipe_field(
         "cpu",
-        "what the artifact runs on; all build here, only cpu also runs here",
+        "what the artifact runs on; all of them build here, only cpu also runs here",
         kind="str",
         choices=PROVIDERS,
     )
@@ -40,7 +43,7 @@ class OnnxRecipe:
     )
     accuracy_level: int | None = recipe_field(
         None,
-        "least accuracy of activations: 1 fp32, 2 fp16, 3 bf16, 4 int8 (4 on cpu, else 0: unset)",
+        "minimum accuracy of activations: 1 fp32, 2 fp16, 3 bf16, 4 int8 (4 on cpu, else 0: unset)",
         kind="int",
         choices=(0, 1, 2, 3, 4),
     )
@@ -65,7 +68,7 @@ class OnnxRecipe:
         None, "nodes that keep their precision, such as /lm_head/MatMul", kind="strs"
     )
     use_qdq: bool | None = recipe_field(
-        None, "QuantizeLinear and DequantizeLinear in place of MatMulNBits (False)", kind="bool"
+        None, "QuantizeLinear and DequantizeLinear instead of MatMulNBits (False)", kind="bool"
     )
     fuse_qkv: bool | None = recipe_field(
         None, "one MatMul for query, key and value (True)", kind="bool"
@@ -130,7 +133,7 @@ class OnnxRecipe:
     )
     num_blocks: int | None = recipe_field(
         None,
-        "pages of the cache, in place of a share (paged attention only)",
+        "pages of the cache, instead of gpu_utilization_factor (paged attention only)",
         kind="int",
         minimum=1,
     )
@@ -159,7 +162,7 @@ class OnnxRecipe:
     )
     kv_cache_rotation: str | None = recipe_field(
         None,
-        "rotate keys and values, for coarse schemes but per_channel (paged attention only)",
+        "rotate keys and values, except with per_channel schemes (paged attention only)",
         kind="str",
         choices=("hadamard",),
     )
@@ -172,43 +175,3 @@ class OnnxRecipe:
     use_webgpu_fp32: bool | None = recipe_field(
         None, "float32 beside the weights (webgpu only)", kind="bool"
     )
-
-
-QUANTIZATION = (
-    "block_size",
-    "accuracy_level",
-    "is_symmetric",
-    "algo_config",
-    "matmul_mixed_precision",
-    "op_types_to_quantize",
-    "nodes_to_exclude",
-    "use_qdq",
-    "matmulnbits_weights_prepacked",
-    "enable_cuda_fpa_intb_gemm",
-)
-"""Fields that only int4 and int8 artifacts know; the builder ignores them for others."""
-
-PROVIDER_ONLY = {
-    "enable_dml_graph": "dml",
-    "enable_cuda_graph": "cuda",
-    "matmulnbits_weights_prepacked": "cuda",
-    "enable_cuda_fpa_intb_gemm": "cuda",
-    "use_paged_attention": "cuda",
-    "use_cuda_bf16": "cuda",
-    "enable_webgpu_graph": "webgpu",
-    "use_webgpu_fp32": "webgpu",
-}
-
-SCALES = "kv_cache_scale_file"
-"""The keyword for the file with the scales of a quantized cache."""
-
-PAGED_ONLY = (
-    "paged_block_size",
-    "paged_chunk_size",
-    "max_batch_size",
-    "max_scheduled_tokens",
-    "num_blocks",
-    "gpu_utilization_factor",
-    "kv_cache_rotation",
-)
-"""Fields that only paged attention knows."""

@@ -1,6 +1,7 @@
-"""Writes what the runtime reads beside the graph: genai_config.json, the tokenizer, the template.
+"""Writes the files that the runtime reads beside the graph: genai_config.json, the tokenizer, the
+template.
 
-Ids and sampling are derived as the model builder does (builders/base.py, `make_genai_config` and
+Ids and sampling follow the model builder (builders/base.py, `make_genai_config` and
 `resolve_special_token_ids` of onnxruntime-genai 0.18); no framework is imported.
 """
 
@@ -15,15 +16,15 @@ import phiworker
 
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 _SAMPLING = {"do_sample": False, "temperature": 1.0, "top_k": 50, "top_p": 1.0}
-"""The sampling fields that the builder takes from generation_config.json, and what it takes for
-not set there."""
+"""The sampling fields that the builder copies from generation_config.json, with the values that it
+treats as unset."""
 _MARKS = {
     "bot_token_id": ("<tool_call>", "<|tool_call|>"),
     "eot_token_id": ("</tool_call>", "<|/tool_call|>"),
     "bor_token_id": ("<think>",),
     "eor_token_id": ("</think>",),
 }
-"""The tokens around tool calls and reasoning that the runtime wants to know: the first found."""
+"""The tokens around tool calls and reasoning that the runtime reads: the first that exists."""
 
 
 def main(job: phiworker.Job) -> None:
@@ -37,9 +38,9 @@ def main(job: phiworker.Job) -> None:
             search[name] = generation[name]
     model |= ids(model, read(view / "config.json"), generation, tokenizer)
     for name, contents in _MARKS.items():
-        found = [one for one in map(tokenizer.id_of, contents) if one is not None]
-        if found:
-            model[name] = found[0]
+        known = [token for token in map(tokenizer.id_of, contents) if token is not None]
+        if known:
+            model[name] = known[0]
     job.output.mkdir()
     (job.output / "genai_config.json").write_text(json.dumps(config, indent=4), "utf-8")
     tokenizer.settings["model_max_length"] = model["context_length"]
@@ -55,25 +56,25 @@ def ids(
     """The ids of generation_config.json, else of config.json, else of the architecture (`base`),
     else of the tokenizer, whose own end of a turn always ends generation."""
     own = {name: tokenizer.id_of(tokenizer.roles.get(name[:-3])) for name in _IDS}
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name in _IDS:
-        places = (generation.get(name), config.get(name), base[name], own[name])
-        found[name] = next((one for one in places if one is not None), None)
-    if found["eos_token_id"] is None:
+        candidates = (generation.get(name), config.get(name), base[name], own[name])
+        result[name] = next((value for value in candidates if value is not None), None)
+    if result["eos_token_id"] is None:
         raise phiworker.WorkerError(
             "neither config.json nor the tokenizer says which token ends the text",
             hint="write eos_token_id into generation_config.json",
             code="PHI103",
         )
-    if found["bos_token_id"] is None:
-        found["bos_token_id"] = 1
-    stops = found["eos_token_id"]
+    if result["bos_token_id"] is None:
+        result["bos_token_id"] = 1
+    stops = result["eos_token_id"]
     stops = stops if isinstance(stops, list) else [stops]
-    if found["pad_token_id"] is None:
-        found["pad_token_id"] = stops[0]
+    if result["pad_token_id"] is None:
+        result["pad_token_id"] = stops[0]
     if own["eos_token_id"] not in (None, *stops):
-        found["eos_token_id"] = [own["eos_token_id"], *stops]
-    return found
+        result["eos_token_id"] = [own["eos_token_id"], *stops]
+    return result
 
 
 def read(path: Path) -> dict[str, Any]:

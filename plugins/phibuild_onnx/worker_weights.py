@@ -1,5 +1,5 @@
-"""Builds the graph and its weights with ONNX Runtime GenAI's own model builder, as its command line
-does, without a tokenizer: `model/` belongs to the artifact, `base/` to the action onnx.sidecar.
+"""Builds the graph and its weights with ONNX Runtime GenAI's model builder, as its command line
+does, but without a tokenizer. `model/` is a part of the artifact, `base/` an input of onnx.sidecar.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _LAYER = re.compile(r"layer (\d+)")
 
 
 def main(job: phiworker.Job) -> None:
-    # The builder stamps the commit of a repository that its environment lies in, and torch's
-    # kernels for wider registers round some sums differently: neither may reach the bytes.
+    # The builder records the commit of the repository that contains its environment, and torch's
+    # kernels for wider registers round some sums differently: neither may change the bytes.
     os.environ |= {"GIT_DIR": os.devnull, "ATEN_CPU_CAPABILITY": "default"}
     with job.importing("torch and the builder"):
         import_module("onnxruntime_genai.models")  # puts the builder's own modules on the path
         builder = import_module("builder")
     phitransformers.load_strictly(job.tensors)
-    leave_tokens_out(builder)
-    group_queries_of_halves(builder)
+    skip_tokens(builder)
+    use_gqa_for_halves(builder)
     recipe = dict(job.recipe)
-    place: tuple[Any, ...] = (
+    positional: tuple[Any, ...] = (
         "",
         str(without_padding(job.inputs["model"], job.scratch / "model")),
         str(job.output / "model"),
@@ -40,23 +40,23 @@ def main(job: phiworker.Job) -> None:
         recipe.pop("execution_provider"),
         str(job.scratch / "cache"),
     )
-    sys.stdout = Watched(sys.stdout, job)
-    given = [f"{name}={spelt(recipe[name])}" for name in recipe]
+    sys.stdout = ProgressLog(sys.stdout, job)
+    spelled = [f"{name}={as_option(recipe[name])}" for name in recipe]
     if SCALES in job.inputs:
-        given.append(f"{SCALES}={job.inputs[SCALES]}")
-    options = builder.parse_extra_options(*place, given)
+        spelled.append(f"{SCALES}={job.inputs[SCALES]}")
+    options = builder.parse_extra_options(*positional, spelled)
     keep_window(options)
     keep_epsilon(options)
     refuse_unknown(builder, recipe.get("nodes_to_exclude", []))
     job.progress(None, "build the graph")
     try:
-        builder.create_model(*place, **options)
+        builder.create_model(*positional, **options)
     except ValueError as error:
         if SCALES not in str(error) and "cales file" not in str(error):
             raise
         raise phiworker.WorkerError(
             f"OnnxGenAI: the scales do not fit the model: {error}",
-            hint="measure them on an artifact of this model without kv_cache_quant_scheme",
+            hint="measure them on an artifact of this model, built without kv_cache_quant_scheme",
             code="PHI203",
         ) from None
     (job.output / "base").mkdir()
@@ -64,8 +64,8 @@ def main(job: phiworker.Job) -> None:
 
 
 def without_padding(view: Path, folder: Path) -> Path:
-    """The model with no padding token, in place of the one that its class has unless config.json
-    names another: that one need not be in this vocabulary, and transformers insists that it is."""
+    """A copy of the view whose config.json sets no padding token. Left out, it would be the class's
+    default, which transformers refuses if the vocabulary is too small for it."""
     folder.mkdir()
     for path in view.iterdir():
         (folder / path.name).symlink_to(path)
@@ -75,9 +75,9 @@ def without_padding(view: Path, folder: Path) -> Path:
     return folder
 
 
-def leave_tokens_out(builder: Any) -> None:
-    """Tokens and sampling are the sidecar's: here genai_config.json has the ids of models of this
-    class that say nothing else, and no tokenizer is asked or saved."""
+def skip_tokens(builder: Any) -> None:
+    """Leave tokens and sampling to the sidecar: genai_config.json gets the ids that are the default
+    of the model's class, and no tokenizer is loaded or saved."""
 
     class NoTokenizer:
         @staticmethod
@@ -93,27 +93,27 @@ def leave_tokens_out(builder: Any) -> None:
     builder.Model.save_processing = lambda model, name, options, folder: None
 
 
-def group_queries_of_halves(builder: Any) -> None:
-    """Have GroupQueryAttention in fp16 models for cpu as well, whose kernel there takes halves.
+def use_gqa_for_halves(builder: Any) -> None:
+    """Write GroupQueryAttention in fp16 models for cpu too, where its kernel supports fp16.
 
-    The builder does not count on it and writes plain attention, with which models that share keys
-    among queries fail at their second token.
+    The builder would write plain attention, with which models that share keys among queries fail at
+    their second token.
     """
     supported = builder.Model.is_gqa_supported
 
-    def also_halves(model: Any) -> bool:
+    def supported_for_halves(model: Any) -> bool:
         is_half = model.io_dtype == import_module("onnx_ir").DataType.FLOAT16
         return bool(supported(model)) or (model.ep == "cpu" and is_half)
 
-    builder.Model.is_gqa_supported = also_halves
+    builder.Model.is_gqa_supported = supported_for_halves
 
 
 def keep_window(options: dict[str, Any]) -> None:
-    """Make attention look no further back than the model was trained to.
+    """Limit attention to the window that the model was trained with.
 
-    Left to itself, the builder takes every layer for one without a window, and tells the runtime of
-    a window all the same: generation then fails a few tokens after it. The cache keeps its full
-    length, since the runtime's shorter ones need a layer without a window.
+    The builder would write every layer without a window, and still set the window in the runtime's
+    configuration: generation then fails a few tokens after it. The cache keeps its full length,
+    since the runtime's shorter caches require a layer without a window.
     """
     config = options["hf_details"]["hf_config"]
     window = getattr(config, "sliding_window", None)
@@ -123,10 +123,10 @@ def keep_window(options: dict[str, Any]) -> None:
 
 
 def keep_epsilon(options: dict[str, Any]) -> None:
-    """Make the norms of phi add what config.json says to the variance.
+    """Use config.json's epsilon in the norms of phi.
 
-    The builder reads that from the field of root mean square norms alone, and adds 1e-6 without it:
-    logits differ in the third digit.
+    The builder reads only the field of root mean square norms, and uses 1e-6 without it: logits
+    differ in the third digit.
     """
     config = options["hf_details"]["hf_config"]
     if hasattr(config, "layer_norm_eps"):
@@ -134,7 +134,7 @@ def keep_epsilon(options: dict[str, Any]) -> None:
 
 
 def refuse_unknown(builder: Any, excluded: list[str]) -> None:
-    """Have the builder look, before it quantizes, whether the nodes to exclude are there at all."""
+    """Make the builder check, before it quantizes, that the nodes to exclude exist."""
     save = builder.Model.save_model
 
     def checked(model: Any, folder: str) -> None:
@@ -143,8 +143,8 @@ def refuse_unknown(builder: Any, excluded: list[str]) -> None:
             if name not in nodes:
                 close = difflib.get_close_matches(name, nodes, n=3, cutoff=0.0)
                 raise phiworker.WorkerError(
-                    f"OnnxGenAI: nodes_to_exclude names {name!r}, and no such node is quantized",
-                    hint=f"close to it are {', '.join(sorted(close))}",
+                    f"OnnxGenAI: nodes_to_exclude has {name!r}, but no such node is quantized",
+                    hint=f"similar names: {', '.join(sorted(close))}",
                     code="PHI203",
                 )
         save(model, folder)
@@ -152,8 +152,8 @@ def refuse_unknown(builder: Any, excluded: list[str]) -> None:
     builder.Model.save_model = checked
 
 
-def spelt(value: Any) -> str:
-    """An option's value as the builder's command line takes it."""
+def as_option(value: Any) -> str:
+    """A recipe's value in the spelling of the builder's command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
@@ -163,8 +163,8 @@ def spelt(value: Any) -> str:
     return str(value)
 
 
-class Watched(io.TextIOBase):
-    """The log, with the layer that the builder says it reads told as progress."""
+class ProgressLog(io.TextIOBase):
+    """The log, which also reports the layer that the builder prints as progress."""
 
     def __init__(self, log: Any, job: phiworker.Job) -> None:
         self.log = log

@@ -1,4 +1,4 @@
-"""The OpenVINO backend: IR for Intel hardware, made by Optimum and NNCF, run by OpenVINO GenAI."""
+"""The OpenVINO backend: IR for Intel hardware, built by Optimum and NNCF, run by OpenVINO GenAI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Phi architectures as Optimum's exporter and NNCF know them."""
+"""The Phi architectures that Optimum's exporter and NNCF support."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ACTIVATIONS = (
     *("gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", "quick_gelu"),
     *("relu", "relu2", "relu6", "silu", "swish", "tanh"),
 )
-"""Those of transformers that take no numbers beside the input."""
+"""Those of transformers that have no parameters."""
 
 
 def check_architecture(recipe: OpenVinoRecipe, architecture: Mapping[str, Any]) -> None:
@@ -30,8 +30,8 @@ def check_architecture(recipe: OpenVinoRecipe, architecture: Mapping[str, Any]) 
         )
     if "quantization_config" in architecture:
         raise _refusal(
-            "the checkpoint is quantized already: its config.json has quantization_config",
-            hint="take the checkpoint that it was made of",
+            "the checkpoint is already quantized: its config.json has quantization_config",
+            hint="use the checkpoint before quantization",
         )
     activation = architecture.get("hidden_act")
     if activation is not None and activation not in _ACTIVATIONS:
@@ -43,13 +43,13 @@ def check_architecture(recipe: OpenVinoRecipe, architecture: Mapping[str, Any]) 
     if model_type == "phi" and architecture.get("num_key_value_heads", heads) != heads:
         raise _refusal(
             "keys that queries share are not supported for phi",
-            hint="Optimum traces Phi-2 with as many key heads as heads: use ONNX or MLX",
+            hint="Optimum exports Phi-2 with as many key heads as heads: use ONNX or MLX",
         )
     _check_nncf(recipe, model_type)
 
 
 def _check_nncf(recipe: OpenVinoRecipe, model_type: str) -> None:
-    """What NNCF 3.4.0 skips or fails at in these architectures' layers."""
+    """Refuses methods that NNCF 3.4.0 skips or fails at in an architecture's layers."""
     if recipe.awq and model_type == "phi":
         raise _refusal(
             "awq=True would silently be skipped for Phi-2",
@@ -57,13 +57,13 @@ def _check_nncf(recipe: OpenVinoRecipe, model_type: str) -> None:
         )
     if recipe.lora_correction and model_type == "phimoe":
         raise _refusal(
-            "lora_correction=True cannot be had for a mixture of experts",
-            hint="NNCF fails at weights that hold several experts: take scale_estimation or awq",
+            "lora_correction=True is not supported for a mixture of experts",
+            hint="NNCF fails at weights that hold several experts: use scale_estimation or awq",
         )
     if recipe.gptq and not recipe.sym and model_type == "phimoe":
         raise _refusal(
-            "gptq=True cannot be had for a mixture of experts without sym=True",
-            hint="NNCF fails at the zero points of several experts: add sym=True, or take"
+            "gptq=True is not supported for a mixture of experts without sym=True",
+            hint="NNCF fails at the zero points of several experts: add sym=True, or use"
             " scale_estimation",
         )
 

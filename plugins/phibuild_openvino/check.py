@@ -1,4 +1,4 @@
-"""Refusing what Optimum and NNCF would take and then ignore, change silently, or fail at."""
+"""Refuses recipes that Optimum and NNCF accept, and then ignore, change silently or fail at."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from phibuild.api import FileInput, ModelFacts, RecipeError
 from phibuild_openvino.architectures import check_architecture
 from phibuild_openvino.recipe import WITHOUT_CALIBRATION, OpenVinoRecipe, compression_of
 
-_FOR_INT4 = (
+_ONLY_INT4 = (
     "group_size",
     "ratio",
     "sensitivity_metric",
@@ -20,7 +20,7 @@ _FOR_INT4 = (
     "lora_correction",
 )
 _NEED_CALIBRATION = ("scale_estimation", "gptq", "lora_correction")
-_OF_CALIBRATION = ("num_samples", "seq_len")
+_ONLY_CALIBRATED = ("num_samples", "seq_len")
 _LARGEST_HALF = 65504
 _USUAL_GROUPS = (128, 64, 32, 16)
 
@@ -43,79 +43,80 @@ def check(recipe: OpenVinoRecipe, model: ModelFacts, extras: Mapping[str, FileIn
 
 
 def _check_unused(recipe: OpenVinoRecipe, *, calibrated: bool) -> None:
-    """Without int4 nothing is left to choose; saying what happens anyway is allowed."""
+    """These options exist only for int4; values that describe what happens anyway are allowed."""
     harmless = {"group_size": -1, "ratio": 1.0} if recipe.precision == "int8" else {}
-    names = (*(() if recipe.precision == "int8" else ("sym",)), *_FOR_INT4, *_OF_CALIBRATION)
+    names = (*(() if recipe.precision == "int8" else ("sym",)), *_ONLY_INT4, *_ONLY_CALIBRATED)
     for name in names:
         value = getattr(recipe, name)
         if value not in (None, False, harmless.get(name)):
             raise _refusal(
                 f"{name}={value!r} has no effect with precision={recipe.precision!r}",
-                hint=f"leave {name} out, or take precision='int4'",
+                hint=f"leave {name} out, or use precision='int4'",
             )
     if calibrated:
         raise _refusal(
             f"a calibration text has no effect with precision={recipe.precision!r}",
-            hint="leave calibration out, or take precision='int4'",
+            hint="leave calibration out, or use precision='int4'",
         )
 
 
 def _check_group_size(recipe: OpenVinoRecipe) -> None:
     if recipe.group_size == 0:
         raise _refusal(
-            "group_size=0 is no size", hint="write group_size=-1 for one scale per channel"
+            "group_size must be positive or -1, not 0",
+            hint="write group_size=-1 for one scale per channel",
         )
 
 
 def _check_ratio(recipe: OpenVinoRecipe) -> None:
     if recipe.ratio == 0:
         raise _refusal(
-            "ratio=0 would silently be taken for 1 by NNCF",
-            hint="take precision='int8' to have no int4 weights at all",
+            "NNCF would silently treat ratio=0 as 1",
+            hint="use precision='int8' for a model without int4 weights",
         )
     ratio = 1.0 if recipe.ratio is None else recipe.ratio
     if ratio == 1 and recipe.sensitivity_metric is not None:
         raise _refusal(
             f"sensitivity_metric={recipe.sensitivity_metric!r} has no effect with ratio=1",
-            hint="take a ratio below 1, or leave sensitivity_metric out",
+            hint="use a ratio below 1, or leave sensitivity_metric out",
         )
     if ratio == 1 and recipe.all_layers and recipe.backup_precision is not None:
         raise _refusal(
             f"backup_precision={recipe.backup_precision!r} has no effect with all_layers=True and"
-            " ratio=1, which leave no weights to it",
-            hint="leave one of them out, or take a ratio below 1",
+            " ratio=1, which leave no weights for it",
+            hint="leave one of them out, or use a ratio below 1",
         )
 
 
 def _check_calibration(recipe: OpenVinoRecipe, *, calibrated: bool) -> None:
     if recipe.gptq and recipe.lora_correction:
         raise _refusal(
-            "NNCF cannot do gptq and lora_correction in one model", hint="leave one of them out"
+            "NNCF does not support gptq and lora_correction together", hint="leave one of them out"
         )
     if not calibrated:
         _check_not_calibrated(recipe)
         return
     compression = compression_of(recipe, calibrated=True)
     measured = compression.ratio < 1 and compression.sensitivity_metric != WITHOUT_CALIBRATION
-    if not (measured or compression.awq or any(_asked(recipe, _NEED_CALIBRATION))):
+    if not (measured or compression.awq or _given(recipe, _NEED_CALIBRATION)):
         raise _refusal(
             "the calibration text would not be read",
-            hint="ask for what uses it: awq, scale_estimation, gptq, lora_correction, or a ratio"
-            " below 1 with a sensitivity_metric of activations; or leave calibration out",
+            hint="add a field that uses it (awq, scale_estimation, gptq, lora_correction, a ratio"
+            " below 1 with a sensitivity_metric of activations), or leave calibration out",
         )
 
 
 def _check_not_calibrated(recipe: OpenVinoRecipe) -> None:
     metric = recipe.sensitivity_metric
-    asked = [f"{name}={getattr(recipe, name)!r}" for name in _asked(recipe, _NEED_CALIBRATION)]
+    unmet = _given(recipe, _NEED_CALIBRATION)
     if metric not in (None, WITHOUT_CALIBRATION):
-        asked.append(f"sensitivity_metric={metric!r}")
-    if asked:
+        unmet.append("sensitivity_metric")
+    if unmet:
         raise _refusal(
-            f"{asked[0]} needs a calibration text",
+            f"{unmet[0]}={getattr(recipe, unmet[0])!r} requires a calibration text",
             hint="pass calibration='text.txt', a text like those that the model will see",
         )
-    for name in _asked(recipe, _OF_CALIBRATION):
+    for name in _given(recipe, _ONLY_CALIBRATED):
         raise _refusal(
             f"{name}={getattr(recipe, name)!r} has no effect without a calibration text",
             hint=f"pass calibration='text.txt', or leave {name} out",
@@ -123,27 +124,31 @@ def _check_not_calibrated(recipe: OpenVinoRecipe) -> None:
 
 
 def _check_widths(recipe: OpenVinoRecipe, model: ModelFacts) -> None:
-    """NNCF fails at rows that cannot be cut into groups, but only after the whole export."""
+    """NNCF fails at rows that groups do not divide, but only after the whole export."""
     if recipe.precision != "int4":
         return
     size = compression_of(recipe, calibrated=False).group_size
     widths = _widths(model)
     odd = sorted(width for width in widths if size > 0 and width % size)
     if odd:
-        fitting = [str(one) for one in _USUAL_GROUPS if not any(width % one for width in widths)]
+        fitting = [
+            str(candidate)
+            for candidate in _USUAL_GROUPS
+            if not any(width % candidate for width in widths)
+        ]
         raise _refusal(
             f"group_size={size} does not divide the model's rows of {odd[0]} weights",
-            hint=f"take group_size={' or '.join(reversed(fitting))}"
+            hint=f"use group_size={' or '.join(reversed(fitting))}"
             if fitting
-            else "take group_size=-1, one scale per channel",
+            else "use group_size=-1, one scale per channel",
         )
 
 
 def _widths(model: ModelFacts) -> set[int]:
-    """The lengths of the rows that are cut into groups."""
-    found = {one.shape[-1] for one in model.tensors if len(one.shape) > 1}
+    """The lengths of the rows that are divided into groups."""
+    stored = {tensor.shape[-1] for tensor in model.tensors if len(tensor.shape) > 1}
     named = (model.architecture.get(name) for name in ("hidden_size", "intermediate_size"))
-    return found or {width for width in named if isinstance(width, int)}
+    return stored or {width for width in named if isinstance(width, int)}
 
 
 def _check_length(recipe: OpenVinoRecipe, model: ModelFacts) -> None:
@@ -151,24 +156,24 @@ def _check_length(recipe: OpenVinoRecipe, model: ModelFacts) -> None:
     if recipe.seq_len is not None and isinstance(longest, int) and recipe.seq_len > longest:
         raise _refusal(
             f"seq_len={recipe.seq_len} is more than the model's context of {longest} tokens",
-            hint="a few hundred tokens are plenty",
+            hint="a few hundred tokens are enough",
         )
 
 
 def _check_halves(recipe: OpenVinoRecipe, model: ModelFacts) -> None:
-    """OpenVINO moves a weight beyond the largest 16-bit number to it; scales have 16 bits too."""
+    """OpenVINO would clip larger weights to the largest fp16; scales have 16 bits too."""
     if recipe.precision == "fp32":
         return
     for tensor in model.tensors:
         if tensor.largest > _LARGEST_HALF:
             raise _refusal(
-                f"{tensor.name} has the value {tensor.largest:g}, and the 16-bit numbers of"
+                f"{tensor.name} has the value {tensor.largest:g}, but the 16-bit numbers of"
                 f" precision={recipe.precision!r} end at {_LARGEST_HALF}",
-                hint="take precision='fp32'",
+                hint="use precision='fp32'",
             )
 
 
-def _asked(recipe: OpenVinoRecipe, names: Iterable[str]) -> list[str]:
+def _given(recipe: OpenVinoRecipe, names: Iterable[str]) -> list[str]:
     return [name for name in names if getattr(recipe, name)]
 
 

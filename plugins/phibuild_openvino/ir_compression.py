@@ -1,4 +1,4 @@
-"""Compressing the weights of an IR with NNCF, and the note of it that Optimum reads."""
+"""Compresses the weights of an IR with NNCF, and describes that for Optimum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def compressed(
 ) -> Any:
     """The float model (an `openvino.Model`) with its weights compressed in place.
 
-    `samples` gives inputs for the model that it is called with, for what needs calibration.
+    `samples` gives inputs for its argument, the model, if the compression needs calibration.
     """
     import nncf
 
@@ -28,7 +28,7 @@ def compressed(
 
 
 def nncf_arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `nncf.compress_weights`, which refuses most of them in its 8-bit modes."""
+    """The arguments of `nncf.compress_weights`, which rejects most of them in its 8-bit modes."""
     import nncf
 
     symmetry = "sym" if recipe["sym"] else "asym"
@@ -52,7 +52,7 @@ def nncf_arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def optimum_config(recipe: Mapping[str, Any]) -> str:
     """openvino_config.json: the compression under Optimum's names. Optimum itself would write the
-    path of the checkpoint into it, and leave the compression out."""
+    checkpoint's path into it and leave the compression out."""
     left_out = ("precision", "awq", "seq_len")
     quantization = {
         **{name: value for name, value in recipe.items() if name not in left_out},

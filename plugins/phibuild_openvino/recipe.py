@@ -1,4 +1,4 @@
-"""The recipe of an OpenVINO IR: what its weights become, in the words of optimum-cli's options."""
+"""The recipe of an OpenVINO IR: the options of optimum-cli, and the compression they mean."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ METRICS = (
     WITH_CALIBRATION,
     "mean_activation_magnitude",
 )
-"""NNCF's names; the first looks at the weights alone, the others at what flows into them."""
+"""NNCF's names; the first uses only the weights, the others the activations too."""
 
 _ONLY_INT4 = "Only with precision int4."
 
 
 @dataclass(frozen=True, slots=True)
 class OpenVinoRecipe:
-    """What the keywords of `env.OpenVINO` say; None where the user said nothing."""
+    """The keywords of `env.OpenVINO`; None where the user gave none."""
 
     outdated: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
@@ -52,13 +52,13 @@ class OpenVinoRecipe:
     )
     sym: bool | None = recipe_field(
         None,
-        "Whether weights are compressed symmetrically, without zero points, as NPUs need it."
+        "Whether weights are compressed symmetrically, without zero points, as NPUs require."
         " By default False. Not for floats.",
         kind="bool",
     )
     group_size: int | None = recipe_field(
         None,
-        "Consecutive weights that share a scale; -1 is a whole channel. It has to divide the rows"
+        "Consecutive weights that share a scale; -1 is a whole channel. It must divide the rows"
         f" of every matrix. By default 128. {_ONLY_INT4}",
         kind="int",
         minimum=-1,
@@ -73,7 +73,7 @@ class OpenVinoRecipe:
     )
     sensitivity_metric: str | None = recipe_field(
         None,
-        "How a ratio below 1 ranks the layers; all but weight_quantization_error need a"
+        "How a ratio below 1 ranks the layers; all but weight_quantization_error require a"
         " calibration text. By default max_activation_variance with one and"
         f" weight_quantization_error without. {_ONLY_INT4}",
         kind="str",
@@ -82,8 +82,8 @@ class OpenVinoRecipe:
     backup_precision: str | None = recipe_field(
         None,
         "Type of the weights that do not become int4: the embedding and the output head unless"
-        " all_layers says otherwise, and what a ratio below 1 leaves; none keeps them as the"
-        f" checkpoint has them. By default int8_asym. {_ONLY_INT4}",
+        " all_layers is set, and the rest of a ratio below 1; none keeps the checkpoint's type."
+        f" By default int8_asym. {_ONLY_INT4}",
         kind="str",
         choices=("none", "int8_sym", "int8_asym"),
     )
@@ -95,31 +95,31 @@ class OpenVinoRecipe:
     )
     awq: bool | None = recipe_field(
         None,
-        "Activation-aware weight scaling; without a calibration text it goes by the weights'"
+        "Activation-aware weight scaling; without a calibration text it uses the weights'"
         f" magnitudes. By default False. {_ONLY_INT4}",
         kind="bool",
     )
     scale_estimation: bool | None = recipe_field(
         None,
-        "Fit the scales to the outputs of each layer. Needs a calibration text. By default False."
-        f" {_ONLY_INT4}",
+        "Fit the scales to the outputs of each layer. Requires a calibration text. By default"
+        f" False. {_ONLY_INT4}",
         kind="bool",
     )
     gptq: bool | None = recipe_field(
         None,
-        "Compress layer by layer with GPTQ. Needs a calibration text. By default False."
+        "Compress layer by layer with GPTQ. Requires a calibration text. By default False."
         f" {_ONLY_INT4}",
         kind="bool",
     )
     lora_correction: bool | None = recipe_field(
         None,
-        "Add low-rank adapters that take back a part of the error. Needs a calibration text; not"
+        "Add low-rank adapters that undo a part of the error. Requires a calibration text; not"
         f" together with gptq. By default False. {_ONLY_INT4}",
         kind="bool",
     )
     num_samples: int | None = recipe_field(
         None,
-        "Pieces taken of the calibration text, at most, spread evenly over it. By default 128.",
+        "At most so many pieces of the calibration text, spread evenly over it. By default 128.",
         kind="int",
         minimum=1,
     )
@@ -143,7 +143,7 @@ class Compression(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """What is made of a calibration text, with every default spelt out."""
+    """How a calibration text is used, with every default spelt out."""
 
     scale_estimation: bool
     gptq: bool
@@ -153,7 +153,7 @@ class Correction(NamedTuple):
 
 
 def compression_of(recipe: OpenVinoRecipe, *, calibrated: bool) -> Compression:
-    """What an int4 recipe without contradictions comes to. None of it depends on the model."""
+    """The compression of an int4 recipe that passed the check; it does not depend on the model."""
     metric = WITH_CALIBRATION if calibrated else WITHOUT_CALIBRATION
     return Compression(
         group_size=128 if recipe.group_size is None else recipe.group_size,
@@ -166,7 +166,7 @@ def compression_of(recipe: OpenVinoRecipe, *, calibrated: bool) -> Compression:
 
 
 def correction_of(recipe: OpenVinoRecipe) -> Correction:
-    """What a recipe asks of its calibration text."""
+    """How a recipe uses its calibration text."""
     return Correction(
         scale_estimation=bool(recipe.scale_estimation),
         gptq=bool(recipe.gptq),

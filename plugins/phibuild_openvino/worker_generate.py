@@ -1,19 +1,19 @@
-"""Lets an IR answer a prompt in OpenVINO GenAI on the CPU, by greedy decoding."""
+"""Generates text with an IR in OpenVINO GenAI on the CPU, by greedy decoding."""
 
 from __future__ import annotations
 
 import phiworker
 
-from phibuild_openvino import toolkit
+from phibuild_openvino import process_setup
 
 
 def main(job: phiworker.Job) -> None:
-    toolkit.forbid_telemetry()
+    process_setup.forbid_telemetry()
     import openvino_genai
 
     job.progress(None, "load")
     try:
-        # The plugin would compute in bf16 where the CPU can, and answers would differ by machine.
+        # The plugin would compute in bf16 if the CPU can, and answers would differ by machine.
         pipeline = openvino_genai.LLMPipeline(
             str(job.inputs["artifact"]), "CPU", INFERENCE_PRECISION_HINT="f32"
         )
@@ -26,7 +26,7 @@ def main(job: phiworker.Job) -> None:
     except RuntimeError as error:
         raise phiworker.WorkerError(
             f"OpenVINO GenAI could not run the artifact: {str(error).strip().splitlines()[-1]}",
-            hint="build the artifact again; the log has the rest",
+            hint="build the artifact again; the log has details",
             code="PHI802",
         ) from error
     job.output.write_text(answer, "utf-8")

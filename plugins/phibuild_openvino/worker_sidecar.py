@@ -1,6 +1,7 @@
-"""Writes what a chat template, special tokens and sampling defaults reach: no weights, no toolkit.
+"""Writes the files that a chat template, special tokens and sampling defaults reach.
 
-Each file is what Optimum and openvino_tokenizers write when they see the whole checkpoint.
+Each file has the contents that Optimum and openvino_tokenizers write for the whole checkpoint. No
+weights are read and no framework is imported.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ def main(job: phiworker.Job) -> None:
     model = job.inputs["model"]
     job.output.mkdir()
     config = read(job.inputs["config"])
-    said = read(model / "config.json")
-    ids = {name: said[name] for name in TOKEN_IDS if name in said}
+    own = read(model / "config.json")
+    ids = {name: own[name] for name in TOKEN_IDS if name in own}
     write(job.output / "config.json", config | ids)
     write(job.output / "generation_config.json", generation(job, ids, config))
     templates = templates_of(model)
@@ -34,12 +35,13 @@ def main(job: phiworker.Job) -> None:
 
 
 def generation(job: phiworker.Job, ids: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """The checkpoint's own settings; without any, what transformers makes of its config.json."""
+    """The checkpoint's own settings; without any, those that transformers derives from its
+    config.json."""
     own = job.inputs["model"] / "generation_config.json"
     if not own.is_file():
         return read(job.inputs["generation"]) | ids
-    said = {name: value for name, value in read(own).items() if value is not None}
-    return said | {"transformers_version": config["transformers_version"]}
+    settings = {name: value for name, value in read(own).items() if value is not None}
+    return settings | {"transformers_version": config["transformers_version"]}
 
 
 def templates_of(model: Path) -> Templates:
@@ -49,27 +51,26 @@ def templates_of(model: Path) -> Templates:
         return {"": template.read_bytes().decode("utf-8")}
     config = model / "tokenizer_config.json"
     named = read(config).get("chat_template", []) if config.is_file() else []
-    return {one["name"]: one["template"] for one in named}
+    return {template["name"]: template["template"] for template in named}
 
 
 def write_templates(templates: Templates, folder: Path) -> None:
-    """Where transformers looks for them: the default one, and others in a folder."""
+    """The default one and, in a folder, the others, where transformers looks for them."""
     for name, template in templates.items():
-        place = folder / "chat_template.jinja"
+        path = folder / "chat_template.jinja"
         if name not in ("", "default"):
-            place = folder / "additional_chat_templates" / f"{name}.jinja"
-            place.parent.mkdir(exist_ok=True)
-        place.write_bytes(template.encode("utf-8"))
+            path = folder / "additional_chat_templates" / f"{name}.jinja"
+            path.parent.mkdir(exist_ok=True)
+        path.write_bytes(template.encode("utf-8"))
 
 
 def with_templates(document: str, templates: Templates) -> str:
-    """The XML of a tokenizer with a note of its templates, in the place that its name has in the
-    order of notes."""
+    """The XML of a tokenizer with a note of its templates, inserted in the notes' order by name."""
     if not templates:
         return document
     head, mark, tail = document.rpartition("\t\t<clean_up_tokenization_spaces")
     if not mark:
-        raise phiworker.WorkerError("the tokenizer's IR has no notes to put the template among")
+        raise phiworker.WorkerError("the tokenizer's IR has no clean_up_tokenization_spaces note")
     if "" in templates:
         note = f'\t\t<chat_template value="{escaped(templates[""])}" />\n'
     else:
@@ -82,16 +83,18 @@ def with_templates(document: str, templates: Templates) -> str:
 
 
 def element(name: str) -> str:
-    """The element of a note, as OpenVINO spells those whose names XML does not allow."""
+    """The element of a note, in OpenVINO's spelling for names that XML does not allow."""
     is_plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name) and name[:3].lower() != "xml"
     return name if is_plain else f'info name="{escaped(name)}"'
 
 
 def escaped(text: str) -> str:
-    """An attribute's value as pugixml, which OpenVINO writes its XML with, spells it."""
+    """An attribute's value, escaped as by pugixml, OpenVINO's XML library."""
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), ('"', "&quot;")):
         text = text.replace(character, entity)
-    return "".join(f"&#{ord(one):02};" if ord(one) < 32 else one for one in text)
+    return "".join(
+        f"&#{ord(character):02};" if ord(character) < 32 else character for character in text
+    )
 
 
 def read(document: Path) -> dict[str, Any]:

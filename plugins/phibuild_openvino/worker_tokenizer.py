@@ -1,19 +1,19 @@
-"""Makes the tokenizer and the detokenizer as IR, and the tokenizer's files as Optimum saves them.
+"""Converts tokenizer and detokenizer to IR, and writes the tokenizer's files as Optimum does.
 
-The output has `files`, which go into the artifact, and `base`, the documents of the two IRs, which
-lack the chat template.
+The output has `files`, a part of the artifact, and `base`, the XML of both IRs without the chat
+template.
 """
 
 from __future__ import annotations
 
 import phiworker
 
-from phibuild_openvino import ir_writing, toolkit
+from phibuild_openvino import ir_writer, process_setup
 
 
 def main(job: phiworker.Job) -> None:
-    toolkit.forbid_telemetry()
-    toolkit.hide_torch()
+    process_setup.forbid_telemetry()
+    process_setup.hide_torch()
     with job.importing("openvino_tokenizers"):
         from openvino_tokenizers import convert_tokenizer
         from transformers import AutoTokenizer
@@ -23,7 +23,7 @@ def main(job: phiworker.Job) -> None:
     base.mkdir(parents=True)
     tokenizer = AutoTokenizer.from_pretrained(str(job.inputs["model"]), trust_remote_code=False)
     tokenizer.save_pretrained(files)
-    # As Optimum has it for models that generate text, whose batches have to end together.
+    # As in Optimum for models that generate text, whose batches must end together.
     tokenizer.padding_side = "left"
     tokenizer.truncation_side = "left"
     try:
@@ -31,11 +31,11 @@ def main(job: phiworker.Job) -> None:
     except Exception as error:
         raise phiworker.WorkerError(
             f"OpenVINO could not convert the checkpoint's tokenizer: {error}",
-            hint="is tokenizer.json of the kind that the published Phi models have?",
+            hint="compare tokenizer.json with that of the published Phi models",
         ) from error
     for kind, model in zip(("tokenizer", "detokenizer"), converted, strict=True):
         document = base / f"openvino_{kind}.xml"
-        ir_writing.save(model, document)
+        ir_writer.save(model, document)
         weights = document.with_suffix(".bin")
         weights.rename(files / weights.name)
 

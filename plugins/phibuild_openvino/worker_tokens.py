@@ -1,4 +1,4 @@
-"""Turns a calibration text into token ids, as the model's own tokenizer reads it."""
+"""Converts a calibration text to token ids with the model's own tokenizer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Exports a checkpoint to OpenVINO IR, compressed already if that takes no calibration text.
+"""Exports a checkpoint to OpenVINO IR, compressed unless that needs a calibration text.
 
-The output has `model`, which goes into the artifact, and `base`, what Optimum writes about the
-model when it knows nothing of its tokenizer and of its generation settings.
+The output has `model`, which is a part of the artifact, and `base`, the JSON files that Optimum
+writes without knowing the tokenizer and the generation settings.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import phitransformers
 import phiworker
 
-from phibuild_openvino import ir_compression, ir_writing, toolkit
+from phibuild_openvino import ir_compression, ir_writer, process_setup
 
-# Shares of the time that a compressing export of a billion parameters takes.
+# Shares of the time of a compressing export of a billion parameters.
 SPANS = {
     "loading weights": (0.1, 0.15),
     "mixed-precision assignment": (0.4, 0.5),
@@ -27,27 +27,27 @@ TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def main(job: phiworker.Job) -> None:
-    toolkit.forbid_telemetry()
-    toolkit.pass_on_progress(job, SPANS)
+    process_setup.forbid_telemetry()
+    process_setup.pass_on_progress(job, SPANS)
     exported = job.scratch / "exported"
     export(job, checkpoint_without_ids(job), exported)
     model = job.output / "model"
     model.mkdir(parents=True)
-    for file in (*exported.glob(f"{ir_writing.MODEL}.*"), *exported.glob("openvino_config.json")):
+    for file in (*exported.glob(f"{ir_writer.MODEL}.*"), *exported.glob("openvino_config.json")):
         file.rename(model / file.name)
     base = job.output / "base"
     base.mkdir()
     config = json.loads((exported / "config.json").read_text("utf-8"))
     generation = json.loads((exported / "generation_config.json").read_text("utf-8"))
     ids = default_ids(config["model_type"])
-    said = {name: value for name, value in ids.items() if value is not None}
+    known = {name: value for name, value in ids.items() if value is not None}
     (base / "config.json").write_text(json.dumps(config | ids), "utf-8")
-    (base / "generation_config.json").write_text(json.dumps(generation | said), "utf-8")
+    (base / "generation_config.json").write_text(json.dumps(generation | known), "utf-8")
 
 
 def checkpoint_without_ids(job: phiworker.Job) -> Path:
-    """The model's folder with a config.json that says of the special tokens that there are none:
-    the default of the architecture may lie outside of the vocabulary, where torch refuses it."""
+    """The model's folder with a config.json that sets no special tokens: the architecture's default
+    may be outside of the vocabulary, which torch refuses."""
     folder = job.scratch / "checkpoint"
     folder.mkdir()
     for file in job.inputs["model"].iterdir():
@@ -60,7 +60,7 @@ def checkpoint_without_ids(job: phiworker.Job) -> Path:
 
 
 def default_ids(model_type: str) -> dict[str, int | None]:
-    """The special tokens that a config.json means which says nothing of them."""
+    """The special tokens of a config.json that does not set them."""
     from transformers import AutoConfig
 
     defaults = AutoConfig.for_model(model_type).to_dict()
@@ -68,7 +68,7 @@ def default_ids(model_type: str) -> dict[str, int | None]:
 
 
 def export(job: phiworker.Job, source: Path, output: Path) -> None:
-    """What optimum-cli does for these precisions, with the model's own library and task given."""
+    """The export of optimum-cli for these precisions, with the model's library and task given."""
     with job.importing("optimum"):
         import torch
         from optimum.exporters.openvino import main_export
@@ -79,15 +79,15 @@ def export(job: phiworker.Job, source: Path, output: Path) -> None:
     precision = job.recipe["precision"]
 
     def save(model: Any, path: Path, compress_to_fp16: bool) -> None:
-        """The IR is compressed before it is ever written: what optimum-cli writes as floats and
-        reads again would be two bytes per weight."""
+        """Compress the IR before it is written: optimum-cli writes it as floats first, two bytes
+        per weight, and reads it again."""
         if precision in ("int8", "int4"):
             model = ir_compression.compressed(model, job.recipe)
             config = ir_compression.optimum_config(job.recipe)
             (output / "openvino_config.json").write_text(config, "utf-8")
-        ir_writing.save(model, path, compress_to_fp16=compress_to_fp16)
+        ir_writer.save(model, path, compress_to_fp16=compress_to_fp16)
 
-    # Optimum has no argument for it.
+    # Optimum has no option for this.
     import_module("optimum.exporters.openvino.convert").save_model = save  # type: ignore[attr-defined]
     main_export(
         str(source),
@@ -100,8 +100,8 @@ def export(job: phiworker.Job, source: Path, output: Path) -> None:
         convert_tokenizer=False,
         ov_config=OVConfig(dtype=precision)
         if precision in ("fp16", "fp32")
-        # That the weights are to be compressed, no more: without it Optimum would mark the IR as
-        # one of floats, and compress what has a billion parameters to int8 itself.
+        # Any compression will do. Without it Optimum would mark the IR as one of floats, and
+        # compress models of a billion parameters to int8 itself.
         else OVConfig(quantization_config={"bits": 8}),
     )
 

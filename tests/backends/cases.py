@@ -1,4 +1,4 @@
-"""What each backend is asked to make in the tests: the builder's call, by backend."""
+"""The builder's call for each backend, and the actions that edits should run."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ TEMPLATE = {
     "openvino": ["openvino.sidecar"],
     "mlx": ["mlx.sidecar"],
 }
-"""Those that run again after an edit of the chat template."""
+"""The actions after an edit of the chat template."""
 TENSOR = {
     "gguf": ["gguf.write"],
     "onnx": ["onnx.weights"],
     "openvino": ["openvino.weights"],
     "mlx": ["mlx.weights"],
 }
-"""Those that run again after a change of one tensor."""
-RECIPE = TENSOR | {"mlx": ["mlx.weights", "mlx.sidecar"]}  # its config.json names the bits
-"""Those that run again with another precision."""
+"""The actions after a change of one tensor."""
+RECIPE = TENSOR | {"mlx": ["mlx.weights", "mlx.sidecar"]}  # its config.json has the bits
+"""The actions with another precision."""
 TOOLCHAIN = TENSOR | {
     "gguf": ["gguf.vocabulary"],
     "openvino": ["openvino.weights", "openvino.tokenizer"],
 }
-"""Those that run again when packages move to other versions that make the same."""
+"""The actions after a new version of a package that writes the same bytes."""
 
 
 def artifact(backend: str, precision: str = "int4", *, more: str | None = None) -> str:
-    """SConstruct lines that declare the model and one artifact of it."""
+    """SConstruct lines that declare the model and an artifact of it."""
     if more is None:
         more = INT4[backend] if precision == "int4" else ""
     call = CALLS[backend].format(name="m", precision=precision, more=more)

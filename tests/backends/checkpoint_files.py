@@ -1,4 +1,4 @@
-"""The files of a checkpoint, edited as raw bytes: tensors of any name, dtype and shape."""
+"""Edits the files of a checkpoint as raw bytes: tensors of any name, dtype and shape."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Tensors = dict[str, Stored]
 
 def read_tensors(folder: Path) -> Tensors:
     """The tensors of all safetensors files of a folder, by name."""
-    found: Tensors = {}
+    tensors: Tensors = {}
     for path in sorted(folder.glob("*.safetensors")):
         raw = path.read_bytes()
         start = 8 + int.from_bytes(raw[:8], "little")
@@ -36,23 +36,23 @@ def read_tensors(folder: Path) -> Tensors:
             if name != "__metadata__":
                 begin, end = entry["data_offsets"]
                 data = raw[start + begin : start + end]
-                found[name] = Stored(entry["dtype"], tuple(entry["shape"]), data)
-    return found
+                tensors[name] = Stored(entry["dtype"], tuple(entry["shape"]), data)
+    return tensors
 
 
 def write_file(path: Path, tensors: Mapping[str, Stored]) -> None:
     """Write one safetensors file."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
-    for name, one in tensors.items():
-        assert len(one.data) == math.prod(one.shape) * BITS[one.dtype] // 8, name
-        end = offset + len(one.data)
-        header[name] = {"dtype": one.dtype, "shape": one.shape, "data_offsets": [offset, end]}
+    for name, tensor in tensors.items():
+        assert len(tensor.data) == math.prod(tensor.shape) * BITS[tensor.dtype] // 8, name
+        end = offset + len(tensor.data)
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [offset, end]}
         offset = end
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
     head = len(encoded).to_bytes(8, "little") + encoded
-    path.write_bytes(head + b"".join(one.data for one in tensors.values()))
+    path.write_bytes(head + b"".join(tensor.data for tensor in tensors.values()))
 
 
 def write_tensors(folder: Path, tensors: Mapping[str, Stored]) -> None:
@@ -63,7 +63,7 @@ def write_tensors(folder: Path, tensors: Mapping[str, Stored]) -> None:
 
 
 def change_tensors(folder: Path, change: Callable[[Tensors], Tensors | None]) -> None:
-    """Edit the tensors of a folder; `change` returns others, or edits those that it is given."""
+    """Edit the tensors of a folder; `change` returns new ones, or edits its argument."""
     tensors = read_tensors(folder)
     write_tensors(folder, change(tensors) or tensors)
 
@@ -76,13 +76,13 @@ def change_json(path: Path, **fields: Any) -> None:
     path.write_text(json.dumps(kept, indent=2))
 
 
-def values_of(one: Stored) -> Any:
+def values_of(tensor: Stored) -> Any:
     """The values of a BF16, F16 or F32 tensor as a float32 array."""
-    if one.dtype == "BF16":
-        wide = np.frombuffer(one.data, "<u2").astype("<u4") << 16
-        return wide.view("<f4").reshape(one.shape).copy()
-    kind = {"F16": "<f2", "F32": "<f4"}[one.dtype]
-    return np.frombuffer(one.data, kind).astype("<f4").reshape(one.shape)
+    if tensor.dtype == "BF16":
+        wide = np.frombuffer(tensor.data, "<u2").astype("<u4") << 16
+        return wide.view("<f4").reshape(tensor.shape).copy()
+    kind = {"F16": "<f2", "F32": "<f4"}[tensor.dtype]
+    return np.frombuffer(tensor.data, kind).astype("<f4").reshape(tensor.shape)
 
 
 def stored(values: Any, dtype: str) -> Stored:
@@ -99,6 +99,6 @@ def stored(values: Any, dtype: str) -> Stored:
     return Stored(dtype, array.shape, data.tobytes())
 
 
-def cast(one: Stored, dtype: str) -> Stored:
+def cast(tensor: Stored, dtype: str) -> Stored:
     """The same values in another floating point type."""
-    return one if one.dtype == dtype else stored(values_of(one), dtype)
+    return tensor if tensor.dtype == dtype else stored(values_of(tensor), dtype)

@@ -30,8 +30,8 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def tiny(project_of_tiny: Project, seed: int) -> Tiny:
-    """Write a tiny checkpoint of a family into the project. Its tokenizer is that of its family,
-    which is read once for all tests, or one of its own, for tests that count all actions."""
+    """Write a tiny checkpoint of a family into the project. Its tokenizer is its family's, which
+    is converted once for all tests, or its own, for tests that count all actions."""
 
     def write(
         family: str, name: str = "tiny", own_tokenizer: bool = False, **changes: object
@@ -45,12 +45,12 @@ def tiny(project_of_tiny: Project, seed: int) -> Tiny:
 
 
 def with_mark(folder: Path, seed: int) -> Path:
-    """Set the small files of a checkpoint apart as well: a seed changes nothing but its weights."""
+    """Make the small files of a checkpoint unique too: a seed changes only its weights."""
     return marked(marked(folder, SETTINGS, seed), "tokenizer_config.json", seed)
 
 
 def marked(folder: Path, name: str, seed: int) -> Path:
-    """The folder, one of whose JSON files has a field that no other test's has."""
+    """The folder, after adding a field to one of its JSON files that no other test has."""
     path = folder / name
     path.write_text(json.dumps(json.loads(path.read_text()) | {"of_test": seed}, indent=2))
     return folder

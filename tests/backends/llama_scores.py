@@ -1,4 +1,4 @@
-"""What llama.cpp's own programs compute of a GGUF file.
+"""What llama.cpp's own programs compute for a GGUF file.
 
 None of them prints logits: llama-imatrix prints the perplexity of each chunk of a text, to eight
 digits, which is the mean log-probability of 127 of its tokens, and llama-completion's saved session
@@ -25,7 +25,7 @@ EXACT = ("-ctk", "f32", "-ctv", "f32", "-fa", "off", "-t", "1")
 
 
 class ScoringError(Exception):
-    """A program failed, or did not print what was expected; with the end of its log."""
+    """A program failed, or printed something unexpected; with the last lines of its log."""
 
 
 class Scores(NamedTuple):
@@ -36,7 +36,7 @@ class Scores(NamedTuple):
 
 
 def scores(programs: Path, model: Path, text: Path, bos: int | None) -> Scores:
-    """Those of a text of more than `CHUNKS` chunks."""
+    """The scores of a text of more than `CHUNKS` chunks."""
     session = model.with_suffix(".session")
     length = str(CHUNK * (CHUNKS + 8))
     options = ("-m", model, "-f", text, *EXACT)
@@ -46,7 +46,7 @@ def scores(programs: Path, model: Path, text: Path, bos: int | None) -> Scores:
     for _ in range(ATTEMPTS):
         said = _run(programs / "llama-imatrix", *options, "-o", model.with_suffix(".weights"),
                     "-c", str(CHUNK), "--chunks", str(CHUNKS))  # fmt: skip
-        so_far = [np.log(float(found)) for found in re.findall(r"\[\d+\]([\d.naif]+),", said)]
+        so_far = [np.log(float(score)) for score in re.findall(r"\[\d+\]([\d.naif]+),", said)]
         if len(so_far) == CHUNKS:
             break
     else:
@@ -55,7 +55,7 @@ def scores(programs: Path, model: Path, text: Path, bos: int | None) -> Scores:
     rows = [ids[start : start + CHUNK] for start in range(0, CHUNKS * CHUNK, CHUNK)]
     if ids[0] == bos:
         rows = [[bos, *row[1:]] for row in rows]
-    return Scores(rows, [float(one) for one in np.diff(sums, prepend=0.0)])
+    return Scores(rows, [float(score) for score in np.diff(sums, prepend=0.0)])
 
 
 def mean_of_logits(logits: Any, row: list[int]) -> float:

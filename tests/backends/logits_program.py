@@ -36,20 +36,20 @@ def of_transformers(path: Path, rows: list[Row], *, experts: str = "") -> Result
     model, info = AutoModelForCausalLM.from_pretrained(
         path, dtype=torch.float32, output_loading_info=True, local_files_only=True
     )
-    misfits = {name: sorted(map(str, found)) for name, found in info.items() if found}
+    misfits = {name: sorted(map(str, keys)) for name, keys in info.items() if keys}
     with torch.inference_mode():
         logits = [model(torch.tensor([row])).logits[0].numpy() for row in rows]
     return {"logits": logits, "report": json.dumps(misfits) if misfits else ""}
 
 
 def softmax_of_two(scores: Any, **options: Any) -> Any:
-    """The router that runtimes have which do not know Phi's."""
+    """The router of runtimes that do not support Phi's."""
     best, experts = scores.topk(2, dim=-1)
     return best.softmax(dim=-1), experts
 
 
 def root_mean_square(norm: Any, values: Any) -> Any:
-    """What llama.cpp computes in the place of PhiMoE's LayerNorms."""
+    """What llama.cpp computes instead of PhiMoE's LayerNorms."""
     scale = (values * values).mean(-1, keepdim=True).add(norm.eps).rsqrt()
     return values * scale * norm.weight + norm.bias
 

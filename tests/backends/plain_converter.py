@@ -50,7 +50,7 @@ def convert(model: Path, output: Path, name: str, pre_tokenizer: str) -> None:
 
 def work(model: Path, output: Path, tool: Path) -> None:
     import phiworker
-    from phibuild_gguf import worker_vocabulary
+    from phibuild_gguf.metadata import worker_vocabulary
 
     job = phiworker.Job(
         name="gguf.vocabulary",

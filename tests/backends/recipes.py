@@ -1,4 +1,4 @@
-"""Lines of an SConstruct that are built or refused, and what is shown of their artifacts."""
+"""Builds SConstruct lines or expects their refusal, and shows their artifacts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def built(project: Project, *lines: str, family_model: str = MODEL) -> Ran:
 
 
 def refused(project: Project, line: str) -> str:
-    """What is said of a line that must be refused before anything runs, and where it stands."""
+    """The output for a line that must be refused, with its position, before anything runs."""
     project.sconstruct(MODEL + line + "\n")
     ran = project.scons()
     assert ran.status == 2, ran.text
@@ -31,7 +31,7 @@ def refused(project: Project, line: str) -> str:
 
 
 def shown(project: Project, artifact: str) -> str:
-    """What `phibuild show` prints."""
+    """The output of `phibuild show`."""
     ran = project.phibuild("show", artifact)
     assert ran.status == 0, ran.text
     return ran.text

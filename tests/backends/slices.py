@@ -1,7 +1,7 @@
-"""A project whose checkpoint is edited again and again, and what each edit cost.
+"""Edits a project's checkpoint again and again, and records the cost of each edit.
 
-Everything happens in stores made for the purpose, which share nothing with the session's but the
-installed toolchains: so a clean build can be had of any state that the checkpoint was in.
+The stores are new and share only toolchains with the session's, so that every state of the
+checkpoint can be built from nothing.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ Edit = Callable[[Path], object]
 FAMILY = "phi-4-mini"
 
 
-def fresh_store(place: Path) -> Path:
-    """An empty store with the toolchains of the session's."""
-    place.mkdir()
+def fresh_store(root: Path) -> Path:
+    """An empty store with the session's toolchains."""
+    root.mkdir()
     for name in ("toolchains", "bytecode"):
         (store_root() / name).mkdir(parents=True, exist_ok=True)
-        (place / name).symlink_to(store_root() / name)
-    return place
+        (root / name).symlink_to(store_root() / name)
+    return root
 
 
-def store_with_llama_cpp(place: Path) -> Path:
-    """The same with the session's llama.cpp, which is a result like any other."""
+def store_with_llama_cpp(root: Path) -> Path:
+    """A fresh store with the session's llama.cpp, which is an action result."""
     shop = Workshop.open()
     realize_tool(shop, "llama.cpp")
     build = shop.native_build("llama.cpp")
     result = shop.store.recall(action_key(facts(shop, build, None, file_digests(shop, build))))
     assert result is not None
-    store = Store(fresh_store(place))
+    store = Store(fresh_store(root))
     for entry in result.tree.entries:
         store.object_path(entry).parent.mkdir(parents=True, exist_ok=True)
         store.object_path(entry).hardlink_to(shop.store.object_path(entry))
     store.record(result)
-    return place
+    return root
 
 
 def declared(backend: str, names: Sequence[str]) -> str:
-    """SConstruct lines with one artifact of each checkpoint, named like it."""
+    """SConstruct lines with an artifact of each checkpoint, named after it."""
     return "".join(
         f"phi = env.PhiModel({name!r})\n"
         + CALLS[backend].format(name=name, precision="int4", more=INT4[backend])
@@ -82,7 +82,7 @@ def artifact_of(project: Project, backend: str, name: str) -> Path:
 
 
 def tree_of(artifact: Path) -> Mapping[str, str]:
-    """The digests of an artifact's files by path, as its manifest has them."""
+    """The digests of an artifact's files by path, from its manifest."""
     path = Path(f"{artifact}.phi.json")
     entries = Manifest.from_text(path.read_text("utf-8"), where=str(path)).tree.entries
     return {entry.path: str(entry.digest) for entry in entries}
@@ -100,14 +100,14 @@ def change_json(name: str, change: Callable[[dict[str, Any]], object]) -> Edit:
 
 
 def respell_config(folder: Path) -> None:
-    """config.json alone as transformers 5 saves it."""
+    """Rewrite only config.json, as transformers 5 saves it."""
     family, size, dtype = recognised(json.loads((folder / "config.json").read_bytes()))
     spelt = spelt_files(family, size, dtype, chat_template="", spelling="transformers5")
     replace(folder / "config.json", spelt["config.json"])
 
 
 def add_token(folder: Path) -> None:
-    """A token more, where the published checkpoints have theirs."""
+    """Add a token in the files that the published checkpoints use."""
     token = {"content": "<|new|>", "lstrip": False, "normalized": False, "rstrip": False}
     token |= {"single_word": False, "special": True}
     change_json("tokenizer.json", lambda all: all["added_tokens"].append({"id": 1000, **token}))(
@@ -159,17 +159,17 @@ EDITS = NOTHING | SIDECAR | WEIGHTS
 
 @dataclass(frozen=True)
 class Row:
-    """What one edit cost, and what the artifact was afterwards."""
+    """The actions after an edit, and the artifact's files."""
 
     actions: list[str]
     tree: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Edited:
-    """`rows` by the name of the edit, each after the one before; `before` is the state before the
-    first of them, with copies of `source` and `artifact`; `clean` is what a store that knew nothing
-    makes of each state."""
+class EditHistory:
+    """`rows` by name, for edits made one after the other; `before` is the state before the first,
+    with copies `source` and `artifact`; `clean` has the artifacts of each state, built from
+    nothing."""
 
     source: Path
     artifact: Path
@@ -179,7 +179,7 @@ class Edited:
 
 
 def build_families(backend: str, place: Path, families: Sequence[str]) -> Project:
-    """A project with one artifact of each family, named like it."""
+    """A project with an artifact of each family, named after it."""
     project = Project(place, {"PHIBUILD_STORE": str(fresh_store(place / "store"))})
     for family in families:
         write_checkpoint(place / family, FAMILIES[family], layers=2)
@@ -190,7 +190,7 @@ def build_families(backend: str, place: Path, families: Sequence[str]) -> Projec
 
 
 def run_toolkit(backend: str, program: str, *arguments: str | Path) -> str:
-    """What a Python program prints that runs under a backend's toolchain, without the network."""
+    """The output of a Python program under a backend's toolchain, without the network."""
     done = subprocess.run(
         [Workshop.open().python_of(backend), "-c", program, *arguments],
         env=os.environ | OFFLINE,
@@ -211,8 +211,8 @@ OFFLINE = {
 }
 
 
-class _Heard(Silent):
-    """Remembers what actions say that they are doing."""
+class _ProgressTexts(Silent):
+    """Collects the texts of all progress reports."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -221,10 +221,12 @@ class _Heard(Silent):
         self.texts.append(text)
 
 
-def told_of(builder: str, fields: Mapping[str, Any], checkpoint: Path, artifact: Path) -> list[str]:
-    """Make an artifact true in the session's store, as a new process would; what was told."""
-    heard = _Heard()
-    shop = Workshop.open(heard)
+def progress_of(
+    builder: str, fields: Mapping[str, Any], checkpoint: Path, artifact: Path
+) -> list[str]:
+    """Build an artifact with the session's store, and return the texts of its progress."""
+    progress = _ProgressTexts()
+    shop = Workshop.open(progress)
     offer = shop.registry.backend_of_builder(builder)
     recipe = parse_recipe(offer.recipe, fields, builder=builder)
     declaration = Declaration(
@@ -236,7 +238,7 @@ def told_of(builder: str, fields: Mapping[str, Any], checkpoint: Path, artifact:
         what=Conversion(offer, recipe, {}),
     )
     realize_target(shop, declaration)
-    return heard.texts
+    return progress.texts
 
 
 def files_of(folder: Path) -> dict[str, Path]:
@@ -244,15 +246,16 @@ def files_of(folder: Path) -> dict[str, Path]:
     return {str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.is_dir()}
 
 
-def same_tokenizer(one: Path, other: Path) -> bool:
-    """Whether two tokenizer.json files are of one tokenizer, however they spell it."""
+def same_tokenizer(first: Path, second: Path) -> bool:
+    """Whether two tokenizer.json files describe the same tokenizer."""
     from tokenizers import Tokenizer
 
-    return bool(Tokenizer.from_file(str(one)).to_str() == Tokenizer.from_file(str(other)).to_str())
+    texts = {Tokenizer.from_file(str(path)).to_str() for path in (first, second)}
+    return len(texts) == 1
 
 
-def edit_all(backend: str, place: Path) -> Edited:
-    """Build, edit and build, edit and build; then each state anew."""
+def edit_all(backend: str, place: Path) -> EditHistory:
+    """Build, edit and build, edit and build; then build each state from nothing."""
     place.mkdir()
     states = place / "states"
     states.mkdir()
@@ -280,39 +283,38 @@ def edit_all(backend: str, place: Path) -> Edited:
     ran = project.scons("-j2", PHIBUILD_STORE=store)
     assert ran.status == 0, ran.text
     clean = {name: tree_of(artifact_of(project, backend, state)) for name, state in names.items()}
-    return Edited(place / "source", place / "before", before, rows, clean)
+    return EditHistory(place / "source", place / "before", before, rows, clean)
 
 
 class EditTable:
-    """What each edit costs a backend that has a weights and a sidecar action. `shown_in` are the
-    files of the artifact in which an edit that is not for nothing shows."""
+    """The cost of each edit for a backend with a weights and a sidecar action. `shown_in` are the
+    artifact's files that an edit changes."""
 
     backend: ClassVar[str]
     shown_in: ClassVar[dict[str, set[str]]]
 
     @pytest.fixture(scope="class")
     @classmethod
-    def edited(cls, tmp_path_factory: pytest.TempPathFactory) -> Edited:
-        """The checkpoint after all edits, and what each did."""
+    def edited(cls, tmp_path_factory: pytest.TempPathFactory) -> EditHistory:
+        """The checkpoint and artifact after each edit."""
         return edit_all(cls.backend, tmp_path_factory.mktemp(cls.backend) / "edited")
 
-    def test_a_clean_build_runs_both_actions(self, edited: Edited) -> None:
+    def test_a_clean_build_runs_both_actions(self, edited: EditHistory) -> None:
         assert edited.before.actions == [f"{self.backend}.weights", f"{self.backend}.sidecar"]
 
     @pytest.mark.parametrize("name", EDITS)
-    def test_an_edit_runs_the_action_that_reads_it(self, edited: Edited, name: str) -> None:
+    def test_an_edit_runs_the_action_that_reads_it(self, edited: EditHistory, name: str) -> None:
         expected = {**dict.fromkeys(NOTHING), **dict.fromkeys(SIDECAR, f"{self.backend}.sidecar")}
         expected |= dict.fromkeys(WEIGHTS, f"{self.backend}.weights")
         assert edited.rows[name].actions == ([expected[name]] if expected[name] else [])
 
     @pytest.mark.parametrize("name", EDITS)
-    def test_after_an_edit_the_artifact_is_that_of_a_clean_build(
-        self, edited: Edited, name: str
+    def test_after_an_edit_the_artifact_equals_a_clean_build(
+        self, edited: EditHistory, name: str
     ) -> None:
         assert edited.rows[name].tree == edited.clean[name]
 
-    def test_edits_leave_their_mark_where_they_belong(self, edited: Edited) -> None:
-        """The rows above are of edits that the artifact shows, but for the last."""
+    def test_an_edit_changes_the_files_that_depend_on_it(self, edited: EditHistory) -> None:
         trees = [edited.before.tree, *(row.tree for row in edited.rows.values())]
         changed = {
             name: {path for path in before.keys() | after if before.get(path) != after.get(path)}

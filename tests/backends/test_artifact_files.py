@@ -1,4 +1,4 @@
-"""The files of a real artifact are opened by the toolkits that look at how they are stored."""
+"""Toolkits that check how files are stored can load the artifacts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def test_onnx_loads_an_artifact_with_its_external_data(
     folder = project_of_tiny.folder / path("onnx")
     for _ in range(2):  # built, then recalled
         assert project_of_tiny.scons(PHIBUILD_LINK=link).status == 0
-        assert (folder / "model.onnx.data").stat().st_size > 1 << 20, "else it is never linked"
-        assert {one.stat().st_nlink for one in folder.iterdir()} == {1}
+        assert (folder / "model.onnx.data").stat().st_size > 1 << 20, (
+            "smaller files are never linked"
+        )
+        assert {file.stat().st_nlink for file in folder.iterdir()} == {1}
         assert run_toolkit("onnx", LOAD, folder / "model.onnx").strip() == "loaded"
         shutil.rmtree(folder)

@@ -15,12 +15,12 @@ pytestmark = pytest.mark.toolchain
 HEAD = 'phi = env.PhiModel("tiny")\nq = env.GGUF("dist/q8.gguf", phi, quant="Q8_0")\n'
 
 
-def test_a_model_that_cannot_fit_is_refused_before_it_is_made(
+def test_a_model_that_cannot_fit_is_refused_before_it_is_built(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
     project = project_of_tiny
     tiny("phi-3")
-    # Without these toolchains sizes are estimates, and are told as such.
+    # Without these toolchains sizes are estimates, and are reported as such.
     assert project.phibuild("toolchain", "install", "gguf", "llama.cpp").status == 0
     project.sconstruct(HEAD + 'env.FirmwareImage("build/model.img", q, slot_size="1.5 MB")\n')
     ran = project.scons()
@@ -28,11 +28,11 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_made(
     assert "gguf.write" not in ran.actions
     assert ran.actions.count("gguf.predict") <= 1
     assert not (project.folder / "dist" / "q8.gguf").exists()
-    told = re.search(
+    match = re.search(
         r"\[PHI701\] dist/q8.gguf \(Q8_0\) will have ([\d,]+) bytes, ([\d,]+) more", ran.text
     )
-    assert told is not None, ran.text
-    size, excess = (int(text.replace(",", "")) for text in told.groups())
+    assert match is not None, ran.text
+    size, excess = (int(text.replace(",", "")) for text in match.groups())
     assert size - excess == 1_500_000 - 4096
     fitting = re.findall(r"(Q\w+) \(", ran.text.partition("these would fit: ")[2])
     assert len(fitting) == 3
@@ -47,7 +47,7 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_made(
     assert (project.folder / "dist" / "q8.gguf").stat().st_size == size
 
 
-def test_nothing_else_is_quantized_meanwhile(project_of_tiny: Project, tiny: Tiny) -> None:
+def test_nothing_else_is_quantized_before_the_refusal(project_of_tiny: Project, tiny: Tiny) -> None:
     project = project_of_tiny
     tiny("phi-3")
     project.sconstruct(
@@ -74,7 +74,7 @@ def test_nothing_else_is_quantized_meanwhile(project_of_tiny: Project, tiny: Tin
         ('env.EspPartitions("build/it", image, size="1 MiB")', 1 << 20),
     ],
 )
-def test_the_room_of_a_package_in_a_package_is_known_before_too(
+def test_the_space_of_a_package_in_a_package_is_checked_too(
     project_of_tiny: Project, tiny: Tiny, package: str, inside: int
 ) -> None:
     project = project_of_tiny
@@ -86,11 +86,11 @@ def test_the_room_of_a_package_in_a_package_is_known_before_too(
     ran = project.scons()
     assert ran.status == 2
     assert "gguf.write" not in ran.actions
-    told = re.search(
+    match = re.search(
         r"will have (?:about )?([\d,]+) bytes, ([\d,]+) more than build/it has", ran.text
     )
-    assert told is not None, ran.text
-    size, excess = (int(text.replace(",", "")) for text in told.groups())
+    assert match is not None, ran.text
+    size, excess = (int(text.replace(",", "")) for text in match.groups())
     assert size - excess == inside - inside % 4096 - 4096
     assert "and model image around it" in ran.text
 
@@ -119,9 +119,9 @@ def test_memory_is_a_budget_too(project_of_tiny: Project, tiny: Tiny) -> None:
     assert ran.status == 2
     assert "gguf.write" not in ran.actions
     assert ran.actions.count("gguf.predict") <= 1
-    told = re.search(r"less ([\d,]+) of KV cache for 1024 tokens and 100,000", ran.text)
-    assert told is not None, ran.text
+    match = re.search(r"less ([\d,]+) of KV cache for 1024 tokens and 100,000", ran.text)
+    assert match is not None, ran.text
     # Two layers of 256 key and 256 value numbers, two bytes each.
-    assert int(told[1].replace(",", "")) == 2 * 2 * 256 * 1024 * 2
+    assert int(match[1].replace(",", "")) == 2 * 2 * 256 * 1024 * 2
     project.sconstruct(HEAD + image.replace("1024", "1024, kv_bits=8"))
     assert project.scons().status == 0

@@ -1,6 +1,6 @@
-"""llama.cpp compiled by gcc and by clang makes the same artifacts, byte for byte.
+"""llama.cpp compiled by gcc and by clang writes the same artifacts, byte for byte.
 
-The other compiler's llama.cpp is built once in the session's store.
+The second compiler's llama.cpp is built once in the session's store.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.toolchain
 
 TYPES = ("F16", "Q8_0", "Q4_0", "Q5_1", "Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_S", "Q6_K")
 TYPES += ("IQ4_XS", "IQ4_NL", "TQ2_0")
-# By family, the file types without an imatrix and with one; experts are rows like others.
-ASKED = {
+# By family, the file types without an imatrix and with one.
+FILE_TYPES = {
     "phi-3": (TYPES, ("Q4_K_M", "IQ2_XS", "IQ3_S")),
     "phi-3.5-moe": (("Q4_0", "Q4_K_M"), ("Q4_K_M",)),
 }
@@ -29,7 +29,7 @@ ASKED = {
 
 @pytest.fixture
 def other() -> dict[str, str]:
-    """The compiler that is not the one which phibuild takes here."""
+    """The compiler that phibuild does not use by default on this machine."""
     needed_tool("c++")
     compiler = find_compiler().cxx
     is_clang = "clang version" in ask(compiler, path_of(compiler))
@@ -42,12 +42,12 @@ def other() -> dict[str, str]:
 def test_gcc_and_clang_make_the_same_artifacts(
     project_of_tiny: Project, tiny: Tiny, other: dict[str, str]
 ) -> None:
-    """An imatrix comes of running the model, where a compiler may add in another order: both take
-    the one that the first made."""
+    """Both use the first compiler's imatrix: running the model adds up in an order that depends on
+    the compiler."""
     project = project_of_tiny
     project.write("text.txt", "the quick brown fox jumps over the lazy dog " * 40)
     weighing = lines = ""
-    for family, (plain, weighed) in ASKED.items():
+    for family, (plain, weighed) in FILE_TYPES.items():
         tiny(family, name=family, hidden=256, layers=1)
         model = f'env.PhiModel("{family}")'
         imatrix = f'"{family}.imatrix"'
@@ -64,16 +64,16 @@ def test_gcc_and_clang_make_the_same_artifacts(
     ran = project.scons()
     assert ran.status == 0, ran.text
     project.sconstruct(lines)
-    made = []
+    trees = []
     for compilers in ({}, other):
         ran = project.scons(**compilers)
         assert ran.status == 0, ran.text
-        assert len(ran.names("built")) == sum(map(len, chain(*ASKED.values())))
+        assert len(ran.names("built")) == sum(map(len, chain(*FILE_TYPES.values())))
         manifests = sorted((project.folder / "dist").glob("*.phi.json"))
-        made.append(
+        trees.append(
             {
-                one.name: tree_of(one.with_name(one.name.removesuffix(".phi.json")))
-                for one in manifests
+                manifest.name: tree_of(manifest.with_name(manifest.name.removesuffix(".phi.json")))
+                for manifest in manifests
             }
         )
-    assert made[0] == made[1]
+    assert trees[0] == trees[1]

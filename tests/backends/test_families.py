@@ -1,4 +1,4 @@
-"""Every family goes through every backend and generates there, or is refused in words."""
+"""Every family builds and generates with every backend, or is refused with a hint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASK = 'env.Generate("build/answer.txt", a, prompt="Hello", max_tokens=3)\n'
 
 @pytest.mark.parametrize("backend", CALLS)
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_a_family_is_made_and_generates(
+def test_a_family_builds_and_generates(
     project_of_tiny: Project, tiny: Tiny, family: str, backend: str
 ) -> None:
     tiny(family)
@@ -35,7 +35,7 @@ def test_a_family_is_made_and_generates(
 
 @pytest.mark.parametrize("backend", CALLS)
 @pytest.mark.parametrize("precision", ["int8", "fp16", "fp32"])
-def test_every_precision_is_made_and_generates(
+def test_every_precision_builds_and_generates(
     project_of_tiny: Project, tiny: Tiny, precision: str, backend: str
 ) -> None:
     tiny("phi-3")
@@ -49,7 +49,7 @@ def test_every_precision_is_made_and_generates(
 def test_spelling_and_sharding_give_the_same_artifact(
     project_of_tiny: Project, tiny: Tiny, backend: str
 ) -> None:
-    """Equal slices are recalled, so a different key is forced: bytes must then be equal too."""
+    """Another spelling and other shards have the same slices, so the digests must be equal."""
     tiny("phi-3.5")
     tiny("phi-3.5", "other", spelling="transformers5", shards=3)
     project_of_tiny.sconstruct(
@@ -57,10 +57,10 @@ def test_spelling_and_sharding_give_the_same_artifact(
     )
     ran = project_of_tiny.scons()
     assert ran.status == 0, ran.text
-    one, other = (
+    first, second = (
         (project_of_tiny.folder / folder / f"{path(backend).split('/')[1]}.phi.json").read_text()
         for folder in ("dist", "more")
     )
-    assert [line for line in one.splitlines() if '"digest"' in line] == [
-        line for line in other.splitlines() if '"digest"' in line
+    assert [line for line in first.splitlines() if '"digest"' in line] == [
+        line for line in second.splitlines() if '"digest"' in line
     ]

@@ -1,4 +1,4 @@
-"""llama.cpp stops at every end that generation_config.json names, in a real file, at small cost."""
+"""llama.cpp stops at every end in generation_config.json; an edit of them costs the metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAMILIES = ("phi-2", "phi-3", "phi-4-mini")
 
 
 def ends_of(path: Path) -> set[int]:
-    """The tokens at which llama.cpp says that it stops."""
+    """The tokens at which llama.cpp stops, from its log."""
     program = realize_tool(Workshop.open(), "llama.cpp") / "bin" / "llama-completion"
     done = subprocess.run(
         [program, "-m", path, "-p", "a", "-n", "1", "-c", "64", "-no-cnv", "--no-warmup", "-v"],

@@ -1,15 +1,16 @@
-"""Several GGUF files of one checkpoint: made in one pass over it, or a model in several splits."""
+"""Several GGUF files of one checkpoint: written in one pass, or as splits of one model."""
 
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf.gguf_header import read_header
+from phibuild_gguf.format.header import read_header
 
 from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
@@ -30,7 +31,7 @@ SEEDS = itertools.count()
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that knows llama.cpp, and later the metadata that all tests have in common."""
+    """A store with llama.cpp, and later with the metadata that all tests share."""
     return store_with_llama_cpp(tmp_path_factory.mktemp("store") / "store")
 
 
@@ -50,7 +51,7 @@ def build(project: Project, *arguments: str, **environment: str) -> Ran:
 
 
 def writing(ran: Ran) -> list[str]:
-    """What the display says of each run of gguf.write: of how many targets it is."""
+    """Each run of gguf.write in the display, with its number of targets."""
     lines = [line for line in ran.text.splitlines() if line.startswith("working")]
     return [line[line.index("(") : line.index(")") + 1] for line in lines if "gguf.write" in line]
 
@@ -59,14 +60,14 @@ def contents(project: Project) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (project.folder / "dist").glob("*.gguf")}
 
 
-def test_file_types_are_made_in_one_pass_and_are_those_of_builds_alone(
+def test_file_types_are_written_in_one_pass_and_equal_those_of_single_builds(
     project: Project, tmp_path: Path
 ) -> None:
     lines = [*LADDER, OVERRIDDEN]
     project.sconstruct(MODEL + "".join(lines))
     ran = build(project)
     assert writing(ran) == ["(gguf.write, 6 targets)"]
-    assert sorted(ran.names("built")) == sorted(f"dist/{one}.gguf" for one in (*TYPES, "mixed"))
+    assert sorted(ran.names("built")) == sorted(f"dist/{name}.gguf" for name in (*TYPES, "mixed"))
     together = contents(project)
     shutil.rmtree(project.folder / "dist")
     store = str(store_with_llama_cpp(tmp_path / "alone"))
@@ -84,19 +85,29 @@ def test_targets_at_once_share_one_pass(project: Project) -> None:
     assert build(project).text == "scons: `.' is up to date.\n"
 
 
-def test_a_target_that_was_not_asked_for_is_not_made(project: Project) -> None:
+def test_only_requested_targets_are_built(project: Project) -> None:
     project.sconstruct(MODEL + "".join(LADDER))
     assert writing(build(project, "dist/Q8_0.gguf")) == ["(gguf.write)"]
     assert list(contents(project)) == ["Q8_0.gguf"]
     assert writing(build(project)) == ["(gguf.write, 4 targets)"]
 
 
-def test_a_target_that_fails_does_not_take_others_with_it(project: Project) -> None:
+def test_explain_names_the_field_that_the_user_wrote(project: Project) -> None:
+    line = 'env.GGUF("dist/m.gguf", phi, quant="{}")\n'
+    project.sconstruct(MODEL + line.format("Q8_0"))
+    build(project)
+    project.sconstruct(MODEL + line.format("Q6_K"))
+    text = project.phibuild("explain", "dist/m.gguf").text
+    assert re.search(r"recipe\.quant.*Q8_0.*Q6_K", text), text
+    assert "file_type" not in text
+
+
+def test_a_failed_target_does_not_affect_the_others(project: Project) -> None:
     bad = 'env.GGUF("dist/bad", phi, quant="Q5_K_S", split_max_size=1000)\n'
     project.sconstruct(MODEL + bad + "".join(LADDER[2:4]))
     ran = project.scons("-k")
     assert ran.status != 0
-    assert "split_max_size is at least" in ran.text
+    assert "split_max_size must be at least" in ran.text
     assert ran.names("scons:")[0] == "***"
     assert "[dist/bad.phi.json]" in ran.text
     assert sorted(contents(project)) == ["Q6_K.gguf", "Q8_0.gguf"]
@@ -129,7 +140,7 @@ def test_after_an_edit_the_artifact_is_that_of_a_clean_build(
     assert contents(project) == incremental
 
 
-def test_nothing_is_made_of_an_imatrix_that_is_about_to_change(
+def test_nothing_is_built_from_an_imatrix_that_is_about_to_change(
     project: Project, tmp_path: Path
 ) -> None:
     project.write("text.txt", "the quick brown fox jumps over the lazy dog " * 20)
@@ -149,26 +160,26 @@ def test_nothing_is_made_of_an_imatrix_that_is_about_to_change(
 
 
 def test_splits_are_of_the_size_and_hold_what_one_file_holds(project: Project) -> None:
-    whole = 'env.GGUF("dist/whole.gguf", phi, quant="Q4_K_M")\n'
+    one_file = 'env.GGUF("dist/whole.gguf", phi, quant="Q4_K_M")\n'
     answer = 'env.Generate("dist/answer", s, prompt="hello", max_tokens=3)\n'
-    project.sconstruct(MODEL + whole + "s = " + SPLIT.format(size="600 KB") + answer)
+    project.sconstruct(MODEL + one_file + "s = " + SPLIT.format(size="600 KB") + answer)
     build(project)
-    one = project.folder / "dist" / "whole.gguf"
+    whole = project.folder / "dist" / "whole.gguf"
     files = splits(project)
     assert [path.name for path in files] == [
         f"model-{number:05}-of-00003.gguf" for number in (1, 2, 3)
     ]
     assert all(path.stat().st_size <= 600_000 for path in files)
-    assert [tensor for path in files for tensor in tensors(path)] == list(tensors(one))
+    assert [tensor for path in files for tensor in tensors(path)] == list(tensors(whole))
     first, others = read_header(files[0]), [read_header(path) for path in files[1:]]
-    assert first.value("tokenizer.chat_template") == read_header(one).value(
+    assert first.value("tokenizer.chat_template") == read_header(whole).value(
         "tokenizer.chat_template"
     )
     for number, header in enumerate([first, *others]):
         keys = ("split.no", "split.count", "split.tensors.count")
-        assert [header.value(key) for key in keys] == [number, 3, len(read_header(one).tensors)]
+        assert [header.value(key) for key in keys] == [number, 3, len(read_header(whole).tensors)]
     shown = project.phibuild("show", "dist/split")
-    assert f"{len(read_header(one).tensors)} tensors" in shown.text
+    assert f"{len(read_header(whole).tensors)} tensors" in shown.text
 
 
 def test_an_edit_writes_the_splits_that_it_touches(project: Project, tmp_path: Path) -> None:
@@ -179,11 +190,11 @@ def test_an_edit_writes_the_splits_that_it_touches(project: Project, tmp_path: P
     assert build(project).actions == ["gguf.write"]
     after_tensor = [path.stat().st_ino for path in splits(project)]
     holds = [
-        any(one.name == "blk.1.ffn_down.weight" for one in read_header(path).tensors)
+        any(info.name == "blk.1.ffn_down.weight" for info in read_header(path).tensors)
         for path in splits(project)
     ]
     assert sum(holds) == 1
-    assert [one == other for one, other in zip(before, after_tensor, strict=True)] == [
+    assert [old == new for old, new in zip(before, after_tensor, strict=True)] == [
         not it_does for it_does in holds
     ]
     set_chat_template(project.folder / "tiny", "{{ 'another' }}")
@@ -196,12 +207,12 @@ def test_an_edit_writes_the_splits_that_it_touches(project: Project, tmp_path: P
     assert tree_of(project.folder / "dist" / "split") == incremental
 
 
-def test_a_size_that_no_tensor_fits_under_is_refused_with_one_that_does(project: Project) -> None:
+def test_a_size_that_is_too_small_is_refused_with_the_minimum(project: Project) -> None:
     project.sconstruct(MODEL + SPLIT.format(size="100 KB"))
     ran = project.scons()
     assert "[PHI203]" in ran.text
-    assert "split_max_size is at least" in ran.text
-    least = ran.text.partition("split_max_size is at least ")[2].split()[0]
+    assert "split_max_size must be at least" in ran.text
+    least = ran.text.partition("split_max_size must be at least ")[2].split()[0]
     project.sconstruct(MODEL + SPLIT.format(size=least))
     build(project)
     project.sconstruct(MODEL + SPLIT.format(size=int(least) - 32))
@@ -215,6 +226,6 @@ def splits(project: Project) -> list[Path]:
 def tensors(path: Path) -> Iterator[tuple[Any, ...]]:
     """Name, type, shape and bytes of each tensor."""
     header, content = read_header(path), path.read_bytes()
-    for one in header.tensors:
-        begin = header.data + one.offset
-        yield one.name, one.type.name, one.shape, content[begin : begin + one.size]
+    for info in header.tensors:
+        begin = header.data + info.offset
+        yield info.name, info.type.name, info.shape, content[begin : begin + info.size]

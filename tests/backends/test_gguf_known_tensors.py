@@ -1,4 +1,4 @@
-"""An edit of a checkpoint or a recipe quantizes the tensors that it touched: others are known."""
+"""An edit of a checkpoint or a recipe quantizes only the tensors that it changes."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf.gguf_header import read_header
+from phibuild_gguf.format.header import read_header
 
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.store.index import hash_file
 from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from tests.backends.slices import told_of
+from tests.backends.slices import progress_of
 
 pytestmark = pytest.mark.toolchain
 
 
 @dataclasses.dataclass(frozen=True)
-class Built:
-    """A checkpoint, and where artifacts of it are put."""
+class BuiltModel:
+    """A checkpoint, and the folder of its artifact."""
 
     checkpoint: Path
     folder: Path
 
     def quantizes(self, **fields: Any) -> set[str]:
-        """Make an artifact true, as a new process would; the tensors that were quantized."""
-        heard = told_of(
+        """Build the artifact as a new process would; returns the tensors that were quantized."""
+        heard = progress_of(
             "GGUF", {"quant": "Q4_K_M"} | fields, self.checkpoint, self.folder / "m.gguf"
         )
         return {text for text in heard if text.endswith((".weight", ".bias"))}
@@ -39,31 +39,31 @@ class Built:
 
 
 @pytest.fixture
-def built(tmp_path: Path, seed: int) -> Built:
+def built(tmp_path: Path, seed: int) -> BuiltModel:
     checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
-    one = Built(checkpoint, tmp_path)
-    assert len(one.quantizes()) == 15
-    return one
+    artifact = BuiltModel(checkpoint, tmp_path)
+    assert len(artifact.quantizes()) == 15
+    return artifact
 
 
-def test_a_changed_tensor_is_quantized_alone(built: Built) -> None:
+def test_a_changed_tensor_is_quantized_alone(built: BuiltModel) -> None:
     change_tensor(built.checkpoint, "model.layers.1.mlp.down_proj.weight")
     assert built.quantizes() == {"blk.1.ffn_down.weight"}
 
 
-def test_an_override_quantizes_the_tensor_that_it_names(built: Built) -> None:
+def test_an_override_quantizes_the_tensor_that_it_names(built: BuiltModel) -> None:
     overrides = {r"blk\.0\.ffn_up": "q8_0"}
     assert built.quantizes(overrides=overrides) == {"blk.0.ffn_up.weight"}
 
 
-def test_another_file_type_quantizes_what_no_artifact_has(built: Built) -> None:
-    before = {one.name: one.type for one in read_header(built.artifact).tensors}
+def test_another_file_type_quantizes_what_no_artifact_has(built: BuiltModel) -> None:
+    before = {info.name: info.type for info in read_header(built.artifact).tensors}
     ran = built.quantizes(quant="Q4_K_S")
-    after = {one.name: one.type for one in read_header(built.artifact).tensors}
+    after = {info.name: info.type for info in read_header(built.artifact).tensors}
     assert ran == {name for name in after if after[name] != before[name]}
 
 
-def test_a_chat_template_moves_no_tensor(built: Built) -> None:
+def test_a_chat_template_moves_no_tensor(built: BuiltModel) -> None:
     before = built.artifact.read_bytes()
     set_chat_template(built.checkpoint, "{{ 'other' }}")
     assert built.quantizes() == set()
@@ -72,10 +72,10 @@ def test_a_chat_template_moves_no_tensor(built: Built) -> None:
     assert after[header.data :] == before[header.data :]
 
 
-def test_after_an_edit_of_metadata_the_worker_alone_reads_the_artifact(
-    built: Built, seed: int, monkeypatch: pytest.MonkeyPatch
+def test_after_an_edit_of_metadata_only_the_worker_reads_the_artifact(
+    built: BuiltModel, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It tells the digest of the new file, and what the old one is, its manifest says."""
+    """It reports the digest of the new file; that of the old file is in its manifest."""
     read = []
 
     def seen(path: Path) -> Digest:
@@ -92,7 +92,7 @@ def test_after_an_edit_of_metadata_the_worker_alone_reads_the_artifact(
     assert size not in read
 
 
-def test_pieces_of_a_file_that_was_tampered_with_are_made_again(built: Built, seed: int) -> None:
+def test_pieces_of_a_damaged_file_are_quantized_again(built: BuiltModel, seed: int) -> None:
     header = read_header(built.artifact)
     whole = built.artifact.read_bytes()
     (kept,) = {
@@ -100,9 +100,9 @@ def test_pieces_of_a_file_that_was_tampered_with_are_made_again(built: Built, se
         for path in (Workshop.open().store.root / "objects").rglob("*")
         if path.is_file() and path.stat().st_size == len(whole) and path.read_bytes() == whole
     }
-    one = next(one for one in header.tensors if one.name == "output.weight")
+    output = next(info for info in header.tensors if info.name == "output.weight")
     damaged = bytearray(whole)
-    damaged[header.data + one.offset] ^= 1
+    damaged[header.data + output.offset] ^= 1
     kept.chmod(0o644)
     kept.write_bytes(damaged)
     set_chat_template(built.checkpoint, f"{{{{ '{seed}' }}}}")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf.gguf_header import read_header
-from phibuild_gguf.gguf_values import read_values, strings
-from phibuild_gguf.metadata import metadata_action
+from phibuild_gguf.actions import metadata_action
+from phibuild_gguf.format.header import read_header
+from phibuild_gguf.format.values import read_values, strings
 from phibuild_gguf.recipe import GgufRecipe
 
 import phibuild.worker
@@ -44,7 +44,7 @@ def edit_json(name: str, **fields: object) -> Edit:
     def edit(folder: Path) -> None:
         path = folder / name
         document = json.loads(path.read_text()) if path.exists() else {}
-        kept = {key: one for key, one in (document | fields).items() if one is not None}
+        kept = {key: value for key, value in (document | fields).items() if value is not None}
         path.write_text(json.dumps(kept))
 
     return edit
@@ -81,8 +81,8 @@ SAMPLING = {"temperature": 0.7, "top_k": 40, "top_p": 0.9, "repetition_penalty":
 
 def all_of(*edits: Edit) -> Edit:
     def edit(folder: Path) -> None:
-        for one in edits:
-            one(folder)
+        for apply in edits:
+            apply(folder)
 
     return edit
 
@@ -116,7 +116,7 @@ CASES = {
         ),
     ),
     "no template": Case("phi-3", edit=edit_json("tokenizer_config.json", chat_template=None)),
-    # What the older spelling says in tokenizer_config.json, the newer leaves to tokenizer.json.
+    # The newer spelling has in tokenizer.json what the older has in tokenizer_config.json.
     "a post processor that does nothing": Case(
         "phi-4-mini",
         "transformers5",
@@ -139,13 +139,13 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
     root = tmp_path_factory.mktemp("compared")
     shop = Workshop.open()
     lines: list[dict[str, str]] = []
-    found: dict[str, tuple[Path, Path]] = {}
+    files: dict[str, tuple[Path, Path]] = {}
     finishing: list[tuple[Path, Action]] = []
     for position, (name, case) in enumerate(CASES.items()):
         folder = root / str(position)
 
         def view(source: Path, slices: tuple[Slice, ...], name: str) -> str:
-            # The converter looks into the name of the folder for a size and a version.
+            # The converter searches the folder's name for a size and a version.
             place = source.parent / name / "model"
             place.parent.mkdir()
             lay_out(shop.checkpoint(source), slices, place)
@@ -175,7 +175,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
         ]
         view(ours, step.slices, "others")
         finishing.append((folder, step))
-        found[name] = (folder / "ours.gguf", folder / "plain.gguf")
+        files[name] = (folder / "ours.gguf", folder / "plain.gguf")
     ran = subprocess.run(
         [shop.python_of("gguf"), plain_converter.__file__, realize_tool(shop, "llama.cpp")],
         input="\n".join(map(json.dumps, lines)),
@@ -186,7 +186,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
     assert ran.returncode == 0, ran.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-        worker = importlib.import_module("phibuild_gguf.worker_metadata")
+        worker = importlib.import_module("phibuild_gguf.metadata.worker_metadata")
         for folder, step in finishing:
             job = worker.phiworker.Job(
                 name=step.name,
@@ -200,7 +200,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
                 tensors=(),
             )
             worker.main(job)
-    return found
+    return files
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -211,7 +211,7 @@ def test_the_metadata_is_that_of_the_converter(
     for key in OF_TYPES:
         del plain[key]
     templates = plain.get("tokenizer.chat_templates")
-    if templates is not None:  # the converter takes the names out of a set, in any order
+    if templates is not None:  # the converter writes the names in any order
         assert templates in (strings(["tool_use", "rag"]), strings(["rag", "tool_use"]))
         plain["tokenizer.chat_templates"] = strings(["tool_use", "rag"])
     assert list(ours) == list(plain)
@@ -223,13 +223,13 @@ def test_the_metadata_is_that_of_the_converter(
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """A checkpoint and the place of its metadata."""
+    """A checkpoint and the path of its metadata."""
 
     checkpoint: Path
     target: Path
 
     def ran(self) -> tuple[str, ...]:
-        """Make it true, as a new process would; the actions that ran."""
+        """Build it as a new process would; returns the actions that ran."""
         shop = Workshop.open()
         backend = shop.registry.backends["GGUF"]._replace(
             plan=lambda recipe, model, extras: metadata_action(recipe, model),
@@ -245,9 +245,9 @@ class Built:
         return realize_target(shop, declaration).ran
 
 
-def test_an_edit_costs_what_it_touched(tmp_path: Path, seed: int) -> None:
+def test_an_edit_runs_only_the_actions_that_it_affects(tmp_path: Path, seed: int) -> None:
     checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=1, seed=seed)
-    add_token(f"<|{seed}|>")(checkpoint)  # no earlier run has made this vocabulary
+    add_token(f"<|{seed}|>")(checkpoint)  # no earlier run has this vocabulary
     built = Built(checkpoint, tmp_path / "head.gguf")
     assert built.ran() == ("gguf.vocabulary", "gguf.metadata")
     clean = built.target.read_bytes()
@@ -270,5 +270,5 @@ def test_an_edit_costs_what_it_touched(tmp_path: Path, seed: int) -> None:
     before = read_header(built.target)
     add_token("<|one more|>")(checkpoint)
     assert built.ran() == ("gguf.vocabulary", "gguf.metadata")
-    assert read_header(built.target).entries != before.entries
+    assert read_header(built.target).key_values != before.key_values
     assert built.target.read_bytes() != clean

@@ -1,4 +1,4 @@
-"""`target_bytes`: types that fit a limit, chosen, told, and no tensor quantized again in vain."""
+"""`target_bytes`: types are chosen to fit a limit, and known tensors are not quantized again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from phibuild_gguf.gguf_header import read_header
+from phibuild_gguf.format.header import read_header
 
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
@@ -16,7 +16,7 @@ from phibuild.store import ActionResult
 from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.conftest import Tiny
-from tests.backends.slices import store_with_llama_cpp, told_of
+from tests.backends.slices import progress_of, store_with_llama_cpp
 from tests.backends.test_gguf_tensors import narrow
 from tests.conftest import Project, Ran
 
@@ -39,23 +39,23 @@ def artifact(project: Project, name: str = "m") -> Path:
 
 
 def types(path: Path) -> dict[str, str]:
-    return {one.name: one.type.name for one in read_header(path).tensors}
+    return {info.name: info.type.name for info in read_header(path).tensors}
 
 
 def least_of(project: Project) -> int:
-    """The smallest limit, as the refusal of a smaller one tells it."""
+    """The smallest limit, from the refusal of a smaller one."""
     project.sconstruct(HEAD + GGUF.format(name="m", fields="target_bytes=1000"))
     ran = project.scons()
     assert ran.status == 2
     assert "[PHI701]" in ran.text
     assert not {"gguf.sensitivity", "gguf.write"} & set(ran.actions)
-    found = re.search(r"target_bytes is at least (\d+) for this model", ran.text)
-    assert found is not None, ran.text
-    return int(found[1])
+    match = re.search(r"target_bytes must be at least (\d+) for this model", ran.text)
+    assert match is not None, ran.text
+    return int(match[1])
 
 
-def told(project: Project) -> tuple[str, str]:
-    """What `phibuild show` tells of the choice: the summary, and what can be pasted."""
+def shown_choice(project: Project) -> tuple[str, str]:
+    """The choice in `phibuild show`: the summary, and what can be pasted."""
     text = project.phibuild("show", "dist/m.gguf", "--no-tensors").text
     summary = next(line for line in text.splitlines() if "expected loss" in line)
     pasted = text[text.index('quant="') :]
@@ -63,13 +63,15 @@ def told(project: Project) -> tuple[str, str]:
 
 
 def losses(path: Path) -> Mapping[str, Mapping[str, float]]:
-    """What was measured for an artifact: the loss of each tensor by type."""
+    """The measured losses for an artifact: of each tensor, by type."""
     shop = Workshop.open()
     manifest = shop.manifest_of(path)
     assert manifest is not None
-    (result,) = (one for one in _results(shop, manifest.key) if one.action == "gguf.sensitivity")
+    (result,) = (
+        result for result in _results(shop, manifest.key) if result.action == "gguf.sensitivity"
+    )
     measured = json.loads(shop.store.object_path(result.tree.entries[0]).read_text())
-    return {one["name"]: one["losses"] for one in measured}
+    return {tensor["name"]: tensor["losses"] for tensor in measured}
 
 
 def _results(shop: Workshop, key: Digest) -> Iterator[ActionResult]:
@@ -86,12 +88,12 @@ def expected_loss(path: Path, of: Mapping[str, Mapping[str, float]]) -> float:
 
 
 def weighing(ran: Ran) -> list[str]:
-    """The actions that see more than shapes, which an earlier run may have left sizes of."""
+    """The actions except gguf.choices, whose result an earlier run may have left."""
     return [action for action in ran.actions if action != "gguf.choices"]
 
 
 @pytest.mark.parametrize("family", ["phi-3", "phi-4-mini", "phi-3.5-moe", "phi-2"])
-def test_a_file_fits_and_is_that_of_its_overrides(
+def test_a_file_fits_and_equals_that_of_its_overrides(
     project_of_tiny: Project, tiny: Tiny, family: str
 ) -> None:
     project = project_of_tiny
@@ -103,9 +105,9 @@ def test_a_file_fits_and_is_that_of_its_overrides(
     assert ran.actions[-4:] == chosen
     size = artifact(project).stat().st_size
     assert 0.97 * target < size <= target
-    summary, pasted = told(project)
+    summary, pasted = shown_choice(project)
     assert f"{size:,} of {target:,} bytes" in summary
-    assert "the least that any choice has" in summary
+    assert "the least of all choices" in summary
     build(project, pasted, name="pasted")
     assert artifact(project, "pasted").read_bytes() == artifact(project).read_bytes()
 
@@ -120,7 +122,7 @@ def test_rows_that_no_k_quant_fits_get_types_that_do(project_of_tiny: Project, t
     assert kinds <= {"bf16", "q8_0", "q5_1", "q5_0", "q4_1", "iq4_nl"}
 
 
-def test_the_least_limit_is_one_that_can_be_kept(project_of_tiny: Project, tiny: Tiny) -> None:
+def test_the_least_limit_can_be_kept(project_of_tiny: Project, tiny: Tiny) -> None:
     tiny("phi-3")
     least = least_of(project_of_tiny)
     build(project_of_tiny, f"target_bytes={least}")
@@ -141,14 +143,14 @@ def test_more_bytes_lose_less_and_no_file_type_of_the_size_loses_as_little(
     for name in ("Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K"):
         build(project, f'quant="{name}"', name=name)
         sizes[name] = artifact(project, name).stat().st_size
-    found = []
+    expected = []
     for name, size in sizes.items():
         build(project, f"target_bytes={size}")
         of = losses(artifact(project))
-        found.append(expected_loss(artifact(project), of))
-        assert found[-1] <= expected_loss(artifact(project, name), of)
-        assert f"expected loss {found[-1]:.4g}" in told(project)[0]
-    assert found == sorted(found, reverse=True)
+        expected.append(expected_loss(artifact(project), of))
+        assert expected[-1] <= expected_loss(artifact(project, name), of)
+        assert f"expected loss {expected[-1]:.4g}" in shown_choice(project)[0]
+    assert expected == sorted(expected, reverse=True)
     build(project, 'target_bytes="1 GB"')
     assert set(types(artifact(project)).values()) == {"f32", "bf16"}
 
@@ -174,20 +176,18 @@ def test_another_limit_measures_nothing_and_one_that_changes_nothing_writes_noth
     assert types(artifact(project)) == before
 
 
-def test_another_limit_quantizes_the_tensors_whose_type_is_another(
-    tmp_path: Path, seed: int
-) -> None:
+def test_another_limit_quantizes_only_tensors_whose_type_changes(tmp_path: Path, seed: int) -> None:
     checkpoint = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
     path = tmp_path / "m.gguf"
-    told_of("GGUF", {"target_bytes": "1.5 MB"}, checkpoint, path)
+    progress_of("GGUF", {"target_bytes": "1.5 MB"}, checkpoint, path)
     before = types(path)
-    heard = told_of("GGUF", {"target_bytes": "1.45 MB"}, checkpoint, path)
+    heard = progress_of("GGUF", {"target_bytes": "1.45 MB"}, checkpoint, path)
     changed = {name for name, kind in types(path).items() if before[name] != kind}
     assert {text for text in heard if text.endswith(".weight")} == changed
     assert 0 < len(changed) < len(before)
 
 
-def test_after_an_edit_of_a_tensor_the_file_is_that_of_a_clean_build(
+def test_after_an_edit_of_a_tensor_the_file_equals_that_of_a_clean_build(
     project_of_tiny: Project, tiny: Tiny, tmp_path: Path
 ) -> None:
     project = project_of_tiny
@@ -202,7 +202,7 @@ def test_after_an_edit_of_a_tensor_the_file_is_that_of_a_clean_build(
     assert artifact(project).read_bytes() == incremental
 
 
-def test_a_plan_tells_the_limit_and_then_the_choice(project_of_tiny: Project, tiny: Tiny) -> None:
+def test_a_plan_shows_the_limit_and_then_the_choice(project_of_tiny: Project, tiny: Tiny) -> None:
     project = project_of_tiny
     tiny("phi-3")
     project.sconstruct(HEAD + GGUF.format(name="m", fields='target_bytes="1.5 MB"'))
@@ -233,34 +233,35 @@ def test_an_imatrix_weighs_the_losses(project_of_tiny: Project, tiny: Tiny) -> N
     project.sconstruct(HEAD + weighed.format("") + ANSWER)
     assert project.scons().status == 0
     assert artifact(project).stat().st_size <= 3_000_000
-    found = losses(artifact(project))
-    assert {name for name in plain if plain[name] != found[name]} >= {
+    weighted = losses(artifact(project))
+    assert {name for name in plain if plain[name] != weighted[name]} >= {
         "blk.0.attn_q.weight",
         "blk.1.ffn_down_exps.weight",
     }
-    assert found["token_embd.weight"] == plain["token_embd.weight"]
+    assert weighted["token_embd.weight"] == plain["token_embd.weight"]
     project.sconstruct(HEAD + weighed.format(', exclude_weights=["attn"]'))
     assert project.scons().status == 0
-    found = losses(artifact(project))
-    assert found["blk.0.attn_q.weight"] == plain["blk.0.attn_q.weight"]
-    assert found["blk.0.ffn_up_exps.weight"] != plain["blk.0.ffn_up_exps.weight"]
+    weighted = losses(artifact(project))
+    assert weighted["blk.0.attn_q.weight"] == plain["blk.0.attn_q.weight"]
+    assert weighted["blk.0.ffn_up_exps.weight"] != plain["blk.0.ffn_up_exps.weight"]
 
 
-def test_files_with_and_without_a_limit_are_made_of_one_model_together(
+def test_files_with_and_without_a_limit_are_built_together(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
     project = project_of_tiny
     tiny("phi-3")
-    others = "".join(GGUF.format(name=one, fields=f'quant="{one}"') for one in ("Q4_K_M", "Q8_0"))
+    quants = ("Q4_K_M", "Q8_0")
+    others = "".join(GGUF.format(name=quant, fields=f'quant="{quant}"') for quant in quants)
     build(project, 'target_bytes="1.5 MB"', more=others)
-    together = {name: artifact(project, name).read_bytes() for name in ("m", "Q4_K_M", "Q8_0")}
+    together = {name: artifact(project, name).read_bytes() for name in ("m", *quants)}
     assert len(set(together.values())) == 3
-    _, pasted = told(project)
+    _, pasted = shown_choice(project)
     build(project, pasted, name="alone")
     assert artifact(project, "alone").read_bytes() == together["m"]
 
 
-def test_a_slot_that_is_too_small_proposes_a_limit_that_fits(
+def test_the_error_for_a_small_slot_proposes_a_limit_that_fits(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
     project = project_of_tiny

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from phibuild_gguf.actions import plan
-from phibuild_gguf.file_types import DEFAULT_TYPES, FLOATS, NEED_IMATRIX
-from phibuild_gguf.gguf_header import read_header
-from phibuild_gguf.gguf_values import head, read_values, string, strings, uint32
+from phibuild_gguf.format.file_types import DEFAULT_TYPES, FLOATS, NEED_IMATRIX
+from phibuild_gguf.format.header import read_header
+from phibuild_gguf.format.values import head, read_values, string, strings, uint32
 from phibuild_gguf.recipe import GgufRecipe
 
 import phibuild.worker
@@ -36,7 +36,7 @@ from tests.backends import plain_converter
 pytestmark = pytest.mark.toolchain
 QUANTIZED = sorted(set(DEFAULT_TYPES) - set(FLOATS))
 NARROW = "rows of 320"
-LAYERS = {"phi-3.5": 9, NARROW: 2}  # mixtures depend on how deep a layer lies
+LAYERS = {"phi-3.5": 9, NARROW: 2}  # mixtures depend on the number of the layer
 SLOW = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS")
 SOURCES = ("phi-2", "phi-3", "phi-3.5", "phi-4-mini", "phi-3.5-moe", NARROW)
 
@@ -44,7 +44,7 @@ SOURCES = ("phi-2", "phi-3", "phi-3.5", "phi-4-mini", "phi-3.5-moe", NARROW)
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class SampleModel:
     """A checkpoint as a worker sees it, the plain converter's file of it, and an imatrix."""
 
     view: Path
@@ -59,8 +59,8 @@ def tool() -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    shop, found, lines = Workshop.open(), {}, []
+def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, SampleModel]:
+    shop, models, lines = Workshop.open(), {}, []
     for number, name in enumerate(SOURCES):
         folder = tmp_path_factory.mktemp(f"m{number}")
         family = FAMILIES["phi-3" if name == NARROW else name]
@@ -71,11 +71,11 @@ def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mo
         view.parent.mkdir()
         lay_out(shop.checkpoint(checkpoint), SLICES, view)
         tensors = tensor_places(shop.checkpoint(checkpoint), view)
-        found[name] = Model(view, folder / "plain.gguf", folder / "imatrix.gguf", tensors)
+        models[name] = SampleModel(view, folder / "plain.gguf", folder / "imatrix.gguf", tensors)
         lines.append(
             {
                 "model": str(view),
-                "output": str(found[name].plain),
+                "output": str(models[name].plain),
                 "name": "Phi",
                 "pre_tokenizer": {"phi-2": "gpt-2", "phi-4-mini": "gpt-4o"}.get(name, ""),
             }
@@ -87,9 +87,9 @@ def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mo
         capture_output=True,
         check=True,
     )
-    for model in found.values():
+    for model in models.values():
         write_imatrix(model)
-    return found
+    return models
 
 
 def narrow(checkpoint: Path) -> None:
@@ -107,8 +107,8 @@ def narrow(checkpoint: Path) -> None:
     write_shards(
         checkpoint,
         [
-            Tensor(one.name, "BF16", one.shape, lambda shape=one.shape: content(shape))
-            for one in tensor_specs(FAMILIES["phi-3"], size)
+            Tensor(spec.name, "BF16", spec.shape, lambda shape=spec.shape: content(shape))
+            for spec in tensor_specs(FAMILIES["phi-3"], size)
         ],
         1,
     )
@@ -118,18 +118,18 @@ def narrow(checkpoint: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | heads | widths))
 
 
-def write_imatrix(model: Model) -> None:
-    """Random importances of every matrix but the embedding; some experts were never asked."""
+def write_imatrix(model: SampleModel) -> None:
+    """Random importances of every matrix but the embedding; some experts were never used."""
     numbers, infos, data = random.Random(1), [], b""
-    for one in read_header(model.plain).tensors:
+    for info in read_header(model.plain).tensors:
         left_out = ("_norm.weight", "gate_inp.weight", "token_embd.weight", ".bias")
-        if len(one.shape) < 2 or one.name.endswith(left_out):
+        if len(info.shape) < 2 or info.name.endswith(left_out):
             continue
-        experts = one.shape[2] if len(one.shape) > 2 else 1
-        sums = [numbers.random() * 3 + 0.01 for _ in range(one.shape[0] * experts)]
+        experts = info.shape[2] if len(info.shape) > 2 else 1
+        sums = [numbers.random() * 3 + 0.01 for _ in range(info.shape[0] * experts)]
         counts = [numbers.choice((0.0, 7.0, 33.0)) if experts > 1 else 32.0 for _ in range(experts)]
-        for suffix, columns, values in ((".in_sum2", one.shape[0], sums), (".counts", 1, counts)):
-            name = (one.name + suffix).encode()
+        for suffix, columns, values in ((".in_sum2", info.shape[0], sums), (".counts", 1, counts)):
+            name = (info.name + suffix).encode()
             infos.append(
                 struct.pack("<Q", len(name))
                 + name
@@ -147,16 +147,16 @@ def write_imatrix(model: Model) -> None:
     model.imatrix.write_bytes(start + bytes(-len(start) % 32) + data)
 
 
-Write = Callable[..., Path]
+Writer = Callable[..., Path]
 
 
 @pytest.fixture
-def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Writer:
     """Run the worker on a model, with the metadata of the plain conversion."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    worker = importlib.import_module("phibuild_gguf.worker_write")
+    worker = importlib.import_module("phibuild_gguf.writing.worker_write")
 
-    def written(model: Model, *, imatrix: bool = False, threads: int = 2, **fields: Any) -> Path:
+    def run(model: SampleModel, *, imatrix: bool = False, threads: int = 2, **fields: Any) -> Path:
         extras = {"imatrix": FileInput(str(model.imatrix))} if imatrix else {}
         action = plan(parse_recipe(GgufRecipe, fields, builder="GGUF"), ModelFacts({}, ()), extras)
         assert isinstance(action, Action)
@@ -185,11 +185,11 @@ def write(tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
         worker.main([job])
         return job.output
 
-    return written
+    return run
 
 
 def without_types(plain: Path, folder: Path) -> Path:
-    """What the metadata action makes: no tensors, and no keys that tell their types."""
+    """The result of the metadata action: no tensors, and no keys that depend on their types."""
     values = read_values(plain, read_header(plain))
     for key in ("general.file_type", "general.quantization_version"):
         del values[key]
@@ -201,16 +201,16 @@ def contents(path: Path) -> list[tuple[object, ...]]:
     """Name, type, shape and digest of each tensor, in order."""
     header, content = read_header(path), path.read_bytes()
     return [
-        (one.name, one.type.name, one.shape, hashlib.sha256(content[begin : begin + one.size]))
-        for one in header.tensors
-        for begin in [header.data + one.offset]
+        (info.name, info.type.name, info.shape, hashlib.sha256(content[begin : begin + info.size]))
+        for info in header.tensors
+        for begin in [header.data + info.offset]
     ]
 
 
 def same(ours: Path, theirs: Path) -> None:
-    """The same tensors and, but for the padding, the same metadata, both in the same order."""
+    """The same tensors and, except the padding, the same metadata, in the same order."""
     mine, plain = (
-        [(*one[:3], one[3].hexdigest()) for one in contents(path)]  # type: ignore[attr-defined]
+        [(*tensor[:3], tensor[3].hexdigest()) for tensor in contents(path)]  # type: ignore[attr-defined]
         for path in (ours, theirs)
     )
     assert mine == plain
@@ -220,8 +220,10 @@ def same(ours: Path, theirs: Path) -> None:
     assert read_header(ours).data % 65536 == 0
 
 
-def quantized(tool: Path, model: Model, file_type: str, *options: str, folder: Path) -> Path:
-    """What llama-quantize makes of the plain conversion."""
+def quantized_file(
+    tool: Path, model: SampleModel, file_type: str, *options: str, folder: Path
+) -> Path:
+    """llama-quantize's result for the plain conversion."""
     theirs = folder / "theirs.gguf"
     command = [tool / "bin/llama-quantize", *options, model.plain, theirs, file_type]
     ran = subprocess.run(
@@ -232,16 +234,16 @@ def quantized(tool: Path, model: Model, file_type: str, *options: str, folder: P
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_an_unquantized_file_is_the_converters(
-    models: dict[str, Model], write: Write, name: str
+def test_an_unquantized_file_equals_the_converters(
+    models: dict[str, SampleModel], write: Writer, name: str
 ) -> None:
     file_type = "F16" if name == "phi-2" else "BF16"
     same(write(models[name], quant=file_type), models[name].plain)
 
 
 def quantizations() -> Iterator[Any]:
-    """Model, file type and whether with an imatrix: all that are not refused. Of the mixture of
-    experts, those that take long and differ in nothing that others do not show are left out."""
+    """Model, file type and whether with an imatrix: all that are not refused. Some slow ones of the
+    mixture of experts, which show nothing that the others do not, are left out."""
     for name in ("phi-3", "phi-3.5-moe", NARROW):
         for file_type in QUANTIZED:
             is_refused = (name == NARROW and file_type == "Q1_0") or (
@@ -255,10 +257,10 @@ def quantizations() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("name", "file_type", "imatrix"), [*quantizations()])
-def test_a_quantized_file_is_llama_quantizes(
-    models: dict[str, Model],
+def test_a_quantized_file_equals_llama_quantizes(
+    models: dict[str, SampleModel],
     tool: Path,
-    write: Write,
+    write: Writer,
     tmp_path: Path,
     name: str,
     file_type: str,
@@ -266,7 +268,7 @@ def test_a_quantized_file_is_llama_quantizes(
 ) -> None:
     model = models[name]
     options = ["--imatrix", "imatrix.gguf"] if imatrix else []
-    theirs = quantized(tool, model, file_type, *options, folder=tmp_path)
+    theirs = quantized_file(tool, model, file_type, *options, folder=tmp_path)
     same(write(model, quant=file_type, imatrix=imatrix), theirs)
 
 
@@ -289,10 +291,10 @@ FIELDS: list[tuple[str, dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("name", "fields", "options"), FIELDS)
-def test_the_fields_of_a_recipe_are_llama_quantizes_options(
-    models: dict[str, Model],
+def test_the_fields_of_a_recipe_act_as_llama_quantizes_options(
+    models: dict[str, SampleModel],
     tool: Path,
-    write: Write,
+    write: Writer,
     tmp_path: Path,
     name: str,
     fields: dict[str, Any],
@@ -300,13 +302,15 @@ def test_the_fields_of_a_recipe_are_llama_quantizes_options(
 ) -> None:
     imatrix = any("_weights" in field for field in fields)
     options = [*options, *(["--imatrix", "imatrix.gguf"] if imatrix else [])]
-    theirs = quantized(tool, models[name], "Q4_K_M", *options, folder=tmp_path)
+    theirs = quantized_file(tool, models[name], "Q4_K_M", *options, folder=tmp_path)
     same(write(models[name], quant="Q4_K_M", imatrix=imatrix, **fields), theirs)
 
 
-def test_the_number_of_threads_is_in_no_byte(models: dict[str, Model], write: Write) -> None:
-    one, five = (
+def test_the_number_of_threads_changes_no_byte(
+    models: dict[str, SampleModel], write: Writer
+) -> None:
+    with_one, with_five = (
         write(models["phi-3.5-moe"], quant="Q4_K_M", threads=threads).read_bytes()
         for threads in (1, 5)
     )
-    assert one == five
+    assert with_one == with_five

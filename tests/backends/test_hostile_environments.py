@@ -1,4 +1,4 @@
-"""The same artifacts wherever and however a build is started: same keys, same bytes."""
+"""Artifacts have the same keys and bytes in every environment."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ def manifests(project: Project) -> dict[str, str]:
 def test_no_environment_changes_a_key_or_a_byte(
     project_of_tiny: Project, tiny: Tiny, tmp_path: Path
 ) -> None:
-    """Built twice, in stores that share no result: as usual, and in all ten at once on one core.
-    Then each of the ten finds everything as it is."""
+    """Built twice, in stores that share no result: normally, and in all ten environments at once on
+    one core. In each of the ten, nothing runs afterwards."""
     tiny("phi-3", hidden=512, layers=2)
-    lines = [CALLS[one].format(name="m", precision="int4", more=INT4[one]) for one in CALLS]
+    lines = [
+        CALLS[backend].format(name="m", precision="int4", more=INT4[backend]) for backend in CALLS
+    ]
     project_of_tiny.sconstruct('phi = env.PhiModel("tiny")\n' + "\n".join(lines) + "\n")
     folder = project_of_tiny.folder
     calm = Project(folder, {"PHIBUILD_STORE": str(store_with_llama_cpp(tmp_path / "calm"))})
@@ -39,8 +41,12 @@ def test_no_environment_changes_a_key_or_a_byte(
 
     here = hostile(tmp_path / "hostile")
     together = Hostile(
-        {name: text for one in here.values() for name, text in one.variables.items()},
-        shell="; ".join(one.shell for one in here.values()),
+        {
+            name: text
+            for environment in here.values()
+            for name, text in environment.variables.items()
+        },
+        shell="; ".join(environment.shell for environment in here.values()),
         cores="0",
     )
     other = Project(folder, {"PHIBUILD_STORE": str(store_with_llama_cpp(tmp_path / "other"))})

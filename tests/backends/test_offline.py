@@ -1,5 +1,5 @@
-"""What a build leaves alone: the network, the source, the code and the pickles in it, and work
-that another build is doing."""
+"""A build uses no network, does not write to its source, runs no code or pickles from it, and waits
+for work that another build is doing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALL = "".join(
     for backend in CALLS
 )
 PICKLE_THAT_WRITES = b"cposix\nsystem\n(S'touch %s'\ntR."
-"""Python's pickle format, version 0: whoever loads it runs the command."""
+"""Python's pickle format, version 0: loading it runs the command."""
 
 
 def sealed(project: Project, source: Path, *command: str) -> Ran:
@@ -41,17 +41,17 @@ def sealed(project: Project, source: Path, *command: str) -> Ran:
 def listing(folder: Path) -> dict[str, tuple[str, int, int]]:
     """Digest, time and mode of every file of a folder, and of the folder itself."""
     return {
-        one.relative_to(folder).as_posix(): (
-            hashlib.sha256(one.read_bytes()).hexdigest() if one.is_file() else "",
-            one.stat().st_mtime_ns,
-            one.stat().st_mode,
+        path.relative_to(folder).as_posix(): (
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+            path.stat().st_mtime_ns,
+            path.stat().st_mode,
         )
-        for one in (folder, *sorted(folder.rglob("*")))
+        for path in (folder, *sorted(folder.rglob("*")))
     }
 
 
-def make_toolchains(project: Project) -> None:
-    """What an installation does once, with the network."""
+def install_toolchains(project: Project) -> None:
+    """Install the toolchains, which needs the network once."""
     pythons = load_registry().pythons
     names = [name for name in (*pythons, "llama.cpp") if name in (*CALLS, "llama.cpp")]
     ran = project.phibuild("toolchain", "install", *names)
@@ -66,7 +66,7 @@ def test_all_backends_build_without_network_from_a_source_that_cannot_be_written
     needed_tool("unshare")
     if sealed(project_of_tiny, source, "true").status != 0:
         pytest.skip("this kernel or user may not make namespaces")
-    make_toolchains(project_of_tiny)
+    install_toolchains(project_of_tiny)
     interfaces = sealed(project_of_tiny, source, "cat", "/proc/net/dev").text.splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
     assert sealed(project_of_tiny, source, "touch", str(source / "config.json")).status != 0
@@ -83,26 +83,26 @@ def test_all_backends_build_without_network_from_a_source_that_cannot_be_written
 def test_two_builds_of_one_artifact_at_once_do_the_work_once(
     make_project: Callable[[str], Project], seed: int
 ) -> None:
-    projects = [make_project("one"), make_project("other")]
-    make_toolchains(projects[0])
+    projects = [make_project("first"), make_project("second")]
+    install_toolchains(projects[0])
     for project in projects:
         write_checkpoint(project.folder / "tiny", FAMILIES["phi-3"], layers=2, seed=seed)
         with_mark(project.folder / "tiny", seed)
         project.sconstruct(artifact("mlx"))
     with ThreadPoolExecutor() as pool:
         runs = list(pool.map(Project.scons, projects))
-    assert [one.status for one in runs] == [0, 0], runs
-    assert sorted(chain(*(one.actions for one in runs))) == sorted(CONVERTING["mlx"])
-    one, other = (Path(f"{p.folder / path('mlx')}.phi.json").read_text() for p in projects)
-    assert one == other
+    assert [run.status for run in runs] == [0, 0], runs
+    assert sorted(chain(*(run.actions for run in runs))) == sorted(CONVERTING["mlx"])
+    first, second = (Path(f"{p.folder / path('mlx')}.phi.json").read_text() for p in projects)
+    assert first == second
 
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("backend", CALLS)
-def test_code_that_a_checkpoint_brings_along_is_not_run_and_nothing_is_written_to_it(
+def test_a_checkpoints_code_is_not_run_and_nothing_is_written_to_it(
     project_of_tiny: Project, tiny: Tiny, backend: str, tmp_path: Path
 ) -> None:
-    """Not that it cannot be written to, as above: nothing is tried that could be done."""
+    """Here, unlike above, the source could be written to."""
     source = tiny("phi-3.5", shards=2, own_tokenizer=True)
     trace = tmp_path / "was-run"
     module = f"import pathlib\npathlib.Path({str(trace)!r}).touch()\n"
@@ -133,8 +133,8 @@ def test_pickled_weights_are_refused_and_not_loaded(
     project_of_tiny: Project, tiny: Tiny, tmp_path: Path, name: str
 ) -> None:
     source = tiny("phi-3")
-    for one in source.glob("*.safetensors*"):
-        one.unlink()
+    for shard in source.glob("*.safetensors*"):
+        shard.unlink()
     trace = tmp_path / "was-run"
     (source / name).write_bytes(PICKLE_THAT_WRITES % str(trace).encode())
     project_of_tiny.sconstruct(artifact("gguf"))
@@ -146,7 +146,7 @@ def test_pickled_weights_are_refused_and_not_loaded(
     assert not trace.exists()
 
 
-def test_the_pickle_of_these_tests_does_run_when_it_is_loaded(tmp_path: Path) -> None:
+def test_the_pickle_of_these_tests_runs_when_loaded(tmp_path: Path) -> None:
     trace = tmp_path / "was-run"
     load = "import pickle, sys; pickle.load(sys.stdin.buffer)"
     pickled = PICKLE_THAT_WRITES % str(trace).encode()

@@ -1,4 +1,4 @@
-"""Options of the ONNX builder are in the artifact, or are refused before anything runs."""
+"""Options of the ONNX builder take effect in the artifact, or are refused before anything runs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ def test_onnx_options_of_the_present_builder_take_effect(
         'env.OnnxGenAI("dist/b", phi, matmul_mixed_precision={"last_matmul": "int8"})',
     )
     a, b = (
-        re.findall(r"qkv_proj\S+ +uint8 +(\d+ x \d+ x \d+) ", shown(project_of_tiny, f"dist/{one}"))
-        for one in ("a", "b")
+        re.findall(
+            r"qkv_proj\S+ +uint8 +(\d+ x \d+ x \d+) ", shown(project_of_tiny, f"dist/{name}")
+        )
+        for name in ("a", "b")
     )
     assert set(a) == {"768 x 4 x 32"}  # 256 weights a row in 4 groups of 64, two in a byte
     assert set(b) == {"768 x 8 x 16"}
     names = types(project_of_tiny, "dist/a").keys(), types(project_of_tiny, "dist/b").keys()
-    zero_points = [sum("zero" in name or "zp" in name for name in one) for one in names]
+    zero_points = [sum("zero" in name or "zp" in name for name in tensors) for tensors in names]
     assert zero_points[0] > zero_points[1]
 
 
@@ -37,7 +39,7 @@ def test_onnx_options_of_the_present_builder_take_effect(
 def test_onnx_options_of_embeddings_and_pages_take_effect(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
-    """Of pages only that they are built: they need a GPU."""
+    """Pages are only built: running them needs a GPU."""
     tiny("phi-4-mini")
     built(
         project_of_tiny,
@@ -48,8 +50,8 @@ def test_onnx_options_of_embeddings_and_pages_take_effect(
         " paged_block_size=128, max_batch_size=8, num_blocks=32)",
     )
     a, b = (
-        json.loads((project_of_tiny.folder / f"dist/{one}/genai_config.json").read_text())
-        for one in ("a", "b")
+        json.loads((project_of_tiny.folder / f"dist/{name}/genai_config.json").read_text())
+        for name in ("a", "b")
     )
     session = a["model"]["decoder"]["session_options"]
     assert "use_device_allocator_for_initializers" in json.dumps(session)
@@ -63,7 +65,7 @@ def test_onnx_options_of_embeddings_and_pages_take_effect(
 
 @pytest.mark.toolchain
 def test_onnx_caches_of_keys_and_values_are_quantized(project_of_tiny: Project, tiny: Tiny) -> None:
-    """With scales that nobody measured: they run, and others make another artifact."""
+    """With arbitrary scales: artifacts run, and other scales build another artifact."""
     tiny("phi-4-mini", layers=2)  # 2 heads of 64 for keys
     scales = project_of_tiny.write("kv.json", json.dumps(one_scale_for_all(0.05)))
     wrong = json.dumps({"scales": {"k_scales": [0.1], "v_scales": [0.1]}})
@@ -89,7 +91,7 @@ def test_onnx_caches_of_keys_and_values_are_quantized(project_of_tiny: Project, 
 
 
 def one_scale_for_all(scale: float) -> dict[str, object]:
-    """As kv_cache_calibration writes them, of two layers with 128 channels."""
+    """In the format of kv_cache_calibration, for two layers with 128 channels."""
     layers = [[scale] * 128] * 2
     return {"scales": {"k_scales": layers, "v_scales": layers}}
 
@@ -109,9 +111,7 @@ def test_onnx_generates_beyond_a_window_of_attention(project_of_tiny: Project, t
 
 
 @pytest.mark.toolchain
-def test_onnx_a_node_to_exclude_that_is_not_there_is_an_error(
-    project_of_tiny: Project, tiny: Tiny
-) -> None:
+def test_onnx_an_unknown_node_to_exclude_is_an_error(project_of_tiny: Project, tiny: Tiny) -> None:
     tiny("phi-3")
     project_of_tiny.sconstruct(
         MODEL + 'env.OnnxGenAI("dist/a", phi, precision="int4", execution_provider="cpu",'
@@ -120,7 +120,7 @@ def test_onnx_a_node_to_exclude_that_is_not_there_is_an_error(
     ran = project_of_tiny.scons()
     assert ran.status == 2
     assert "[PHI203]" in ran.text
-    assert "/model/layers.0/attn/o_proj/MatMul" in ran.text.partition("close to it are")[2]
+    assert "/model/layers.0/attn/o_proj/MatMul" in ran.text.partition("similar names: ")[2]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""ONNX: what an edit costs, and that weights and sidecar together are what the builder makes."""
+"""ONNX: the cost of an edit; weights and sidecar together equal the builder's own output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.backends.slices import (
     FAMILY,
-    Edited,
+    EditHistory,
     EditTable,
     artifact_of,
     build_families,
@@ -28,12 +28,12 @@ from importlib import import_module
 import_module("onnxruntime_genai.models")
 builder = import_module("builder")
 for source, out in zip(sys.argv[1::2], sys.argv[2::2]):
-    place = ("", source, out, "int4", "cpu", out + "-cache")
-    options = builder.parse_extra_options(*place, [])
+    positional = ("", source, out, "int4", "cpu", out + "-cache")
+    options = builder.parse_extra_options(*positional, [])
     config = options["hf_details"]["hf_config"]
     if hasattr(config, "layer_norm_eps"):
         config.rms_norm_eps = config.layer_norm_eps
-    builder.create_model(*place, **options)
+    builder.create_model(*positional, **options)
 """
 
 
@@ -42,7 +42,7 @@ class TestOnnxSlices(EditTable):
     shown_in: ClassVar = {
         "chat template": {"chat_template.jinja"},
         "ends of text": {"genai_config.json"},
-        "ids of config.json": set(),  # generation_config.json has them too, and goes before
+        "ids of config.json": set(),  # generation_config.json has them too, and takes precedence
         "sampling": {"genai_config.json"},
         "no generation_config.json": {"genai_config.json"},
         "added token": {"tokenizer.json"},
@@ -51,17 +51,19 @@ class TestOnnxSlices(EditTable):
         "one tensor": {"model.onnx.data"},
     }
 
-    def test_an_artifact_is_what_the_builder_makes_at_once(
-        self, edited: Edited, tmp_path: Path
+    def test_an_artifact_equals_the_builders_own_output(
+        self, edited: EditHistory, tmp_path: Path
     ) -> None:
-        """Of the checkpoint as it is, as by the builder's own command line, but that the norms of
-        Phi-2 have their own epsilon: the builder knows the field of other norms alone."""
+        """The builder runs as by its command line, except for the epsilon in the
+        norms of Phi-2, which it does not read from config.json."""
         project = build_families("onnx", tmp_path, ["phi-2"])
-        made = {FAMILY: edited.artifact, "phi-2": artifact_of(project, "onnx", "phi-2")}
+        artifacts = {FAMILY: edited.artifact, "phi-2": artifact_of(project, "onnx", "phi-2")}
         sources = {FAMILY: edited.source, "phi-2": tmp_path / "phi-2"}
-        by_hand = {family: tmp_path / f"{family}-by-hand" for family in made}
-        run_toolkit("onnx", BY_HAND, *(one for f in made for one in (sources[f], by_hand[f])))
-        for family, artifact in made.items():
+        by_hand = {family: tmp_path / f"{family}-by-hand" for family in artifacts}
+        run_toolkit(
+            "onnx", BY_HAND, *(path for f in artifacts for path in (sources[f], by_hand[f]))
+        )
+        for family, artifact in artifacts.items():
             ours, theirs = files_of(artifact), files_of(by_hand[family])
             assert ours.keys() == theirs.keys()
             for name in ours.keys() & {"model.onnx", "model.onnx.data", "chat_template.jinja"}:

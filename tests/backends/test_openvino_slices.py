@@ -1,5 +1,5 @@
-"""What an OpenVINO artifact is made of again after each edit of its checkpoint, and that the result
-is what optimum-cli makes of the edited checkpoint in one piece."""
+"""OpenVINO: the cost of an edit; the artifact equals optimum-cli's output for the edited
+checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from phibuild_openvino.ir_writing import renumbered
+from phibuild_openvino.ir_writer import renumbered
 
 from phibuild.engine.workshop import Workshop
 from phibuild.registry import load_registry
@@ -40,7 +40,7 @@ COSMETIC = {
     "config.json": {"auto_map"},
     "generation_config.json": {"_from_model_config", "use_cache"},
 }
-"""Fields that phibuild leaves out of a checkpoint's files: no edit of them costs anything."""
+"""Fields that phibuild leaves out of a checkpoint's files: an edit of them costs nothing."""
 
 Edit = Callable[[Path], None]
 
@@ -86,7 +86,7 @@ def change_a_tensor(checkpoint: Path) -> None:
 
 
 def everything(checkpoint: Path) -> None:
-    for edit, _, _ in REACHING.values():
+    for edit, _, _ in COSTLY_EDITS.values():
         if edit not in (name_templates, put_templates_into_files):
             edit(checkpoint)
 
@@ -105,9 +105,9 @@ def leave_out_what_may_be_missing(checkpoint: Path) -> None:
 
 IRS = {"openvino_tokenizer.xml", "openvino_detokenizer.xml"}
 TOKENIZER_FILES = {"openvino_tokenizer.bin", "openvino_detokenizer.bin", "tokenizer.json"}
-REACHING: dict[str, tuple[Edit, list[str], set[str]]] = {
+COSTLY_EDITS: dict[str, tuple[Edit, list[str], set[str]]] = {
     "template": (
-        lambda one: set_chat_template(one, ODD_TEMPLATE),
+        lambda folder: set_chat_template(folder, ODD_TEMPLATE),
         [SIDECAR],
         {"chat_template.jinja"} | IRS,
     ),
@@ -131,37 +131,37 @@ REACHING: dict[str, tuple[Edit, list[str], set[str]]] = {
     "tokenizer": (add_a_token, [TOKENIZER, SIDECAR], TOKENIZER_FILES | IRS),
     "tensor": (change_a_tensor, [WEIGHTS], {"openvino_model.bin"}),
 }
-"""What runs again after an edit, and the files that come out different."""
-COSTING_NOTHING: dict[str, Edit] = {
-    "readme": lambda one: (one / "README.md").unlink(),
-    "cosmetic fields": lambda one: change_json(one / "config.json", use_cache=False),
-    "white space": lambda one: change_json(one / "tokenizer.json"),
-    "shards": lambda one: reshard(one, 3),
+"""By edit, the actions that run and the files that change."""
+FREE_EDITS: dict[str, Edit] = {
+    "readme": lambda folder: (folder / "README.md").unlink(),
+    "cosmetic fields": lambda folder: change_json(folder / "config.json", use_cache=False),
+    "white space": lambda folder: change_json(folder / "tokenizer.json"),
+    "shards": lambda folder: reshard(folder, 3),
     "spelling": respell_config,
 }
 
 
 class Models:
-    """Checkpoints that differ in one edit, and what phibuild and optimum-cli make of them."""
+    """Checkpoints that differ in one edit, and their artifacts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._seed = time.time_ns() % (1 << 31)
 
     def checkpoint(self, name: str, edit: Edit, family: str = "phi-3") -> Path:
-        place = self.folder / name / "tiny"
-        write_checkpoint(place, FAMILIES[family], layers=1, seed=self._seed)
-        edit(place)
-        return place
+        folder = self.folder / name / "tiny"
+        write_checkpoint(folder, FAMILIES[family], layers=1, seed=self._seed)
+        edit(folder)
+        return folder
 
     def build(self, name: str, precision: str = "int4", *, store: str = "store") -> list[str]:
-        """The actions that ran for the artifact of this checkpoint. The store has no results but
-        those of this module; toolchains are everyone's."""
-        place = self.folder / store
-        if not place.exists():
-            place.mkdir()
-            (place / "toolchains").symlink_to(store_root() / "toolchains")
-        project = Project(self.folder / name, {"PHIBUILD_STORE": str(place)})
+        """The actions that ran for the artifact of this checkpoint. The store shares only
+        toolchains with the session's."""
+        root = self.folder / store
+        if not root.exists():
+            root.mkdir()
+            (root / "toolchains").symlink_to(store_root() / "toolchains")
+        project = Project(self.folder / name, {"PHIBUILD_STORE": str(root)})
         project.sconstruct(artifact("openvino", precision))
         ran = project.scons()
         assert ran.status == 0, ran.text
@@ -173,18 +173,18 @@ class Models:
     def files(self, name: str) -> set[tuple[str, str]]:
         """Path and digest of every file of the artifact."""
         manifest = json.loads(Path(f"{self.artifact(name)}.phi.json").read_text())
-        return {(one["path"], one["digest"]) for one in manifest["files"]}
+        return {(file["path"], file["digest"]) for file in manifest["files"]}
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """The artifact of a checkpoint before any edit is built, and the edited ones are written."""
+    """The artifact of the unedited checkpoint is built; the edited checkpoints are only written."""
     models = Models(tmp_path_factory.mktemp("models"))
-    models.checkpoint("unedited", lambda one: None)
-    for name, (edit, _, _) in REACHING.items():
+    models.checkpoint("unedited", lambda folder: None)
+    for name, (edit, _, _) in COSTLY_EDITS.items():
         models.checkpoint(name, edit)
     models.checkpoint("everything", everything)
-    models.checkpoint("int8", lambda one: None)
+    models.checkpoint("int8", lambda folder: None)
     models.checkpoint("fp16", leave_out_what_may_be_missing, "phi-3.5-moe")
     assert models.build("unedited") == [WEIGHTS, TOKENIZER, SIDECAR]
     return models
@@ -192,7 +192,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 @pytest.fixture(scope="module")
 def by_optimum(models: Models) -> Path:
-    """What optimum-cli makes of the same checkpoints, one after the other in one process."""
+    """The output of optimum-cli for the same checkpoints, one after the other in one process."""
     out = models.folder / "by-optimum"
     options = {
         "everything": INT4,
@@ -224,20 +224,20 @@ def by_optimum(models: Models) -> Path:
     return out
 
 
-@pytest.mark.parametrize("name", REACHING)
+@pytest.mark.parametrize("name", COSTLY_EDITS)
 def test_an_edit_costs_what_it_touched(models: Models, name: str) -> None:
-    _, actions, changed = REACHING[name]
+    _, actions, changed = COSTLY_EDITS[name]
     assert models.build(name) == actions
-    assert {one for one, _ in models.files(name) ^ models.files("unedited")} == changed
+    assert {path for path, _ in models.files(name) ^ models.files("unedited")} == changed
 
 
-@pytest.mark.parametrize("name", COSTING_NOTHING)
-def test_an_edit_that_reaches_no_slice_costs_nothing(models: Models, name: str) -> None:
-    models.checkpoint(name, COSTING_NOTHING[name])
+@pytest.mark.parametrize("name", FREE_EDITS)
+def test_an_edit_outside_of_all_slices_costs_nothing(models: Models, name: str) -> None:
+    models.checkpoint(name, FREE_EDITS[name])
     assert models.build(name) == []
 
 
-def test_all_edits_together_make_what_a_clean_build_makes(models: Models) -> None:
+def test_all_edits_together_equal_a_clean_build(models: Models) -> None:
     models.build("everything")
     models.checkpoint("clean", everything)
     assert models.build("clean", store="another-store") == [WEIGHTS, TOKENIZER, SIDECAR]
@@ -250,11 +250,11 @@ def test_all_edits_together_make_what_a_clean_build_makes(models: Models) -> Non
         ("everything", "int4", None),
         ("templates", "int4", None),
         ("files of templates", "int4", None),
-        ("int8", "int8", [WEIGHTS]),  # tokenizer and sidecar are those of the int4 artifact
+        ("int8", "int8", [WEIGHTS]),  # shares tokenizer and sidecar with int4
         ("fp16", "fp16", [WEIGHTS, TOKENIZER, SIDECAR]),
     ],
 )
-def test_the_artifact_is_what_optimum_makes_in_one_piece(
+def test_the_artifact_equals_optimums_output(
     models: Models, by_optimum: Path, name: str, precision: str, actions: list[str] | None
 ) -> None:
     ran = models.build(name, precision)
@@ -263,12 +263,12 @@ def test_the_artifact_is_what_optimum_makes_in_one_piece(
 
 
 def assert_equal(ours: Path, theirs: Path) -> None:
-    """The same files; the same bytes in them, but for the running numbers in an IR's XML, the white
-    space of JSON, and the fields that the plugin's README names."""
-    one, other = (dict(contents(folder)) for folder in (ours, theirs))
-    assert one.keys() == other.keys()
-    for name in one:
-        assert one[name] == other[name], name
+    """The same files with the same bytes, except for running numbers in an IR's XML, white space in
+    JSON, and the fields that the plugin's README lists."""
+    written, expected = (dict(contents(folder)) for folder in (ours, theirs))
+    assert written.keys() == expected.keys()
+    for name in written:
+        assert written[name] == expected[name], name
 
 
 def contents(folder: Path) -> Iterator[tuple[str, object]]:
@@ -279,7 +279,7 @@ def contents(folder: Path) -> Iterator[tuple[str, object]]:
         if file.suffix == ".json":
             fields = json.loads(file.read_text())
             left_out = COSMETIC.get(name, set())
-            yield name, {one: value for one, value in fields.items() if one not in left_out}
+            yield name, {field: value for field, value in fields.items() if field not in left_out}
         elif file.suffix == ".xml":
             yield name, renumbered(file.read_bytes().decode()).splitlines()
         elif file.is_file():

@@ -1,4 +1,4 @@
-"""What `phibuild plan` predicts, held against what is then made."""
+"""`phibuild plan` predicts sizes that builds then have."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def planned(project: Project) -> dict[str, dict[str, Any]]:
     ran = project.phibuild("plan", "--json")
     assert ran.status == 0, ran.text
     targets: list[dict[str, Any]] = json.loads(ran.text)["targets"]
-    return {one["name"]: one for one in targets}
+    return {target["name"]: target for target in targets}
 
 
 def size_of(project: Project, name: str) -> int:
-    """Bytes of an artifact that is there."""
+    """Bytes of a built artifact."""
     artifact = project.folder / name
     if artifact.is_file():
         return artifact.stat().st_size
@@ -41,7 +41,7 @@ def size_of(project: Project, name: str) -> int:
 
 
 @pytest.mark.parametrize("family", ["phi-2", "phi-3.5", "phi-4-mini", "phi-3.5-moe"])
-def test_the_size_of_a_gguf_artifact_is_known_before_it_is_made(
+def test_the_size_of_a_gguf_artifact_is_known_before_it_is_built(
     project_of_tiny: Project, tiny: Tiny, family: str
 ) -> None:
     project = project_of_tiny
@@ -49,11 +49,15 @@ def test_the_size_of_a_gguf_artifact_is_known_before_it_is_made(
     lines = [f'env.GGUF("dist/{name}", phi, {fields})\n' for name, fields in GGUF.items()]
     project.sconstruct('phi = env.PhiModel("tiny")\n' + "".join(lines))
     plan = planned(project)
-    assert all(one["standing"] == "work" for one in plan.values())
+    assert all(target["standing"] == "work" for target in plan.values())
     ran = project.scons()
     assert ran.status == 0, ran.text
-    for name, one in plan.items():
-        assert one["size"] == {"bytes": size_of(project, name), "is_exact": True, "is_most": False}
+    for name, target in plan.items():
+        assert target["size"] == {
+            "bytes": size_of(project, name),
+            "is_exact": True,
+            "is_most": False,
+        }
 
 
 def test_with_an_imatrix_the_size_is_known_once_the_imatrix_is(
@@ -79,10 +83,10 @@ def test_with_an_imatrix_the_size_is_known_once_the_imatrix_is(
 
 
 @pytest.mark.parametrize("backend", ["onnx", "mlx"])
-def test_another_size_is_that_of_the_last_artifact_of_the_recipe(
+def test_other_sizes_are_those_of_the_last_artifact_of_the_recipe(
     project_of_tiny: Project, tiny: Tiny, seed: int, backend: str
 ) -> None:
-    """Within two hundredths for tensors of the same shapes: JSON has numbers of other lengths."""
+    """Within 2 % for tensors of the same shapes: numbers in JSON differ in length."""
     project = project_of_tiny
     tiny("phi-3")
     call = CALLS[backend].format(name="m", precision="int4", more=INT4[backend])
@@ -91,7 +95,7 @@ def test_another_size_is_that_of_the_last_artifact_of_the_recipe(
     tiny("phi-3", seed=seed + 1)
     plan = planned(project)[path(backend)]
     assert plan["standing"] == "work"
-    assert all(one["seconds"] > 0 and one["peak_bytes"] > 0 for one in plan["actions"])
+    assert all(action["seconds"] > 0 and action["peak_bytes"] > 0 for action in plan["actions"])
     assert project.scons().status == 0
     assert plan["size"]["bytes"] == pytest.approx(size_of(project, path(backend)), rel=0.02)
     assert not plan["size"]["is_exact"]

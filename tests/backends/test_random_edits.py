@@ -1,8 +1,8 @@
-"""Random edits of a checkpoint and of its SConstruct, built one after the other: what stands there
-in the end is byte for byte what a store that knows nothing makes of it.
+"""Random edits of a checkpoint and of its SConstruct, built one after the other: the last artifacts
+equal those of an empty store, byte for byte.
 
-The store of the edited projects is one for all examples of a test, so that it holds ever more that
-could be mistaken for something else. RANDOM_EDITS=200 makes 200 random examples of each test:
+All examples of a test share the store of the edited projects, so that it has ever more results that
+could be mistaken for others. RANDOM_EDITS=200 runs 200 random examples of each test:
 
     RANDOM_EDITS=200 ./run pytest tests/backends/test_random_edits.py
 """
@@ -28,19 +28,19 @@ from tests.conftest import Project
 
 pytestmark = pytest.mark.toolchain
 
-ASKED = int(os.environ.get("RANDOM_EDITS", "0"))
+EXAMPLES = int(os.environ.get("RANDOM_EDITS", "0"))
 NUMBERS = itertools.count()
 
 
 @dataclass
 class State:
-    """A project that is edited: the recipe fields of its SConstruct, and all states that the
-    checkpoint was in, the present one last."""
+    """An edited project: the recipe fields of its SConstruct, and copies of the checkpoint before
+    each edit."""
 
     project: Project
     lines: str
     fields: dict[str, str]
-    kept: list[Path]
+    earlier: list[Path]
 
     @property
     def checkpoint(self) -> Path:
@@ -53,8 +53,8 @@ class State:
     def files(self) -> list[Path]:
         return [
             path
-            for one in self.artifacts()
-            for path in ([one] if one.is_file() else sorted(one.rglob("*")))
+            for artifact in self.artifacts()
+            for path in ([artifact] if artifact.is_file() else sorted(artifact.rglob("*")))
             if path.is_file()
         ]
 
@@ -65,14 +65,14 @@ class State:
     def build(self, store: Path | None = None) -> dict[str, object]:
         ran = self.project.scons("-j2", **({"PHIBUILD_STORE": str(store)} if store else {}))
         assert ran.status == 0, ran.text
-        return {one.name: tree_of(one) for one in self.artifacts()}
+        return {artifact.name: tree_of(artifact) for artifact in self.artifacts()}
 
 
 Edit = Callable[[State], None]
 
 
 def of_checkpoint(name: str) -> Edit:
-    """One of the edits of the edit table; some cannot be made a second time."""
+    """An edit of the edit table; some cannot be made a second time."""
 
     def edit(state: State) -> None:
         try:
@@ -85,7 +85,7 @@ def of_checkpoint(name: str) -> Edit:
 
 def of_tensor(number: int, *, keeps_time: bool) -> Edit:
     def edit(state: State) -> None:
-        names = [one.name for one in read_tensors(state.checkpoint)]
+        names = [tensor.name for tensor in read_tensors(state.checkpoint)]
         shards = sorted(state.checkpoint.glob("*.safetensors"))
         times = {path: path.stat() for path in shards}
         change_tensor(state.checkpoint, names[number % len(names)])
@@ -109,14 +109,14 @@ def of_field(name: str, value: str) -> Edit:
 
 
 def revert(state: State) -> None:
-    """Back to the checkpoint before the last edit."""
+    """Restore the checkpoint before the last edit."""
     shutil.rmtree(state.checkpoint)
-    shutil.copytree(state.kept[max(len(state.kept) - 2, 0)], state.checkpoint)
+    shutil.copytree(state.earlier[max(len(state.earlier) - 2, 0)], state.checkpoint)
 
 
 def of_output(number: int, *, deletes: bool) -> Edit:
     """Delete or damage a file of an artifact. It may be a link to the store's object, which must
-    not be believed afterwards either."""
+    not be used afterwards either."""
 
     def edit(state: State) -> None:
         files = state.files()
@@ -136,8 +136,8 @@ def forget_sconsign(state: State) -> None:
     (state.project.folder / ".sconsign.dblite").unlink(missing_ok=True)
 
 
-def edits(fields: dict[str, list[str]]) -> st.SearchStrategy[tuple[str, Edit]]:
-    """An edit with the words that a failing example shows."""
+def edit_with_name(fields: dict[str, list[str]]) -> st.SearchStrategy[tuple[str, Edit]]:
+    """An edit with its description for a failing example."""
     numbers = st.integers(0, 40)
     few = st.integers(1, 4)
     choices = [(name, value) for name, values in fields.items() for value in values]
@@ -148,7 +148,7 @@ def edits(fields: dict[str, list[str]]) -> st.SearchStrategy[tuple[str, Edit]]:
         ),
         few.map(lambda number: (f"template {number}", of_template(number))),
         few.map(lambda count: (f"{count} shards", of_shards(count))),
-        st.sampled_from(choices).map(lambda one: (f"field {one}", of_field(*one))),
+        st.sampled_from(choices).map(lambda choice: (f"field {choice}", of_field(*choice))),
         st.just(("revert", revert)),
         st.tuples(numbers, st.booleans()).map(
             lambda drawn: (f"output {drawn}", of_output(drawn[0], deletes=drawn[1]))
@@ -158,28 +158,30 @@ def edits(fields: dict[str, list[str]]) -> st.SearchStrategy[tuple[str, Edit]]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    place = tmp_path_factory.mktemp("random")
-    yield place
-    shutil.rmtree(place)
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("random")
+    yield folder
+    shutil.rmtree(folder)
 
 
-def check(place: Path, lines: str, fields: dict[str, str], made: list[tuple[str, Edit]]) -> None:
-    """Build, edit and build, edit and build; then the same from nothing."""
-    store = place / "store"
+def check(
+    workspace: Path, lines: str, fields: dict[str, str], edits: list[tuple[str, Edit]]
+) -> None:
+    """Build, edit and build, edit and build; then build the last state from nothing."""
+    store = workspace / "store"
     if not store.exists():
         store_with_llama_cpp(store)
-    folder = place / f"example-{next(NUMBERS)}"
+    folder = workspace / f"example-{next(NUMBERS)}"
     folder.mkdir()
     project = Project(folder, {"PHIBUILD_STORE": str(store)})
     write_checkpoint(folder / "tiny", FAMILIES[FAMILY], layers=2)
     state = State(project, lines, fields, [])
     state.write_sconstruct()
     built = state.build()
-    for _, edit in made:
-        before = folder / f"state-{len(state.kept)}"
+    for _, edit in edits:
+        before = folder / f"state-{len(state.earlier)}"
         shutil.copytree(state.checkpoint, before)
-        state.kept.append(before)
+        state.earlier.append(before)
         edit(state)
         state.write_sconstruct()
         built = state.build()
@@ -189,15 +191,15 @@ def check(place: Path, lines: str, fields: dict[str, str], made: list[tuple[str,
     shutil.rmtree(folder)
 
 
-def examples(usual: int) -> settings:
-    """As many as are asked for, or a few that are the same each time."""
+def examples(default: int) -> settings:
+    """The requested number of random examples, or a few fixed ones."""
     return settings(
-        max_examples=ASKED or usual,
-        derandomize=not ASKED,
+        max_examples=EXAMPLES or default,
+        derandomize=not EXAMPLES,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink] if ASKED else [Phase.generate],
+        phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
     )
 
 
@@ -224,15 +226,15 @@ def first_of(fields: dict[str, list[str]]) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-@examples(usual=3)
-@given(made=st.lists(edits(GGUF_AND_MLX_FIELDS), min_size=2, max_size=5))
-def test_gguf_and_mlx_are_those_of_a_clean_build(place: Path, made: list[tuple[str, Edit]]) -> None:
-    check(place, GGUF_AND_MLX, first_of(GGUF_AND_MLX_FIELDS), made)
+@examples(default=3)
+@given(drawn=st.lists(edit_with_name(GGUF_AND_MLX_FIELDS), min_size=2, max_size=5))
+def test_gguf_and_mlx_equal_a_clean_build(workspace: Path, drawn: list[tuple[str, Edit]]) -> None:
+    check(workspace, GGUF_AND_MLX, first_of(GGUF_AND_MLX_FIELDS), drawn)
 
 
-@examples(usual=2)
-@given(made=st.lists(edits(ONNX_AND_OPENVINO_FIELDS), min_size=3, max_size=3))
-def test_onnx_and_openvino_are_those_of_a_clean_build(
-    place: Path, made: list[tuple[str, Edit]]
+@examples(default=2)
+@given(drawn=st.lists(edit_with_name(ONNX_AND_OPENVINO_FIELDS), min_size=3, max_size=3))
+def test_onnx_and_openvino_equal_a_clean_build(
+    workspace: Path, drawn: list[tuple[str, Edit]]
 ) -> None:
-    check(place, ONNX_AND_OPENVINO, first_of(ONNX_AND_OPENVINO_FIELDS), made)
+    check(workspace, ONNX_AND_OPENVINO, first_of(ONNX_AND_OPENVINO_FIELDS), drawn)

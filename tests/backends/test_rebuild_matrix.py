@@ -35,8 +35,8 @@ A_TENSOR = "model.layers.0.self_attn.o_proj.weight"
 
 
 @dataclass(frozen=True)
-class Built:
-    """A project whose one artifact is up to date."""
+class BuiltProject:
+    """A project whose artifact is up to date."""
 
     project: Project
     backend: str
@@ -52,14 +52,14 @@ class Built:
         """The artifact, or the largest file in its folder."""
         if self.artifact.is_file():
             return self.artifact
-        return max(self.artifact.rglob("*"), key=lambda one: one.stat().st_size * one.is_file())
+        return max(self.artifact.rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
 
     def manifest(self) -> str:
         """The text of the artifact's manifest."""
         return Path(f"{self.artifact}.phi.json").read_text()
 
     def scons(self, *arguments: str, **environment: str) -> Ran:
-        """Build; the manifest tells the truth about the files afterwards."""
+        """Build; the manifest has the digests of the files afterwards."""
         ran = self.project.scons(*arguments, **environment)
         assert ran.status == 0, ran.text
         assert tree_of(self.artifact) == digests_of(self.artifact)
@@ -67,7 +67,7 @@ class Built:
 
 
 def digests_of(artifact: Path) -> dict[str, str]:
-    """The digests of the files that are there."""
+    """The digests of the files on the disk."""
     if artifact.is_file():
         return {THE_FILE: str(hash_file(artifact))}
     files = (path for path in artifact.rglob("*") if not path.is_dir())
@@ -75,32 +75,32 @@ def digests_of(artifact: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module", params=CALLS)
-def first(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """A project for each backend, built from nothing: what others start from."""
+def first(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BuiltProject:
+    """A project for each backend, built from nothing, which the tests start from."""
     backend: str = request.param
     folder = tmp_path_factory.mktemp(backend)
     seed = time.time_ns() % (1 << 31)
     checkpoint = write_checkpoint(folder / "tiny", FAMILIES["phi-3"], layers=2, shards=2, seed=seed)
-    one = Built(Project(folder), backend, with_mark(checkpoint, seed))
-    one.project.sconstruct(artifact(backend))
-    assert one.scons().actions == CONVERTING[backend]
-    return one
+    built = BuiltProject(Project(folder), backend, with_mark(checkpoint, seed))
+    built.project.sconstruct(artifact(backend))
+    assert built.scons().actions == CONVERTING[backend]
+    return built
 
 
 @pytest.fixture
-def built(first: Built, project_of_tiny: Project) -> Built:
-    """A project of the test's own with the same artifact, which is recalled. What is made in one
-    test is known in the next: each has edits of its own."""
+def built(first: BuiltProject, project_of_tiny: Project) -> BuiltProject:
+    """A project of the test's own with the same artifact, which is recalled. Tests share results,
+    so each makes other edits."""
     checkpoint = project_of_tiny.folder / "tiny"
     shutil.copytree(first.checkpoint, checkpoint)
     project_of_tiny.sconstruct(artifact(first.backend))
-    one = Built(project_of_tiny, first.backend, checkpoint)
-    assert one.scons().actions == []
-    return one
+    built = BuiltProject(project_of_tiny, first.backend, checkpoint)
+    assert built.scons().actions == []
+    return built
 
 
-def test_what_costs_nothing(built: Built, tmp_path: Path) -> None:
-    """Edits after which no action runs: one build serves all of them, since each ends built."""
+def test_edits_that_cost_nothing(built: BuiltProject, tmp_path: Path) -> None:
+    """Edits after which no action runs, made one after the other in one project."""
     shard = sorted(built.checkpoint.glob("*.safetensors"))[0]
     before = built.manifest()
 
@@ -138,23 +138,23 @@ def test_what_costs_nothing(built: Built, tmp_path: Path) -> None:
     assert built.scons("-j4").text == "scons: `.' is up to date.\n"
     moved = Project(tmp_path / "elsewhere")
     built.project.folder.rename(moved.folder)
-    assert Built(moved, built.backend, moved.folder / "tiny").scons().actions == []
+    assert BuiltProject(moved, built.backend, moved.folder / "tiny").scons().actions == []
 
 
-def test_a_changed_tensor_and_its_revert_under_a_kept_time(built: Built) -> None:
+def test_a_changed_tensor_and_its_revert_under_a_kept_time(built: BuiltProject) -> None:
     before = built.manifest()
     change_tensor(built.checkpoint, A_TENSOR)
     assert built.scons().actions == TENSOR[built.backend]
     assert built.manifest() != before
-    times = {one: one.stat() for one in built.checkpoint.glob("*.safetensors")}
+    times = {path: path.stat() for path in built.checkpoint.glob("*.safetensors")}
     change_tensor(built.checkpoint, A_TENSOR)
-    for one, stat in times.items():
-        os.utime(one, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for shard, stat in times.items():
+        os.utime(shard, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert built.scons().actions == []
     assert built.manifest() == before
 
 
-def test_a_changed_recipe(built: Built) -> None:
+def test_a_changed_recipe(built: BuiltProject) -> None:
     built.project.sconstruct(artifact(built.backend, "int8"))
     changed = built.scons("-j4").actions
     assert changed == RECIPE[built.backend]
@@ -162,7 +162,7 @@ def test_a_changed_recipe(built: Built) -> None:
     assert built.scons().actions == []
 
 
-def test_a_changed_template(built: Built) -> None:
+def test_a_changed_template(built: BuiltProject) -> None:
     set_chat_template(built.checkpoint, "{{ messages[0]['content'] }}")
     text = built.project.phibuild("explain", path(built.backend)).text
     assert "chat_template changed: " in text
@@ -172,8 +172,8 @@ def test_a_changed_template(built: Built) -> None:
     assert built.scons().actions == TEMPLATE[built.backend]
 
 
-def test_an_artifact_changed_in_place_is_made_right_again(built: Built) -> None:
-    """The artifact may be a hard link to the store's own copy: that copy is not trusted either."""
+def test_an_artifact_changed_in_place_is_restored(built: BuiltProject) -> None:
+    """The artifact may be a hard link to the store's copy, which is not used then either."""
     before = built.manifest()
     built.a_file.chmod(0o644)
     with built.a_file.open("r+b") as stream:
@@ -183,7 +183,7 @@ def test_an_artifact_changed_in_place_is_made_right_again(built: Built) -> None:
     assert not built.a_file.read_bytes().startswith(b"tampered")
 
 
-def test_a_shard_that_is_missing_or_truncated(built: Built) -> None:
+def test_a_shard_that_is_missing_or_truncated(built: BuiltProject) -> None:
     before = built.manifest()
     shard = sorted(built.checkpoint.glob("*.safetensors"))[0]
     whole = shard.read_bytes()
@@ -201,9 +201,9 @@ def test_a_shard_that_is_missing_or_truncated(built: Built) -> None:
     assert built.scons().actions == []
 
 
-def test_another_toolchain_rebuilds_what_it_made(built: Built, tmp_path: Path) -> None:
-    """The lock moves one package to another version: a plugin's copy on the path, with an
-    environment of its own that is really made."""
+def test_another_toolchain_rebuilds_its_own_actions(built: BuiltProject, tmp_path: Path) -> None:
+    """The lock moves a package to another version: a plugin's copy on the path, with an environment
+    that is really installed."""
     plugin = f"phibuild_{built.backend}"
     moved_plugin(plugin, tmp_path / "plugins" / plugin)
     again = built.scons(PYTHONPATH=str(tmp_path / "plugins"))

@@ -1,4 +1,4 @@
-"""What a recipe asks for is what is in the artifact, or it is refused before anything runs."""
+"""Recipe fields take effect in the artifact, or are refused before anything runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = "The boat left the harbour at dawn, and nobody saw it come back in the ev
 
 
 @pytest.mark.toolchain
-def test_gguf_overrides_give_the_tensors_that_they_name_their_types(
+def test_gguf_overrides_set_the_types_of_matching_tensors(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
     tiny("phi-3")
@@ -30,13 +30,13 @@ def test_gguf_overrides_give_the_tensors_that_they_name_their_types(
         r"""env.GGUF("dist/m.gguf", phi, quant="Q4_K_M", token_embedding_type="q8_0",
         overrides={r"blk\.0\.ffn_down": "q8_0", "attn_qkv": "q6_K", "ffn_down": "q5_K"})""",
     )
-    found = types(project_of_tiny, "dist/m.gguf")
-    assert found["blk.0.ffn_down.weight"] == "q8_0"  # the first pattern that matches counts
-    assert found["blk.1.ffn_down.weight"] == "q5_K"
-    assert found["blk.0.attn_qkv.weight"] == found["blk.1.attn_qkv.weight"] == "q6_K"
-    assert found["token_embd.weight"] == "q8_0"
-    assert found["blk.0.ffn_up.weight"] == "q4_K"  # as the file type has it
-    assert found["blk.0.attn_norm.weight"] == "f32"
+    tensor_types = types(project_of_tiny, "dist/m.gguf")
+    assert tensor_types["blk.0.ffn_down.weight"] == "q8_0"  # the first matching pattern counts
+    assert tensor_types["blk.1.ffn_down.weight"] == "q5_K"
+    assert tensor_types["blk.0.attn_qkv.weight"] == tensor_types["blk.1.attn_qkv.weight"] == "q6_K"
+    assert tensor_types["token_embd.weight"] == "q8_0"
+    assert tensor_types["blk.0.ffn_up.weight"] == "q4_K"  # the file type's own
+    assert tensor_types["blk.0.attn_norm.weight"] == "f32"
 
 
 @pytest.mark.toolchain
@@ -56,9 +56,7 @@ def test_gguf_file_types_of_one_model_share_metadata_and_pass(
 
 
 @pytest.mark.toolchain
-def test_an_imatrix_is_made_once_and_makes_two_bits_possible(
-    project_of_tiny: Project, tiny: Tiny
-) -> None:
+def test_an_imatrix_is_built_once_and_allows_two_bits(project_of_tiny: Project, tiny: Tiny) -> None:
     tiny("phi-3")
     project_of_tiny.write("calibration.txt", TEXT)
     lines = [
@@ -75,10 +73,10 @@ def test_an_imatrix_is_made_once_and_makes_two_bits_possible(
         "gguf.write",
     ]
     assert "iq2_xs" in types(project_of_tiny, "dist/small.gguf").values()
-    one, other = (
+    weighted, plain = (
         (project_of_tiny.folder / f"dist/{name}.gguf").read_bytes() for name in ("larger", "plain")
     )
-    assert one != other
+    assert weighted != plain
     project_of_tiny.write("calibration.txt", TEXT.replace("boat", "train"))
     again = project_of_tiny.scons()
     assert sorted(again.actions) == ["gguf.imatrix", "gguf.write"]
@@ -96,7 +94,7 @@ def test_very_few_bits_without_an_imatrix_are_refused(project_of_tiny: Project, 
     assert "env.Imatrix" in text
 
 
-def test_an_unknown_file_type_is_refused_with_one_that_is_meant(
+def test_an_unknown_file_type_is_refused_with_a_similar_one(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
     tiny("phi-3")
@@ -112,7 +110,7 @@ def test_an_unknown_file_type_is_refused_with_one_that_is_meant(
 def test_openvino_group_size_ratio_and_sym_are_in_the_weights(
     project_of_tiny: Project, tiny: Tiny
 ) -> None:
-    tiny("phi-3", seed=0)  # which matrices the ratio leaves in int4 depends on the weights
+    tiny("phi-3", seed=0)  # the weights decide which matrices become int4
     built(
         project_of_tiny,
         'env.OpenVINO("dist/sym", phi, group_size=32, ratio=0.5, sym=True)',
@@ -147,11 +145,11 @@ def test_openvino_calibrated_recipes_share_the_export_and_differ(
     assert ran.actions.count("openvino.compress") == 2
     assert "weight_compression.awq = True" in shown(project_of_tiny, "dist/awq")
     assert "weight_compression.scale_estimation = True" in shown(project_of_tiny, "dist/scales")
-    one, other = (
+    awq, scales = (
         (project_of_tiny.folder / f"dist/{name}/openvino_model.bin").read_bytes()
         for name in ("awq", "scales")
     )
-    assert one != other
+    assert awq != scales
     project_of_tiny.write("calibration.txt", TEXT.replace("boat", f"train {seed}"))
     recompressed = ["openvino.compress", "openvino.compress", "openvino.tokens"]
     assert sorted(project_of_tiny.scons().actions) == recompressed
@@ -159,11 +157,13 @@ def test_openvino_calibrated_recipes_share_the_export_and_differ(
     assert set(project_of_tiny.scons().actions) <= {"openvino.sidecar"}
 
 
-def test_openvino_needs_a_calibration_text_for_gptq(project_of_tiny: Project, tiny: Tiny) -> None:
+def test_openvino_requires_a_calibration_text_for_gptq(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
     tiny("phi-3")
     text = refused(project_of_tiny, 'env.OpenVINO("dist/m", phi, group_size=64, gptq=True)')
     assert "[PHI203]" in text
-    assert "needs a calibration text" in text
+    assert "requires a calibration text" in text
 
 
 def test_openvino_group_sizes_that_do_not_divide_are_refused_with_some_that_do(
@@ -222,7 +222,7 @@ def test_a_misspelt_field_is_refused_with_the_line_and_the_right_name(
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
-def test_a_value_that_is_not_one_of_the_choices_is_refused_with_them(
+def test_a_value_outside_of_the_choices_is_refused_with_them(
     project_of_tiny: Project, tiny: Tiny, builder: str
 ) -> None:
     tiny("phi-3")

@@ -1,4 +1,4 @@
-"""Named templates in files reach each format as its toolkit writes them, and cost its sidecar."""
+"""Named templates in files are in each format as its toolkit writes them; only sidecars run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from phibuild_gguf.gguf_header import Array, read_header
+from phibuild_gguf.format.header import Array, read_header
 
 from phibuild.testing.checkpoint_edits import set_chat_template
 from tests.backends.cases import CALLS, TEMPLATE, artifact, path
@@ -29,7 +29,9 @@ def write_templates(checkpoint: Path, text: str) -> None:
 
 
 def templates_in(folder: Path) -> dict[str, bytes]:
-    return {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*.jinja")}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.jinja")
+    }
 
 
 @pytest.mark.parametrize("backend", CALLS)

@@ -1,4 +1,4 @@
-"""A third-party plugin, installed from its own distribution, can do what those here can."""
+"""A third-party plugin, installed from its own distribution, works like the built-in ones."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def on_the_path(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.toolchain
 @pytest.mark.usefixtures("on_the_path")
-def test_its_builder_makes_artifacts_as_the_recipe_says(
-    project_of_tiny: Project, tiny: Tiny
-) -> None:
+def test_its_builder_follows_the_recipe(project_of_tiny: Project, tiny: Tiny) -> None:
     checkpoint = tiny("phi-3")
     project_of_tiny.sconstruct(MAKE)
     ran = project_of_tiny.scons()
@@ -68,11 +66,11 @@ def test_its_builder_makes_artifacts_as_the_recipe_says(
     assert rows["lm_head.weight_scale"] == "F32"
     assert rows["model.embed_tokens.weight"] == "BF16"
     set_chat_template(checkpoint, "{{ messages[0]['content'] }}")
-    assert project_of_tiny.scons().actions == []  # the plugin reads the slice of weights alone
+    assert project_of_tiny.scons().actions == []  # the plugin reads only the weights
 
 
 @pytest.mark.usefixtures("on_the_path")
-def test_it_is_listed_like_the_others(project_of_tiny: Project) -> None:
+def test_it_is_listed_like_built_in_plugins(project_of_tiny: Project) -> None:
     listed = project_of_tiny.phibuild("plugins").text
     assert "int8-safetensors" in listed
     assert "phibuild-int8" in listed
@@ -129,7 +127,7 @@ def test_it_can_be_disabled(project_of_tiny: Project) -> None:
     assert "env.Int8Safetensors" not in project_of_tiny.phibuild("plugins", **disabled).text
 
 
-def test_without_it_its_builder_is_not_there(project_of_tiny: Project, tiny: Tiny) -> None:
+def test_without_it_its_builder_does_not_exist(project_of_tiny: Project, tiny: Tiny) -> None:
     tiny("phi-3")
     project_of_tiny.sconstruct(MAKE)
     ran = project_of_tiny.scons()

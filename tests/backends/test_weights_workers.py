@@ -1,6 +1,6 @@
 """Each worker fails if its toolkit reports a weight that is missing, unexpected or misshaped.
 
-Whatever was checked before: the workers are shown views that no check has seen.
+The workers get unchecked views: they do not rely on earlier checks.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ CHANGES: dict[str, tuple[Change, tuple[str, ...]]] = {
 }
 
 
-class Deaf:
-    """Hears what a worker reports, and knows of no earlier piece."""
+class NullReporter:
+    """Ignores a worker's reports, and has no earlier pieces."""
 
     def on_progress(self, fraction: float | None, text: str) -> None: ...
 
@@ -81,7 +81,7 @@ class Deaf:
 
 
 class Views:
-    """Shows one view of a model to the worker of one backend."""
+    """Runs a backend's worker on a view of a model."""
 
     def __init__(self, folder: Path, backend: str) -> None:
         self.folder = folder
@@ -89,7 +89,7 @@ class Views:
         self.shop = Workshop.open()
 
     def error(self, change: Change, family: str = "phi-3") -> PhiError:
-        """How the worker fails at a checkpoint with this change."""
+        """The worker's failure for a checkpoint with this change."""
         view = write_checkpoint(self.folder / "model", FAMILIES[family], layers=2)
         architecture = read_checkpoint(view, self.shop.store.index).documents.architecture
         (view / "config.json").write_text(json.dumps(architecture))
@@ -118,12 +118,12 @@ class Views:
             bytecode=self.folder / "bytecode",
             identity=identity(self.shop, action).hex,
             tensors=[
-                [one.name, one.dtype, one.shape, "0" * 64, str(path), one.begin, one.size]
+                [span.name, span.dtype, span.shape, "0" * 64, str(path), span.begin, span.size]
                 for path in view.glob("*.safetensors")
-                for one in read_spans(path)
+                for span in read_spans(path)
             ],
         )
-        run_worker(order, Deaf())
+        run_worker(order, NullReporter())
 
     def action(self, model: ModelFacts) -> Action:
         builder, fields = BUILDERS[self.backend]
@@ -131,7 +131,7 @@ class Views:
         recipe = parse_recipe(offer.recipe, fields, builder=builder)
         name = "gguf.write" if self.backend == "gguf" else f"{self.backend}.weights"
         steps = steps_of(offer.plan(recipe, model, {}))
-        return next(one for one in steps if isinstance(one, Action) and one.name == name)
+        return next(step for step in steps if isinstance(step, Action) and step.name == name)
 
 
 @pytest.fixture
@@ -166,20 +166,20 @@ def test_a_worker_names_the_expert_that_is_missing(
 
 
 @pytest.mark.parametrize("backend", ["gguf"])
-def test_gguf_has_no_bias_of_phi_left_out(views: Views, backend: str) -> None:
+def test_gguf_requires_every_bias_of_phi(views: Views, backend: str) -> None:
     """llama.cpp loads a file without it."""
     error = views.error(without(r"1\.self_attn\.q_proj\.bias"), "phi-2")
     assert "blk.1.attn_q.bias" in error.message
 
 
 @pytest.mark.parametrize("backend", ["gguf"])
-def test_gguf_has_no_head_beside_a_tied_embedding(views: Views, backend: str) -> None:
+def test_gguf_refuses_a_head_beside_a_tied_embedding(views: Views, backend: str) -> None:
     error = views.error(with_tensor("lm_head.weight", "model.embed_tokens.weight"), "phi-4-mini")
     assert "output.weight" in error.message
 
 
 @pytest.mark.parametrize("backend", ["gguf"])
-def test_gguf_holds_the_layers_against_the_config(views: Views, backend: str) -> None:
+def test_gguf_compares_the_layers_with_the_config(views: Views, backend: str) -> None:
     def with_layers(tensors: Tensors) -> None:
         change_json(views.folder / "model" / "config.json", num_hidden_layers=3)
 

@@ -1,4 +1,4 @@
-"""What a command costs: wall time, time of the processor, and peak memory with all it starts."""
+"""The cost of a command and its children: wall time, processor time and peak memory."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Cost:
 def cost_of(
     command: Sequence[str | Path], *, folder: Path, environment: Mapping[str, str] | None = None
 ) -> Cost:
-    """Run a command that has to succeed, with its output beside the folder. Python may keep what it
-    compiles, as it does for users: else each run would compile phibuild, and not what pip compiled.
-    What was written before goes to the disk first: no command pays for another's.
+    """Run a command that must succeed, with its output in a log beside the folder. Python may write
+    bytecode, as it does for users. Earlier writes go to the disk first, so that no command pays for
+    another's.
     """
     os.sync()
     log = folder.parent / f"{folder.name}.log"
@@ -56,7 +56,7 @@ def _processor() -> float:
 
 
 def best(costs: Sequence[Cost]) -> Cost:
-    """The least of each: what is above it is the machine's other business."""
+    """The minimum of each: the rest is other load on the machine."""
     return Cost(
         min(cost.seconds for cost in costs),
         min(cost.processor for cost in costs),

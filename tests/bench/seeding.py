@@ -1,4 +1,4 @@
-"""Results in a store for artifacts that were never made, for measurements of all but the making."""
+"""Records results for artifacts that were never built, to measure everything but the building."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from phibuild.source import Checkpoint
 from phibuild.store import ActionResult
 
 _FILES = 8
-"""As many as the folders of MLX, ONNX and OpenVINO hold."""
+"""Files in a folder of MLX, ONNX or OpenVINO."""
 
 
 def seed_artifact(
     shop: Workshop, checkpoint: Checkpoint, builder: str, fields: Mapping[str, Any]
 ) -> None:
-    """Record a small result under the key of each step that the artifact takes."""
+    """Record a small result under the key of each step of the artifact."""
     backend = shop.registry.backend_of_builder(builder)
     recipe = parse_recipe(backend.recipe, fields, builder=builder)
     last = Conversion(backend, recipe, {}).action(model_facts(checkpoint))
     parts: dict[Step, set[str]] = {step: set() for step in steps_of(last)}
     for step in parts:
-        for _, one in step.inputs:
-            if isinstance(one, Part):
-                parts[one.of].add(one.path)
+        for _, source in step.inputs:
+            if isinstance(source, Part):
+                parts[source.of].add(source.path)
     results: dict[Step, ActionResult] = {}
     for step, paths in parts.items():
         results[step] = _seed(shop, step, checkpoint, results, paths, backend.kind == "tree")
@@ -45,16 +45,16 @@ def _seed(
     parts: set[str],
     is_tree: bool,
 ) -> ActionResult:
-    needed = {name: of for name, one in step.inputs if (of := step_of(one)) is not None}
+    needed = {name: of for name, source in step.inputs if (of := step_of(source)) is not None}
     trees = {
-        name: taken_of(one, results[needed[name]].tree)
-        for name, one in step.inputs
+        name: taken_of(source, results[needed[name]].tree)
+        for name, source in step.inputs
         if name in needed
     }
     digests = file_digests(shop, step)
     digests |= {name: digest_of_input(tree) for name, tree in trees.items()}
-    found = facts(shop, step, checkpoint, digests)
-    key = action_key(found)
+    key_facts = facts(shop, step, checkpoint, digests)
+    key = action_key(key_facts)
     if isinstance(step, Assembly):
         tree = assembled(list(trees.items()))
     else:
@@ -63,7 +63,7 @@ def _seed(
     result = ActionResult(
         key=key,
         action=step.name,
-        facts=found,
+        facts=key_facts,
         inputs=tuple((name, results[of].key) for name, of in needed.items()),
         tree=tree,
         seconds=1.0,
@@ -76,7 +76,7 @@ def _seed(
 
 
 def _output(path: Path, text: str, parts: set[str], *, is_tree: bool) -> Path:
-    """One file, or a folder with the parts that others take: files where they have a suffix."""
+    """A file, or a folder with the parts that other steps use: files if they have a suffix."""
     if not is_tree:
         path.write_text(text, "utf-8")
         return path

@@ -1,4 +1,4 @@
-"""Checkpoints of the size that matters, at little cost: true headers, and holes in files."""
+"""Large checkpoints at little cost: real headers, and holes in files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _BYTES = 2
 
 def hollow_checkpoint(folder: Path, billions: float, *, mark: int, shards: int = 3) -> Path:
     """A checkpoint of Phi-3's shape with about that many F16 parameters, nearly all of them zero;
-    those with different marks differ. The files have their full length and take little room: as
-    much as one has to have that is not refused as never written."""
+    those with different marks differ. The files have their full length but little content: just
+    enough not to be refused as never written."""
     family, size = FAMILIES["phi-3"], random_size(billions)
     write_checkpoint(folder, family, layers=1)
     for old in folder.glob("model*.safetensors*"):
@@ -42,6 +42,6 @@ def hollow_checkpoint(folder: Path, billions: float, *, mark: int, shards: int =
 
 
 def same_files(folder: Path, copy: Path) -> Path:
-    """The same checkpoint as a folder that was never seen: files are looked up by their path."""
+    """The same checkpoint in a new folder: digests are looked up by path."""
     shutil.copytree(folder, copy, copy_function=lambda old, new: Path(new).hardlink_to(old))
     return copy

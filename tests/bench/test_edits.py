@@ -1,4 +1,4 @@
-"""What an edit costs: against a clean build, and against llama.cpp's own two programs.
+"""The cost of an edit, against a clean build and against llama.cpp's own two programs.
 
 One checkpoint of random weights, BENCH_BILLIONS (1.1) of them; each command runs once.
 """
@@ -39,14 +39,14 @@ pytestmark = [pytest.mark.bench, pytest.mark.toolchain, pytest.mark.timeout(3600
 
 @pytest.fixture
 def project(make_project: Callable[[str], Project]) -> Project:
-    """A project with a checkpoint that nobody has seen."""
-    made = make_project("project")
-    random_checkpoint(made.folder / "tiny", BILLIONS, seed=time.time_ns() % (1 << 31))
-    return made
+    """A project with a new checkpoint."""
+    project = make_project("project")
+    random_checkpoint(project.folder / "tiny", BILLIONS, seed=time.time_ns() % (1 << 31))
+    return project
 
 
 def build(project: Project, *, actions: Sequence[str] | None = None) -> Cost:
-    """One `scons`; those actions have to run, or some if none are named."""
+    """Run `scons`; exactly these actions must run, or any if None."""
     cost = cost_of(SCONS, folder=project.folder, environment=project.environment)
     log = (project.folder.parent / f"{project.folder.name}.log").read_text("utf-8")
     lines = [line.split() for line in log.splitlines() if line.startswith("working")]
@@ -75,37 +75,37 @@ def by_hand(project: Project, tmp_path: Path, *types: str) -> list[Cost]:
     return costs
 
 
-def told(what: str, cost: float, other: float, against: str) -> float:
+def report(subject: str, cost: float, other: float, against: str) -> float:
     """Print a ratio and return it."""
     ratio = cost / other
-    print(f"\nbench edits, {BILLIONS:g} billion parameters, {what}:", end="")
+    print(f"\nbench edits, {BILLIONS:g} billion parameters, {subject}:", end="")
     print(f" {ratio:.3f} x {against} ({cost:.2f} s against {other:.2f} s)", end="")
     return ratio
 
 
 @contextlib.contextmanager
-def room_taken(folder: Path) -> Iterator[list[int]]:
-    """The most bytes that a file system had less than before, looked at ten times a second: it is
-    right where nobody else writes."""
+def disk_space_used(folder: Path) -> Iterator[list[int]]:
+    """The peak of bytes used on a file system, measured ten times a second: correct if nobody else
+    writes."""
     before = shutil.disk_usage(folder).free
-    most = [0]
+    peak = [0]
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.1):
-            most[0] = max(most[0], before - shutil.disk_usage(folder).free)
+            peak[0] = max(peak[0], before - shutil.disk_usage(folder).free)
 
     watching = threading.Thread(target=watch)
     watching.start()
     try:
-        yield most
+        yield peak
     finally:
         done.set()
         watching.join()
 
 
 def unseen_template() -> str:
-    """A chat template that no build has had: metadata is the same for all random weights."""
+    """A new chat template: metadata is the same for all random weights."""
     return f"{{{{ messages[0]['content'] }}}} {time.time_ns()}"
 
 
@@ -115,7 +115,7 @@ def test_a_gguf_file_and_its_edits(project: Project, tmp_path: Path) -> None:
     project.sconstruct(MODEL + 'env.GGUF("dist/m.gguf", phi, quant="Q4_K_M")\n')
     clean = build(project)
     two = "convert + llama-quantize"
-    ratios = {"clean": (told("clean Q4_K_M", clean.seconds, seconds, two), 0.85)}
+    ratios = {"clean": (report("clean Q4_K_M", clean.seconds, seconds, two), 0.85)}
     peak = max(cost.peak_bytes for cost in hand)
     ratios["memory"] = (clean.peak_bytes / peak, 1.0)
     print(f"; peak memory {clean.peak_bytes / 1e9:.2f} GB against {peak / 1e9:.2f} GB", end="")
@@ -123,7 +123,7 @@ def test_a_gguf_file_and_its_edits(project: Project, tmp_path: Path) -> None:
     checkpoint = project.folder / "tiny"
     change_tensor(checkpoint, A_TENSOR)
     tensor = build(project, actions=["gguf.write"])
-    ratios["tensor"] = (told("one tensor changed", tensor.seconds, seconds, two), 0.10)
+    ratios["tensor"] = (report("one tensor changed", tensor.seconds, seconds, two), 0.10)
 
     copies, edits = [], []
     for _ in range(TEMPLATES):
@@ -135,7 +135,7 @@ def test_a_gguf_file_and_its_edits(project: Project, tmp_path: Path) -> None:
         set_chat_template(checkpoint, unseen_template())
         edits.append(build(project, actions=["gguf.metadata", "gguf.write"]).seconds)
     against = f"a copy of the file and 1 s, best of {TEMPLATES},"
-    ratios["template"] = told("template edit, GGUF", min(edits), 1 + min(copies), against), 1.0
+    ratios["template"] = report("template edit, GGUF", min(edits), 1 + min(copies), against), 1.0
 
     reshard(checkpoint, 3)
     other_shards = build(project, actions=[])
@@ -147,14 +147,14 @@ def test_a_ladder_of_file_types(project: Project, tmp_path: Path) -> None:
     hand = sum(cost.seconds for cost in by_hand(project, tmp_path, *LADDER))
     lines = [f'env.GGUF("dist/{name}.gguf", phi, quant="{name}")\n' for name in LADDER]
     project.sconstruct(MODEL + "".join(lines))
-    with room_taken(store_root()) as room:
+    with disk_space_used(store_root()) as used:
         ours = build(project).seconds
-    ratio = told(f"{len(LADDER)} file types", ours, hand, "converting once and six quantizers")
-    made = sum((project.folder / "dist" / f"{name}.gguf").stat().st_size for name in LADDER)
+    ratio = report(f"{len(LADDER)} file types", ours, hand, "converting once and six quantizers")
+    size = sum((project.folder / "dist" / f"{name}.gguf").stat().st_size for name in LADDER)
     way = way_to(project.folder, source=project.folder / "SConstruct")
-    print(f"; at most {room[0] / made:.3f} x the disk that they take, by {way.value}", end="")
+    print(f"; at most {used[0] / size:.3f} x their size on the disk, by {way.value}", end="")
     assert ratio <= 0.6
-    assert room[0] <= (2.1 if way is Way.COPY else 1.1) * made
+    assert used[0] <= (2.1 if way is Way.COPY else 1.1) * size
 
 
 def test_a_template_edit_of_all_formats(project: Project) -> None:
@@ -166,7 +166,7 @@ def test_a_template_edit_of_all_formats(project: Project) -> None:
     set_chat_template(project.folder / "tiny", unseen_template())
     sidecars = ["gguf.metadata", "gguf.write", *(f"{n}.sidecar" for n in CALLS if n != "gguf")]
     edit = build(project, actions=sidecars)
-    ratio = told("template edit, four formats", edit.seconds, clean.seconds, "the clean build")
+    ratio = report("template edit, four formats", edit.seconds, clean.seconds, "the clean build")
     assert all((project.folder / path(name)).exists() for name in CALLS)
     assert ratio <= 0.03
     assert edit.seconds <= 5

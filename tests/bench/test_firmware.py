@@ -1,4 +1,4 @@
-"""What a model adds to the build of a firmware: embedding it, editing the code, doing nothing."""
+"""The cost of a model in a firmware's build: embedding it, editing the code, doing nothing."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def test_a_model_in_its_own_image_hardly_slows_the_firmware(
 
     edits: dict[str, list[float]] = {"with": [], "without": []}
     for number in range(ROUNDS):
-        for name, one in (("with", project), ("without", without)):
-            one.write("main.c", MAIN.replace("EDIT", str(number)))
-            edits[name].append(seconds(one))
+        for name, firmware in (("with", project), ("without", without)):
+            firmware.write("main.c", MAIN.replace("EDIT", str(number)))
+            edits[name].append(seconds(firmware))
     ratio = min(edits["with"]) / min(edits["without"])
     print(
         f"\nbench firmware of {PARTS} files, edit of one with a model of 600 MiB: {ratio:.2f} x the"
@@ -115,7 +115,7 @@ def test_a_model_in_its_own_image_hardly_slows_the_firmware(
 
 @pytest.mark.bench
 @pytest.mark.timeout(3600)
-def test_a_firmware_with_nothing_to_do_takes_little_longer_than_scons_alone(
+def test_a_null_build_of_a_firmware_costs_little_more_than_scons(
     project: Project, tmp_path: Path
 ) -> None:
     with_model(project)
@@ -123,8 +123,8 @@ def test_a_firmware_with_nothing_to_do_takes_little_longer_than_scons_alone(
     bare.write("SConstruct", "Environment()\n")
     nulls: dict[str, list[float]] = {"with": [], "bare": []}
     for _ in range(ROUNDS):
-        for name, one in (("with", project), ("bare", bare)):
-            nulls[name].append(seconds(one))
+        for name, build in (("with", project), ("bare", bare)):
+            nulls[name].append(seconds(build))
     ratio = min(nulls["with"]) / min(nulls["bare"])
     print(
         f"\nbench firmware of a file and a model of 600 MiB, null build: {ratio:.2f} x bare SCons"

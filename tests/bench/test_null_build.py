@@ -1,8 +1,8 @@
-"""A build with nothing to do: what SCons itself costs, and how it grows with the artifacts.
+"""A build with nothing to do: its cost against bare SCons, and per artifact.
 
-Four checkpoints of 2 GB each, five artifacts of each, through the real builders. Converting them
-is not what is measured: the first build recalls results that are recorded here under the keys that
-the engine finds for them, and from then on everything is as after a real build.
+Four checkpoints of 2 GB each, five artifacts of each, through the real builders. Nothing is
+converted: the first build recalls results that are recorded here under the engine's keys, which
+leaves everything as after a real build.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NOTHING = "scons: `.' is up to date.\n"
 
 
 def sconstruct(count: int) -> str:
-    """Declare that many artifacts, those of one model beside each other."""
+    """Declare that many artifacts, grouped by model."""
     lines = []
     for number in range(count):
         model = number % MODELS
@@ -49,7 +49,7 @@ def sconstruct(count: int) -> str:
 
 @pytest.fixture
 def sources(project: Project) -> Project:
-    """A project with the checkpoints, seen, and the results in its store."""
+    """A project with checkpoints whose digests are known, and results in its store."""
     shop = Workshop(Store(Path(project.environment["PHIBUILD_STORE"])), load_registry())
     for model in range(MODELS):
         folder = hollow_checkpoint(project.folder / f"model-{model}", 1.1, mark=model)
@@ -79,14 +79,14 @@ def test_a_null_build_costs_little_more_than_scons(sources: Project, tmp_path: P
         for _ in range(ROUNDS):
             bare.append(cost_of(SCONS, folder=bare_folder))
             null.append(cost_of(SCONS, folder=sources.folder, environment=sources.environment))
-        one, other = best(bare), best(null)
-        ratios[count] = other.seconds / one.seconds
-        extra = (other.seconds - one.seconds) / count * 1e3
+        bare_cost, null_cost = best(bare), best(null)
+        ratios[count] = null_cost.seconds / bare_cost.seconds
+        extra = (null_cost.seconds - bare_cost.seconds) / count * 1e3
         print(
             f"\nbench null build, {count} artifacts over {gigabytes:.1f} GB:"
-            f" {ratios[count]:.2f} x bare SCons ({other.seconds:.2f} s against"
-            f" {one.seconds:.2f} s, best of {ROUNDS}; processor"
-            f" {other.processor / one.processor:.2f} x); {extra:.2f} ms more for each artifact",
+            f" {ratios[count]:.2f} x bare SCons ({null_cost.seconds:.2f} s against"
+            f" {bare_cost.seconds:.2f} s, best of {ROUNDS}; processor"
+            f" {null_cost.processor / bare_cost.processor:.2f} x); {extra:.2f} ms per artifact",
             end="",
         )
     assert ratios[20] <= LIMIT

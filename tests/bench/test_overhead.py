@@ -29,7 +29,7 @@ from tests.conftest import Project
 BILLIONS = float(os.environ.get("BENCH_BILLIONS", "1.1"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "2"))
 QUICK = {"mlx": 3}
-"""Times as many rounds for what is over in seconds, where a busy moment shows more."""
+"""A factor on the rounds for short runs, which other load disturbs more."""
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -83,7 +83,7 @@ def test_phibuild_costs_little_more_than_the_command_line(
 ) -> None:
     shop = Workshop(Store(store_root()), load_registry())
     seed = time.time_ns() % (1 << 31)
-    # Interpreters compile what they import once, and the kernel reads it once: not in the race.
+    # Compiling imports and reading them from the disk happens once and is not measured.
     tiny = tmp_path / "tiny"
     write_checkpoint(tiny, FAMILIES["phi-3"], hidden=256, layers=1, seed=seed)
     _command_line(shop, backend, tiny, tmp_path / "warm")
@@ -94,18 +94,18 @@ def test_phibuild_costs_little_more_than_the_command_line(
     model = random_checkpoint(tmp_path / "model", BILLIONS, seed=seed)
     by_hand: list[Cost] = []
     first: list[Cost] = []
-    seen: list[Cost] = []
+    known: list[Cost] = []
     rounds = ROUNDS * QUICK.get(backend, 1)
     for number in range(rounds):
         by_hand.append(_command_line(shop, backend, model, tmp_path / f"by-hand-{number}"))
         project = make_project(f"project-{number}")
         source = same_files(model, project.folder / "tiny")
-        for costs in (first, seen):
+        for costs in (first, known):
             costs.append(_build(project, backend, source))
             _forget(shop, project.folder / path(backend))
     hand = best(by_hand)
     ratios = {}
-    for name, costs, limit in (("first time", first, 1.15), ("source seen", seen, 1.05)):
+    for name, costs, limit in (("first time", first, 1.15), ("source known", known, 1.05)):
         cost = best(costs)
         ratios[name] = (cost.seconds / hand.seconds, limit)
         ratios[f"{name}, memory"] = (cost.peak_bytes / hand.peak_bytes, 1.05)
@@ -123,7 +123,7 @@ def test_phibuild_costs_little_more_than_the_command_line(
 
 
 def _command_line(shop: Workshop, backend: str, model: Path, folder: Path) -> Cost:
-    """What a user would type, in an empty folder that is gone afterwards."""
+    """The commands of a user, in an empty folder that is removed afterwards."""
     folder.mkdir()
     environment = {
         **OFFLINE,
@@ -143,7 +143,7 @@ def _command_line(shop: Workshop, backend: str, model: Path, folder: Path) -> Co
 
 
 def _build(project: Project, backend: str, model: Path) -> Cost:
-    """`phibuild build` of the one artifact; it has to work for it."""
+    """`phibuild build` of the artifact, which must run its actions."""
     assert model.name == "tiny", "the declaration names the folder"
     project.sconstruct(artifact(backend))
     command = (shutil.which("phibuild") or "phibuild", "build")
@@ -154,7 +154,7 @@ def _build(project: Project, backend: str, model: Path) -> Cost:
 
 
 def _forget(shop: Workshop, target: Path) -> None:
-    """Take the artifact and all that it was made of out of the store and the project."""
+    """Remove the artifact and all results behind it from the store and the project."""
     manifest_path = Path(f"{target}{SUFFIX}")
     manifest = Manifest.from_text(manifest_path.read_text("utf-8"), where=str(manifest_path))
     manifest_path.unlink()

@@ -1,5 +1,5 @@
-"""Recall: a large artifact that was deleted comes back from the store for the price of a copy, or
-for nothing where the file system shares blocks."""
+"""Recall: restoring a large deleted artifact from the store costs as much as a copy, or nothing if
+the file system shares blocks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_recalling_two_gigabytes_costs_no_more_than_a_copy(project: Project) -> 
         target.unlink()
         manifest.unlink()
         recalled.append(cost_of(SCONS, folder=project.folder, environment=project.environment))
-        inside.append(_said((project.folder.parent / "project.log").read_text("utf-8")))
+        inside.append(_recall_seconds((project.folder.parent / "project.log").read_text("utf-8")))
         assert target.stat().st_size == size
         copied.append(_seconds_of_copy(target, project.folder / "copy.bin"))
     run, idle, copy = best(recalled), best(null), min(copied)
@@ -65,11 +65,11 @@ def test_recalling_two_gigabytes_costs_no_more_than_a_copy(project: Project) -> 
     assert run.seconds - idle.seconds <= copy * LIMITS[way]
 
 
-def _said(text: str) -> float:
-    """The seconds that the summary names for the recalled artifact."""
-    found = re.search(r"^large\.bin .* recalled +([\d.]+)$", text, re.MULTILINE)
-    assert found is not None, text
-    return float(found[1])
+def _recall_seconds(text: str) -> float:
+    """The seconds of the recalled artifact in the summary."""
+    match = re.search(r"^large\.bin .* recalled +([\d.]+)$", text, re.MULTILINE)
+    assert match is not None, text
+    return float(match[1])
 
 
 def _seconds_of_copy(source: Path, target: Path) -> float:

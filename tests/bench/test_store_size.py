@@ -1,6 +1,6 @@
-"""The store's size after many edits, with a limit set: it stays under it.
+"""The store's size stays under its limit through many edits.
 
-One checkpoint of BENCH_BILLIONS (0.15: 300 MB) in four formats; a tensor and the chat template are
+A checkpoint of BENCH_BILLIONS (0.15: 300 MB) in four formats; a tensor and the chat template are
 edited in turns.
 """
 
@@ -40,9 +40,9 @@ def store(project: Project) -> Store:
         assert result is not None
         shutil.copy(results[key], own.root / "results")
         for entry in result.tree.entries:
-            place = own.object_named(object_name(entry))
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(shared.object_path(entry), place)
+            copy = own.object_named(object_name(entry))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(shared.object_path(entry), copy)
     return own
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from phibuild_gguf.llama_cpp import build
+from phibuild_gguf.llama_cpp.build import build
 
 from phibuild.engine.keys import facts, file_digests
 from phibuild.engine.workshop import Workshop

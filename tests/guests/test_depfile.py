@@ -159,7 +159,7 @@ def test_a_checkpoints_folder_is_listed_and_what_pins_its_toolchain(
         str(template),
         str(template.parent),
     } <= listed
-    assert any(line.endswith("phibuild_gguf/worker_write.py") for line in listed)
+    assert any(line.endswith("phibuild_gguf/writing/worker_write.py") for line in listed)
     assert any(line.endswith("phibuild_gguf/toolchain.lock") for line in listed)
     assert any(line.endswith("llama.cpp/source.lock") for line in listed)
 

@@ -21,7 +21,7 @@ def tensor(name: str, shape: tuple[int, ...], number: int, offset: int) -> bytes
 def gguf(
     entries: list[bytes], tensors: list[bytes], data: int, *, counts: tuple[int, int] | None = None
 ) -> bytes:
-    """A GGUF file with `data` bytes of tensors, that claims other counts if told so."""
+    """A GGUF file with `data` bytes of tensors, with other counts in its header if given."""
     tensor_count, entry_count = counts or (len(tensors), len(entries))
     head = b"GGUF" + struct.pack("<IQQ", 3, tensor_count, entry_count)
     head += b"".join((*entries, *tensors))

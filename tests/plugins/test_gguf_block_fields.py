@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from phibuild_gguf.block_fields import BLOCK_FIELDS
-from phibuild_gguf.ggml_types import BY_NAME
+from phibuild_gguf.format.block_fields import BLOCK_FIELDS
+from phibuild_gguf.format.types import BY_NAME
 
 
 @pytest.mark.parametrize("name", BLOCK_FIELDS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from phibuild_gguf.check import check, check_imatrix
-from phibuild_gguf.file_types import DEFAULT_TYPES, NEED_IMATRIX
+from phibuild_gguf.format.file_types import DEFAULT_TYPES, NEED_IMATRIX
 
 from phibuild.api import (
     FileInput,
@@ -77,7 +77,7 @@ def test_fields_that_contradict_or_would_be_ignored_are_refused(
 
 
 @pytest.mark.parametrize("name", ["Q8_0", "MXFP4_MOE", "TQ1_0", "TQ2_0", "Q1_0", "Q2_0", "F16"])
-def test_an_imatrix_is_refused_where_nobody_looks_at_it(name: str) -> None:
+def test_an_imatrix_is_refused_for_types_that_ignore_it(name: str) -> None:
     assert refusal(extras=IMATRIX, quant=name).code == "PHI203"
 
 
@@ -108,7 +108,7 @@ def test_types_that_no_tensor_can_have_are_refused_by_name(fields: dict[str, Any
 
 
 @pytest.mark.parametrize("pattern", ["", "ffn down", "ffn=down", r"blk\.\D", "ffn(", "[a-"])
-def test_patterns_that_llama_quantize_would_read_otherwise_are_refused(pattern: str) -> None:
+def test_patterns_that_llama_quantize_would_change_are_refused(pattern: str) -> None:
     assert refusal(quant="Q4_K_M", overrides={pattern: "q8_0"}).code == "PHI202"
 
 
@@ -178,7 +178,7 @@ def test_the_phi_family_is_supported(model: ModelFacts) -> None:
         (a_model("phimoe", num_experts_per_tok=1), "num_experts_per_tok"),
     ],
 )
-def test_what_llama_cpp_would_run_otherwise_than_trained_is_refused(
+def test_a_model_that_llama_cpp_does_not_run_correctly_is_refused(
     model: ModelFacts, named: str
 ) -> None:
     error = refusal(model, precision="int4")
@@ -198,7 +198,7 @@ def test_an_imatrix_needs_a_text_and_chunks_that_the_model_can_read() -> None:
 @pytest.mark.parametrize(
     ("name", "now"), [("tensor_type", "overrides"), ("ftype", "quant"), ("qtype", "quant")]
 )
-def test_names_of_the_past_are_led_to_the_fields(name: str, now: str) -> None:
+def test_outdated_names_are_refused_with_the_new_ones(name: str, now: str) -> None:
     with pytest.raises(RecipeError, match=name) as caught:
         recipe(**{name: "q8_0"})
     assert f"write {now}" in caught.value.hint

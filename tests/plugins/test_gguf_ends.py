@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf.gguf_values import Strings, strings
+from phibuild_gguf.format.values import Strings, strings
 
 import phibuild.worker
 
@@ -24,7 +24,7 @@ def tokens(texts: list[str]) -> Strings:
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module, as the worker imports it."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    return importlib.import_module("phibuild_gguf.ends")
+    return importlib.import_module("phibuild_gguf.metadata.ends")
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_more_ends_than_there_are_keys_for_are_refused(module: Any) -> None:
         (["</s>", "<|end|>"], None),
     ],
 )
-def test_an_end_that_llama_cpp_takes_out_again_is_refused(
+def test_an_end_that_llama_cpp_drops_is_refused(
     module: Any, texts: list[str], lost: int | None
 ) -> None:
     if lost is None:
         assert module.end_keys(range(len(texts)), tokens(texts), 0) == {}
         return
-    with pytest.raises(module.WorkerError, match="does not take for an end"):
+    with pytest.raises(module.WorkerError, match="does not treat as an end"):
         module.end_keys((lost,), tokens(texts), 1)
 
 

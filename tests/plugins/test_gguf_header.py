@@ -1,4 +1,4 @@
-"""What is read of a GGUF file, and that one which lies is refused."""
+"""What is read from a GGUF file; a damaged one is refused."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import struct
 from pathlib import Path
 
 import pytest
-from phibuild_gguf.block_fields import BLOCK_FIELDS
 from phibuild_gguf.describe import describe, describe_imatrix
+from phibuild_gguf.format.block_fields import BLOCK_FIELDS
 
 from phibuild.api import (
     PhiError,
@@ -16,17 +16,17 @@ from phibuild.api import (
 from tests.plugins.gguf_bytes import NAME, SOUND, WEIGHT, entry, gguf, tensor
 
 
-def test_a_file_is_described_with_what_is_long_cut_short(tmp_path: Path) -> None:
+def test_a_file_is_described_with_long_values_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(SOUND)
-    found = describe(path)
+    description = describe(path)
     start = len(SOUND) - 576 - 1024
-    assert found.format == "GGUF"
-    assert found.tensors == (
+    assert description.format == "GGUF"
+    assert description.tensors == (
         Tensor("blk.0.ffn_down.weight", "q4_K", (256, 4), 576, start, block=BLOCK_FIELDS["q4_K"]),
         Tensor("blk.0.attn_norm.weight", "f32", (256,), 1024, start + 576),
     )
-    assert found.metadata == (
+    assert description.metadata == (
         ("general.name", "Phi\\nof mine"),
         ("tokens", "[t0, t1, t2, t3, t4, t5, t6, t7, ...] (20)"),
         ("factor", "1.25"),
@@ -63,9 +63,7 @@ def test_a_file_is_described_with_what_is_long_cut_short(tmp_path: Path) -> None
         (gguf([entry(f"{n}", 7, b"\1") for n in range(70_000)], [], 0), "claims 70000 keys"),
     ],
 )
-def test_a_damaged_or_lying_file_is_one_clear_error(
-    tmp_path: Path, content: bytes, said: str
-) -> None:
+def test_a_damaged_file_is_one_clear_error(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(content)
     with pytest.raises(PhiError, match=said) as caught:

@@ -1,4 +1,4 @@
-"""GGUF metadata: as bytes and back, what settings and templates become in it, sizes and names."""
+"""GGUF metadata: values as bytes, settings, templates, sizes and names."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from phibuild_gguf import gguf_values
-from phibuild_gguf.gguf_header import Array, BadHeader, Header, read_header
-from phibuild_gguf.gguf_values import head, read_values, string, strings
-from phibuild_gguf.metadata import metadata_action, size_label
+from phibuild_gguf.actions import metadata_action
+from phibuild_gguf.format import values
+from phibuild_gguf.format.header import Array, BadHeader, GgufHeader, read_header
+from phibuild_gguf.format.values import head, read_values, string, strings
+from phibuild_gguf.metadata.size_label import size_label
 from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
 import phibuild.worker
 from phibuild.api import Action, ModelFacts, Tensor
 from phibuild.testing.families import FAMILIES, Family, Size, rope_factors, tensor_specs
 
-Finish = Callable[..., Header]
+Finish = Callable[..., GgufHeader]
 
 # Values
 
@@ -28,10 +29,10 @@ Finish = Callable[..., Header]
 @pytest.mark.parametrize(
     ("encoded", "value"),
     [
-        (gguf_values.uint32(4294967295), 4294967295),
-        (gguf_values.int32(-1), -1),
-        (gguf_values.float32(0.5), 0.5),
-        (gguf_values.boolean(True), True),
+        (values.uint32(4294967295), 4294967295),
+        (values.int32(-1), -1),
+        (values.float32(0.5), 0.5),
+        (values.boolean(True), True),
         (string("größer\n"), "größer\n"),
         (string(""), ""),
         (strings(["a", "ß", ""]), Array(3, ("a", "ß", ""))),
@@ -41,7 +42,7 @@ def test_a_value_is_read_as_it_was_written(tmp_path: Path, encoded: bytes, value
     path = tmp_path / "one.gguf"
     path.write_bytes(head({"before": string("x"), "key": encoded, "after": string("y")}))
     header = read_header(path)
-    assert [(one.key, one.value) for one in header.entries] == [
+    assert [(pair.key, pair.value) for pair in header.key_values] == [
         ("before", "x"),
         ("key", value),
         ("after", "y"),
@@ -51,7 +52,7 @@ def test_a_value_is_read_as_it_was_written(tmp_path: Path, encoded: bytes, value
 
 
 def test_the_bytes_of_a_head_are_those_of_the_specification() -> None:
-    assert head({"ab": gguf_values.boolean(True)}, tensors=2) == (
+    assert head({"ab": values.boolean(True)}, tensors=2) == (
         b"GGUF\x03\x00\x00\x00"
         b"\x02\x00\x00\x00\x00\x00\x00\x00"
         b"\x01\x00\x00\x00\x00\x00\x00\x00"
@@ -60,20 +61,20 @@ def test_the_bytes_of_a_head_are_those_of_the_specification() -> None:
     )
 
 
-def test_values_of_every_type_are_copied_unread(tmp_path: Path) -> None:
+def test_values_of_every_type_are_copied_without_interpreting_them(tmp_path: Path) -> None:
     scalars = {0: "B", 1: "b", 2: "H", 3: "h", 10: "Q", 11: "q", 12: "d"}
     values = {f"k{kind}": struct.pack(f"<I{code}", kind, 7) for kind, code in scalars.items()}
     values["array"] = struct.pack("<IIQ10f", 9, 6, 10, *range(10))
     values["texts"] = strings([str(number) for number in range(20)])
     path = tmp_path / "one.gguf"
     path.write_bytes(head(values))
-    found = read_values(path)
-    assert found == values
-    assert head(found) == path.read_bytes()
+    copied = read_values(path)
+    assert copied == values
+    assert head(copied) == path.read_bytes()
 
 
 def test_texts_of_a_list_are_read_one_by_one() -> None:
-    texts = gguf_values.Strings(strings(["a", "größer", "", "b"]))
+    texts = values.Strings(strings(["a", "größer", "", "b"]))
     assert texts.count == 4
     assert texts.at({1, 3}) == {1: "größer", 3: "b"}
     assert texts.at(()) == {}
@@ -82,7 +83,7 @@ def test_texts_of_a_list_are_read_one_by_one() -> None:
 
 def test_a_head_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "one.gguf"
-    whole = head({"key": string("text"), "texts": strings([str(one) for one in range(20)])})
+    whole = head({"key": string("text"), "texts": strings([str(number) for number in range(20)])})
     for length in range(4, len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(BadHeader):
@@ -95,15 +96,15 @@ BYTE_LEVEL = {
     "general.architecture": string("phi3"),
     "general.type": string("model"),
     "general.name": string("Phi"),
-    "phi3.block_count": gguf_values.uint32(2),
-    "tokenizer.ggml.add_bos_token": gguf_values.boolean(False),  # where phi2 has it
+    "phi3.block_count": values.uint32(2),
+    "tokenizer.ggml.add_bos_token": values.boolean(False),  # where phi2 has it
     "tokenizer.ggml.model": string("gpt2"),
     "tokenizer.ggml.tokens": strings(["a", "b", "ab"]),
     "tokenizer.ggml.token_type": struct.pack("<IIQ3i", 9, 5, 3, 1, 1, 1),
     "tokenizer.ggml.merges": strings(["a b"]),
-    "tokenizer.ggml.bos_token_id": gguf_values.uint32(1),
-    "tokenizer.ggml.add_eos_token": gguf_values.boolean(False),
-    "tokenizer.ggml.normalizer.lowercase": gguf_values.boolean(True),
+    "tokenizer.ggml.bos_token_id": values.uint32(1),
+    "tokenizer.ggml.add_eos_token": values.boolean(False),
+    "tokenizer.ggml.normalizer.lowercase": values.boolean(True),
 }
 SENTENCEPIECE = {
     key: string("llama") if key == "tokenizer.ggml.model" else value
@@ -116,12 +117,12 @@ SENTENCEPIECE = {
 def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The worker, as a module."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    return importlib.import_module("phibuild_gguf.worker_metadata")
+    return importlib.import_module("phibuild_gguf.metadata.worker_metadata")
 
 
 @pytest.fixture
 def finish(module: Any, tmp_path: Path) -> Finish:
-    """Run the worker on documents of a checkpoint; the header of what it writes."""
+    """Run the worker on files of a checkpoint, and return the header of the result."""
 
     def run(
         vocabulary: dict[str, bytes] = BYTE_LEVEL,
@@ -130,7 +131,7 @@ def finish(module: Any, tmp_path: Path) -> Finish:
         size: str | None = "1.2M",
         jinja: str | None = None,
         **documents: Any,
-    ) -> Header:
+    ) -> GgufHeader:
         model = tmp_path / "model"
         model.mkdir()
         for stem, content in documents.items():
@@ -155,13 +156,13 @@ def finish(module: Any, tmp_path: Path) -> Finish:
     return run
 
 
-def added(header: Header, vocabulary: dict[str, bytes] = BYTE_LEVEL) -> dict[str, Any]:
+def added(header: GgufHeader, vocabulary: dict[str, bytes] = BYTE_LEVEL) -> dict[str, Any]:
     """The values that the vocabulary lacks."""
-    return {one.key: one.value for one in header.entries if one.key not in vocabulary}
+    return {pair.key: pair.value for pair in header.key_values if pair.key not in vocabulary}
 
 
-def keys(header: Header) -> list[str]:
-    return [one.key for one in header.entries]
+def keys(header: GgufHeader) -> list[str]:
+    return [pair.key for pair in header.key_values]
 
 
 def test_what_is_added_lies_where_the_converter_puts_it(finish: Finish) -> None:
@@ -189,12 +190,12 @@ def test_what_is_added_lies_where_the_converter_puts_it(finish: Finish) -> None:
         "tokenizer.chat_template",
         "tokenizer.ggml.normalizer.lowercase",
     ]
-    assert header.value("tokenizer.ggml.bos_token_id") == 1  # the tokenizer's goes first
+    assert header.value("tokenizer.ggml.bos_token_id") == 1  # the tokenizer's takes precedence
     assert header.value("tokenizer.ggml.eos_token_id") == 2
     assert header.value("tokenizer.chat_template") == "{{ a }}"
 
 
-def test_nothing_is_added_of_what_the_checkpoint_does_not_say(finish: Finish) -> None:
+def test_nothing_is_added_that_the_checkpoint_does_not_have(finish: Finish) -> None:
     assert added(finish(size=None)) == {}
 
 
@@ -230,14 +231,14 @@ def test_ids_that_are_no_rows_of_a_sentencepiece_vocabulary_are_left_out(finish:
     assert added(header, SENTENCEPIECE) == {"tokenizer.ggml.padding_token_id": 2}
 
 
-def test_every_end_of_the_settings_is_one_in_llama_cpp(finish: Finish) -> None:
+def test_llama_cpp_stops_at_every_end_of_the_settings(finish: Finish) -> None:
     header = finish(generation_config={"eos_token_id": [1, 2]}, config={"eos_token_id": 2})
     assert keys(header)[-4:-1] == [
         "tokenizer.ggml.eos_token_id",
         "tokenizer.ggml.eom_token_id",
         "tokenizer.ggml.add_eos_token",
     ]
-    assert header.value("tokenizer.ggml.eos_token_id") == 2  # as the converter has it
+    assert header.value("tokenizer.ggml.eos_token_id") == 2  # as the converter writes it
     assert header.value("tokenizer.ggml.eom_token_id") == 1
 
 
@@ -269,7 +270,7 @@ def test_an_empty_template_is_none(finish: Finish) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plain", "asked", "name"),
+    ("plain", "model_name", "name"),
     [
         ("Phi", None, "Phi"),
         ("Phi-3", None, "Phi-3"),
@@ -279,15 +280,15 @@ def test_an_empty_template_is_none(finish: Finish) -> None:
         ("Phi-3", "Ours", None),
     ],
 )
-def test_a_name_under_which_tokens_are_read_otherwise_is_refused(
-    module: Any, finish: Finish, plain: str, asked: str | None, name: str | None
+def test_a_name_with_which_tokens_are_read_differently_is_refused(
+    module: Any, finish: Finish, plain: str, model_name: str | None, name: str | None
 ) -> None:
     vocabulary = BYTE_LEVEL | {"general.name": string(plain)}
     if name is not None:
-        assert finish(vocabulary, name=asked).value("general.name") == name
+        assert finish(vocabulary, name=model_name).value("general.name") == name
         return
     with pytest.raises(module.phiworker.WorkerError, match="blanks") as caught:
-        finish(vocabulary, name=asked)
+        finish(vocabulary, name=model_name)
     assert caught.value.code == "PHI203"
 
 
@@ -296,7 +297,7 @@ def test_a_name_under_which_tokens_are_read_otherwise_is_refused(
 
 def facts_of(family: Family, size: Size) -> ModelFacts:
     rope = {"rope_scaling": rope_factors(family)} if family.longrope else {}
-    tensors = (Tensor(one.name, "BF16", one.shape, 0) for one in tensor_specs(family, size))
+    tensors = (Tensor(spec.name, "BF16", spec.shape, 0) for spec in tensor_specs(family, size))
     return ModelFacts(rope, tuple(tensors))
 
 
@@ -338,15 +339,15 @@ def test_recipes_share_their_vocabulary_and_types_their_metadata() -> None:
         assert isinstance(step, Action)
         return step
 
-    one = action(GgufRecipe(quant="Q4_K_M"))
-    assert action(GgufRecipe(quant="Q8_0")) == one == action(ImatrixRecipe())
+    unnamed = action(GgufRecipe(quant="Q4_K_M"))
+    assert action(GgufRecipe(quant="Q8_0")) == unnamed == action(ImatrixRecipe())
     named = action(GgufRecipe(quant="Q8_0", model_name="Phi-3 of ours"))
-    assert named != one
-    assert named.inputs == one.inputs
-    assert action(GgufRecipe(quant="Q8_0", pre_tokenizer="gpt-4o")).inputs != one.inputs
+    assert named != unnamed
+    assert named.inputs == unnamed.inputs
+    assert action(GgufRecipe(quant="Q8_0", pre_tokenizer="gpt-4o")).inputs != unnamed.inputs
 
 
-def test_the_action_that_a_template_costs_needs_no_toolchain() -> None:
+def test_the_action_that_adds_the_template_needs_no_toolchain() -> None:
     step = metadata_action(GgufRecipe(quant="Q4_K_M"), ModelFacts({}, ()))
     assert (step.toolchain, step.tools) == ("host", ())
     ((_, vocabulary),) = step.inputs

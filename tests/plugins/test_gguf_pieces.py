@@ -1,4 +1,4 @@
-"""Copying tensors of earlier artifacts: only bytes that have their digest, each to its place."""
+"""Copying tensors of earlier artifacts: only intact ones count, each at its offset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import phibuild.worker
 def pieces(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module, which is a part of a worker."""
     monkeypatch.syspath_prepend(str(Path(phibuild.worker.__file__).parent))
-    return importlib.import_module("phibuild_gguf.pieces")
+    return importlib.import_module("phibuild_gguf.tensors.pieces")
 
 
 def a_piece(pieces: Any, path: Path, offset: int, size: int) -> Any:
@@ -26,19 +26,19 @@ def a_piece(pieces: Any, path: Path, offset: int, size: int) -> Any:
     return pieces.Piece(path, offset, size, digest)
 
 
-def test_a_piece_with_other_bytes_or_no_file_is_not_believed(pieces: Any, tmp_path: Path) -> None:
+def test_a_piece_with_other_bytes_or_no_file_is_not_intact(pieces: Any, tmp_path: Path) -> None:
     path = tmp_path / "kept"
     path.write_bytes(bytes(3 << 20))
-    one, other = (a_piece(pieces, path, offset, 1 << 20) for offset in (0, 1 << 20))
+    first, second = (a_piece(pieces, path, offset, 1 << 20) for offset in (0, 1 << 20))
     gone = pieces.Piece(tmp_path / "gone", 0, 4, "00")
     cut_off = a_piece(pieces, path, 2 << 20, 1 << 20)
     path.write_bytes(bytes(1 << 20) + b"\1" + bytes((1 << 20) + 5))
-    assert pieces.sound({0: one, 1: other, 2: gone, 3: cut_off}, threads=2) == {0}
+    assert pieces.intact({0: first, 1: second, 2: gone, 3: cut_off}, threads=2) == {0}
 
 
 @pytest.mark.parametrize("has_copy_file_range", [True, False])
 @pytest.mark.parametrize("moved_by", [0, 4096, 32, -64])
-def test_pieces_lie_where_they_were_asked_for(
+def test_pieces_are_copied_to_their_offsets(
     pieces: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""The GGUF recipes: what they come to."""
+"""The actions that GGUF recipes give."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 from phibuild_gguf.actions import generate, label, label_imatrix, plan, plan_imatrix
-from phibuild_gguf.file_types import FLOATS
+from phibuild_gguf.format.file_types import FLOATS
 
 from phibuild.api import (
     Action,
@@ -78,17 +78,17 @@ class TestImatrixBackend(BackendContract):
     extras: ClassVar = {"text": "calibration.txt"}
 
     def test_fp32_and_the_outtype_f32_are_one_model(self) -> None:
-        one = plan_imatrix(imatrix_recipe(precision="fp32"), UNKNOWN_MODEL, TEXT)
-        assert one == plan_imatrix(imatrix_recipe(outtype="f32"), UNKNOWN_MODEL, TEXT)
+        action = plan_imatrix(imatrix_recipe(precision="fp32"), UNKNOWN_MODEL, TEXT)
+        assert action == plan_imatrix(imatrix_recipe(outtype="f32"), UNKNOWN_MODEL, TEXT)
 
 
 def input_of(action: Action, name: str = "model") -> Action:
-    found = dict(action.inputs)[name]
-    assert isinstance(found, Action)
-    return found
+    step = dict(action.inputs)[name]
+    assert isinstance(step, Action)
+    return step
 
 
-# What recipes come to
+# Actions
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_file_is_written_from_the_weights_with_defaults_spelt_out() -> None:
     assert (action.name, action.toolchain, action.tools) == ("gguf.write", "host", ("llama.cpp",))
     assert action.slices == ("weights", "architecture")
     assert fields_of(action) == {
-        "file_type": "Q4_K_M",
+        "quant": "Q4_K_M",
         "outtype": "auto",
         "overrides": [],
         "output_tensor_type": None,
@@ -134,7 +134,7 @@ def test_a_file_is_written_from_the_weights_with_defaults_spelt_out() -> None:
 def test_a_float_file_is_written_without_a_quantizer(name: str) -> None:
     action = plan(recipe(quant=name), UNKNOWN_MODEL, {})
     assert action.name == "gguf.write"
-    assert fields_of(action)["file_type"] is None
+    assert fields_of(action)["quant"] is None
     assert fields_of(action)["outtype"] == FLOATS[name]
 
 
@@ -147,16 +147,19 @@ def test_types_for_a_target_are_chosen_before_anything_is_written() -> None:
     other = plan(recipe(target_bytes="2 GB"), UNKNOWN_MODEL, IMATRIX)
     assert other.recipe == action.recipe
     measured = {
-        step for one in (action, other) for step in steps_of(one) if step.name == "gguf.sensitivity"
+        step
+        for needed in map(steps_of, (action, other))
+        for step in needed
+        if step.name == "gguf.sensitivity"
     }
     assert len(measured) == 1
 
 
 def test_files_of_one_model_share_its_metadata() -> None:
-    one = plan(recipe(quant="Q4_K_M"), UNKNOWN_MODEL, {})
-    other = plan(recipe(quant="Q6_K", pure=True), UNKNOWN_MODEL, {})
+    mixed = plan(recipe(quant="Q4_K_M"), UNKNOWN_MODEL, {})
+    pure = plan(recipe(quant="Q6_K", pure=True), UNKNOWN_MODEL, {})
     imatrix = input_of(plan_imatrix(imatrix_recipe(), UNKNOWN_MODEL, TEXT))
-    metadata = {input_of(action, "metadata") for action in (one, other, imatrix)}
+    metadata = {input_of(action, "metadata") for action in (mixed, pure, imatrix)}
     assert len(metadata) == 1
 
 
@@ -184,7 +187,7 @@ def test_an_imatrix_is_an_input_of_the_tensors_alone() -> None:
     )
 
 
-def test_an_imatrix_runs_the_unquantized_model_unless_told_otherwise() -> None:
+def test_an_imatrix_runs_the_unquantized_model_by_default() -> None:
     action = plan_imatrix(imatrix_recipe(), UNKNOWN_MODEL, TEXT)
     assert (action.name, input_of(action).name) == ("gguf.imatrix", "gguf.write")
     assert fields_of(action) == {
@@ -199,7 +202,7 @@ def test_an_imatrix_runs_the_unquantized_model_unless_told_otherwise() -> None:
     assert input_of(quantized) == plan(recipe(precision="int8"), UNKNOWN_MODEL, {})
 
 
-def test_generation_is_told_the_prompt_and_the_limit() -> None:
+def test_generation_gets_the_prompt_and_the_limit() -> None:
     action = generate(FileInput("dist/model.gguf"), "Hello?", 12)
     assert fields_of(action) == {"prompt": "Hello?", "max_tokens": 12}
     assert action.inputs == (("artifact", FileInput("dist/model.gguf")),)

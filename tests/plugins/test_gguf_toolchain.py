@@ -1,11 +1,11 @@
-"""llama.cpp's identity, and where its source is."""
+"""The action that builds llama.cpp, and where its build files are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from phibuild_gguf.llama_cpp import build, build_folder
+from phibuild_gguf.llama_cpp.build import build, build_folder
 
 from phibuild.api import (
     FileInput,
@@ -47,6 +47,8 @@ def test_another_flag_is_another_toolchain(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_incomplete_installation_says_where_it_looked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("phibuild_gguf.llama_cpp._HERE", tmp_path / "plugins" / "phibuild_gguf")
+    monkeypatch.setattr(
+        "phibuild_gguf.llama_cpp.build._PLUGIN", tmp_path / "plugins" / "phibuild_gguf"
+    )
     with pytest.raises(ToolchainError, match="neither"):
         build_folder()

@@ -1,4 +1,4 @@
-"""A weight beyond the largest 16-bit floating point number is refused where it would become one."""
+"""A weight beyond the largest fp16 number is refused where it would become fp16."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WIDER: list[tuple[str, dict[str, Any]]] = [
 
 
 def a_model(largest: float, dtype: str = "BF16") -> ModelFacts:
-    """A model with one matrix, whose largest absolute value this is."""
+    """A model with one matrix, with this largest absolute value."""
     return ModelFacts(ARCHITECTURE, (Tensor(NAME, dtype, (256, 512), 1 << 18, largest=largest),))
 
 

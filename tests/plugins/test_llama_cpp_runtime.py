@@ -1,4 +1,4 @@
-"""llama.cpp for a device: what is planned, what decides it, and what is refused."""
+"""llama.cpp for a device: the plan, its facts, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from typing import Any
 
 import pytest
-from phibuild_gguf.llama_cpp import build, build_for_device
+from phibuild_gguf.llama_cpp.build import build, build_for_device
 from phibuild_gguf.recipe import LlamaCppRecipe
 
 from phibuild.engine.inputs import read_input
@@ -24,19 +24,19 @@ TRIPLET = "aarch64-linux-gnu"
 
 
 def planned(**fields: Any) -> tuple[Action, list[str]]:
-    """The action that compiles, and the parts that are taken of what it makes."""
+    """The action that compiles, and the parts of its result in the folder."""
     needed_tool(f"{TRIPLET}-g++")
     recipe = parse_recipe(LlamaCppRecipe, fields, builder="LlamaCpp")
     assembly = build_for_device(recipe)
     compiled = next(iter(steps_of(assembly)))
     assert isinstance(compiled, Action)
-    return compiled, [one.path for _, one in assembly.inputs if isinstance(one, Part)]
+    return compiled, [part.path for _, part in assembly.inputs if isinstance(part, Part)]
 
 
-def test_other_programs_are_taken_of_one_compilation() -> None:
-    one, parts = planned()
-    other, more = planned(programs=["llama-quantize", "llama-completion"])
-    assert one == other
+def test_other_programs_need_no_other_compilation() -> None:
+    compiled, parts = planned()
+    again, more = planned(programs=["llama-quantize", "llama-completion"])
+    assert again == compiled
     assert parts == ["LICENSE", "bin/llama-completion"]
     assert more == ["LICENSE", "bin/llama-completion", "bin/llama-quantize"]
 
@@ -44,15 +44,15 @@ def test_other_programs_are_taken_of_one_compilation() -> None:
 def test_compiler_flags_and_c_library_are_facts() -> None:
     action, _ = planned(flags=["-DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod"])
     shop = Workshop.open()
-    found = {f.name: f.value for f in facts(shop, action, None, file_digests(shop, action))}
+    values = {f.name: f.value for f in facts(shop, action, None, file_digests(shop, action))}
     compiler, libc = find_cross_compiler(TRIPLET)
     for program in compiler:
-        told = found[f"program.{program.name}"]
-        assert told.startswith(f"Target: {TRIPLET}; gcc version ")
-    assert "armv8.2-a+dotprod" in found["recipe.flags"]
-    assert found["input.libc"] == str(read_input(shop, libc).digest)
+        version = values[f"program.{program.name}"]
+        assert version.startswith(f"Target: {TRIPLET}; gcc version ")
+    assert "armv8.2-a+dotprod" in values["recipe.flags"]
+    assert values["input.libc"] == str(read_input(shop, libc).digest)
     folder = str(path_of(compiler.cxx).parent)
-    assert not [value for value in found.values() if folder in value]
+    assert not [value for value in values.values() if folder in value]
 
 
 def test_the_toolchain_of_this_machine_is_another_action() -> None:
@@ -74,14 +74,14 @@ def test_the_toolchain_of_this_machine_is_another_action() -> None:
         ({"flags": "-DX=1"}, "PHI202"),
     ],
 )
-def test_what_is_no_device_or_program_is_refused(fields: dict[str, Any], code: str) -> None:
+def test_an_unknown_device_or_program_is_refused(fields: dict[str, Any], code: str) -> None:
     with pytest.raises(RecipeError) as refusal:
         parse_recipe(LlamaCppRecipe, fields, builder="LlamaCpp")
     assert refusal.value.code == code
     assert refusal.value.hint
 
 
-def test_a_compiler_that_is_not_there_is_named_with_its_package() -> None:
+def test_a_missing_compiler_is_named_with_its_package() -> None:
     assert shutil.which("hppa-linux-gnu-g++") is None
     with pytest.raises(ToolchainError, match="hppa-linux-gnu-g\\+\\+") as refusal:
         build_for_device(LlamaCppRecipe(triplet="hppa-linux-gnu"))

@@ -1,4 +1,4 @@
-"""The MLX recipe: what it comes to, and what is refused before anything runs."""
+"""The MLX recipe: its plan, and the refusals before anything runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def recipe(**fields: Any) -> MlxRecipe:
 def a_model(
     model_type: str = "phi3", *, widths: tuple[int, ...] = (), **changes: Any
 ) -> ModelFacts:
-    """A model of 256 weights a row; `widths` are those of its tensors instead."""
+    """A model of 256 weights a row, or with tensors of the given `widths`."""
     fields = {"model_type": model_type, "hidden_size": 256, "intermediate_size": 512}
     if model_type == "phimoe":
         fields |= {"attention_bias": True, "lm_head_bias": True, "rope_scaling": PHIMOE_ROPE}
@@ -47,7 +47,7 @@ def a_model(
 
 
 def planned(**fields: Any) -> dict[str, Any]:
-    """The fields of the action that a recipe is planned as."""
+    """The fields of the weights' action."""
     return fields_of(actions(**fields)["mlx.weights"])
 
 
@@ -68,7 +68,7 @@ def refusal(model: ModelFacts = UNKNOWN_MODEL, **fields: Any) -> RecipeError:
     return caught.value
 
 
-def test_no_fields_are_int4_with_every_default_spelt_out() -> None:
+def test_no_fields_are_int4_with_every_default() -> None:
     assert planned() == {
         "quantize": True,
         "bits": 4,
@@ -92,12 +92,12 @@ def test_no_fields_are_int4_with_every_default_spelt_out() -> None:
         ({"quant_predicate": "mixed_4_6", "precision": "int4"}, 4, 64, "affine"),
     ],
 )
-def test_what_a_quantizing_recipe_comes_to(
+def test_the_plan_of_a_quantizing_recipe(
     fields: dict[str, Any], bits: int, group_size: int, mode: str
 ) -> None:
     check(recipe(**fields), a_model(), {})
-    found = planned(**fields)
-    assert (found["bits"], found["group_size"], found["mode"]) == (bits, group_size, mode)
+    plan = planned(**fields)
+    assert (plan["bits"], plan["group_size"], plan["mode"]) == (bits, group_size, mode)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_two_spellings_of_one_recipe_are_one_action() -> None:
     assert planned() == planned(precision="int4") == planned(bits=4, group_size=64, mode="affine")
 
 
-def test_the_weights_are_shown_no_token_and_the_sidecar_no_weight() -> None:
+def test_the_weights_depend_on_no_token_and_the_sidecar_on_no_weight() -> None:
     both = actions()
     assert both["mlx.weights"].slices == ("weights", "architecture")
     assert "weights" not in both["mlx.sidecar"].slices
     assert both["mlx.sidecar"].toolchain == "host"
 
 
-def test_generation_is_told_the_prompt_and_the_limit() -> None:
+def test_the_generate_action_has_the_prompt_and_the_limit() -> None:
     action = generate(FileInput("dist/model"), "Hello?", 12)
     assert fields_of(action) == {"prompt": "Hello?", "max_tokens": 12}
     assert action.inputs == (("artifact", FileInput("dist/model")),)
@@ -136,7 +136,7 @@ def test_generation_is_told_the_prompt_and_the_limit() -> None:
         ({"quant_predicate": "mixed_2_6"}, "mixed_2_6"),
     ],
 )
-def test_the_label_is_the_common_word_for_it(fields: dict[str, Any], text: str) -> None:
+def test_the_label_is_the_common_name(fields: dict[str, Any], text: str) -> None:
     assert label(recipe(**fields)) == text
 
 
@@ -177,7 +177,7 @@ def test_values_that_mlx_does_not_have_are_refused(fields: dict[str, Any]) -> No
     assert caught.value.code == "PHI202"
 
 
-def test_names_of_the_command_line_are_led_to_the_fields() -> None:
+def test_the_hint_for_a_name_of_the_command_line_is_the_field() -> None:
     with pytest.raises(RecipeError, match="q_group_size") as caught:
         recipe(q_group_size=64)
     assert "write group_size" in caught.value.hint
@@ -218,7 +218,7 @@ def test_the_phi_family_is_supported(model: ModelFacts) -> None:
         (a_model(num_attention_heads=3), "head"),
     ],
 )
-def test_what_mlx_lm_would_run_otherwise_than_trained_is_refused(
+def test_a_model_that_mlx_lm_would_run_differently_is_refused(
     model: ModelFacts, named: str
 ) -> None:
     error = refusal(model)
@@ -226,7 +226,7 @@ def test_what_mlx_lm_would_run_otherwise_than_trained_is_refused(
     assert named in error.message
 
 
-def test_an_unsupported_model_type_is_told_what_is_supported() -> None:
+def test_the_hint_for_an_unsupported_model_type_lists_the_supported_ones() -> None:
     hint = refusal(a_model("llama")).hint
     assert "phi3" in hint
     assert "phimoe" in hint
@@ -245,7 +245,7 @@ def test_rows_that_groups_do_not_divide_are_refused_with_a_size_that_does() -> N
     assert "32 or 64" in error.hint
 
 
-def test_rows_that_no_group_divides_can_stay_floats() -> None:
+def test_rows_that_no_group_divides_may_stay_floats() -> None:
     model = a_model(widths=(200,))
     assert "fp16" in refusal(model, precision="int4").hint
     check(recipe(precision="fp16"), model, {})
@@ -260,7 +260,7 @@ def test_models_whose_rows_the_group_divides_pass() -> None:
 
 
 def write_artifact(folder: Path, tensors: dict[str, Any], data: bytes) -> Path:
-    """An MLX model of one file whose header says `tensors`."""
+    """An MLX model of one file with the header `tensors`."""
     header = json.dumps({"__metadata__": {"format": "mlx"}, **tensors}).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data)
     affine = {"bits": 4, "group_size": 64, "mode": "affine"}
@@ -276,15 +276,15 @@ SCALES = {"dtype": "BF16", "shape": [2, 1], "data_offsets": [64, 68]}
 
 def test_an_artifact_is_described_by_its_headers_and_its_config(tmp_path: Path) -> None:
     path = write_artifact(tmp_path, {"a.scales": SCALES, "a.weight": PACKED}, bytes(68))
-    found = describe(path)
+    description = describe(path)
     begin = (path / "model.safetensors").stat().st_size - 68
-    assert found.format == "MLX"
-    assert found.tensors == (
+    assert description.format == "MLX"
+    assert description.tensors == (
         Tensor("a.weight", "U32", (2, 8), 64, begin, "model.safetensors"),
         Tensor("a.scales", "BF16", (2, 1), 4, begin + 64, "model.safetensors"),
     )
-    assert ("quantization", "affine, 4 bits, group size 64") in found.metadata
-    assert ("quantization: affine, 6 bits, group size 64", "1 matrices") in found.metadata
+    assert ("quantization", "affine, 4 bits, group size 64") in description.metadata
+    assert ("quantization: affine, 6 bits, group size 64", "1 matrices") in description.metadata
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_an_artifact_is_described_by_its_headers_and_its_config(tmp_path: Path) 
         "U32",
     ],
 )
-def test_a_header_that_lies_is_refused(tmp_path: Path, tensor: object) -> None:
+def test_an_inconsistent_header_is_refused(tmp_path: Path, tensor: object) -> None:
     with pytest.raises(SourceError) as caught:
         describe(write_artifact(tmp_path, {"a.weight": tensor}, bytes(64)))
     assert caught.value.code == "PHI102"

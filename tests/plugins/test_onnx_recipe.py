@@ -1,4 +1,4 @@
-"""The ONNX recipe: what it comes to, and what is refused before anything runs."""
+"""The ONNX recipe: its plan, and the refusals before anything runs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def a_model(model_type: str = "phi3", *, rows: int = 512, **changes: Any) -> Mod
 
 
 def planned(**fields: Any) -> dict[str, Any]:
-    """The fields of the action that a recipe is planned as."""
+    """The fields of the weights' action."""
     weights = actions(**fields)["onnx.weights"]
     return {name: json.loads(value) for name, value in weights.recipe}
 
@@ -76,7 +76,7 @@ def refusal(model: ModelFacts = UNKNOWN_MODEL, **fields: Any) -> RecipeError:
         ("NvTensorRtRtx", {"int4", "fp16"}),
     ],
 )
-def test_a_provider_takes_the_precisions_that_run_on_it(
+def test_a_provider_accepts_the_precisions_that_run_on_it(
     provider: str, precisions: set[str]
 ) -> None:
     for precision in ("int4", "int8", "fp16", "fp32"):
@@ -84,9 +84,9 @@ def test_a_provider_takes_the_precisions_that_run_on_it(
         if precision in precisions:
             check(recipe(**fields), UNKNOWN_MODEL, {})
         else:
-            refused = refusal(**fields)
-            assert refused.code == "PHI203"
-            assert repr(provider) in refused.message
+            error = refusal(**fields)
+            assert error.code == "PHI203"
+            assert repr(provider) in error.message
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_provider_takes_the_precisions_that_run_on_it(
         {"execution_provider": "NvTensorRtRtx", "accuracy_level": 1},
     ],
 )
-def test_a_field_without_effect_or_a_way_to_run_is_refused(fields: dict[str, Any]) -> None:
+def test_a_field_without_effect_or_a_runnable_result_is_refused(fields: dict[str, Any]) -> None:
     assert refusal(**fields).code == "PHI203"
 
 
@@ -160,7 +160,7 @@ def test_tied_embeddings_refuse_what_cannot_share_a_quantized_matrix(
     check(recipe(**fields), a_model(), {})
 
 
-def test_tied_embeddings_take_the_methods_that_share() -> None:
+def test_tied_embeddings_accept_the_methods_that_share() -> None:
     tied = a_model(tie_word_embeddings=True)
     check(recipe(), tied, {})
     check(recipe(algo_config="rtn", is_symmetric=False), tied, {})
@@ -184,14 +184,14 @@ def test_tied_embeddings_take_the_methods_that_share() -> None:
         a_model(hidden_act=["silu"]),
     ],
 )
-def test_a_model_that_the_builder_makes_another_of_is_refused(model: ModelFacts) -> None:
+def test_a_model_that_the_builder_would_change_is_refused(model: ModelFacts) -> None:
     assert refusal(model).code == "PHI204"
 
 
 def test_the_refusal_of_a_model_names_what_is_supported() -> None:
-    refused = refusal(a_model("phimoe"))
-    assert "'phimoe'" in refused.message
-    assert "phi, phi3" in refused.hint
+    error = refusal(a_model("phimoe"))
+    assert "'phimoe'" in error.message
+    assert "phi, phi3" in error.hint
 
 
 def test_supported_models_pass() -> None:
@@ -239,7 +239,7 @@ def test_the_plan_spells_out_the_defaults_of_the_builder() -> None:
     assert planned(precision="fp32") == {"precision": "fp32", "execution_provider": "cpu"}
 
 
-def test_the_plan_holds_what_was_asked_for() -> None:
+def test_the_plan_holds_the_given_fields() -> None:
     assert planned(block_size=64)["block_size"] == 64
     assert planned(nodes_to_exclude=["/lm_head/MatMul"])["nodes_to_exclude"] == ["/lm_head/MatMul"]
     assert planned(matmul_mixed_precision={"mixed_layers": "int8"})["matmul_mixed_precision"] == [
@@ -247,14 +247,14 @@ def test_the_plan_holds_what_was_asked_for() -> None:
     ]
 
 
-def test_the_weights_are_shown_no_token_and_the_sidecar_no_weight() -> None:
+def test_the_weights_depend_on_no_token_and_the_sidecar_on_no_weight() -> None:
     both = actions()
     assert both["onnx.weights"].slices == ("weights", "architecture")
     assert "weights" not in both["onnx.sidecar"].slices
     assert both["onnx.sidecar"].toolchain == "host"
 
 
-def test_the_label_and_the_question() -> None:
+def test_the_label_and_the_generate_action() -> None:
     assert label(recipe(precision="int8")) == "int8 cpu"
     action = generate(FileInput("dist/a"), "Hello", 3)
     assert action.inputs == (("artifact", FileInput("dist/a")),)
@@ -282,14 +282,16 @@ def an_artifact(folder: Path, *, location: bytes = b"model.onnx.data", length: i
 
 
 def test_an_artifact_is_described_from_its_headers(tmp_path: Path) -> None:
-    described = describe(an_artifact(tmp_path))
-    assert described.tensors == (Tensor("w", "float32", (2,), 8, 0, "model.onnx.data"),)
-    assert ("model.type", "phi3") in described.metadata
-    assert ("producer", "made") in described.metadata
+    description = describe(an_artifact(tmp_path))
+    assert description.tensors == (Tensor("w", "float32", (2,), 8, 0, "model.onnx.data"),)
+    assert ("model.type", "phi3") in description.metadata
+    assert ("producer", "made") in description.metadata
 
 
 @pytest.mark.parametrize("changes", [{"location": b"../secret"}, {"length": 9}])
-def test_external_data_that_leads_out_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_external_data_outside_of_the_folder_is_refused(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
     with pytest.raises(PhiError) as caught:
         describe(an_artifact(tmp_path, **changes))
     assert caught.value.code == "PHI303"
@@ -317,16 +319,20 @@ PAGED = {"execution_provider": "cuda", "use_paged_attention": True}
 @pytest.mark.parametrize(
     ("fields", "extras", "message"),
     [
-        ({}, SCALES, "is for a kv_cache_quant_scheme"),
-        ({"kv_cache_quant_scheme": STATIC}, {}, "needs scales that were measured"),
-        ({"kv_cache_quant_scheme": STATIC, "execution_provider": "dml"}, SCALES, "not for dml"),
-        ({"kv_cache_quant_scheme": "fp8_per_tensor"}, SCALES, "no kernel for an fp8 cache"),
+        ({}, SCALES, "has no effect without kv_cache_quant_scheme"),
+        ({"kv_cache_quant_scheme": STATIC}, {}, "requires measured scales"),
+        (
+            {"kv_cache_quant_scheme": STATIC, "execution_provider": "dml"},
+            SCALES,
+            "not supported on dml",
+        ),
+        ({"kv_cache_quant_scheme": "fp8_per_tensor"}, SCALES, "an fp8 cache is not supported"),
         (
             {"kv_cache_quant_scheme": "int8_per_token", "execution_provider": "cuda"},
             {},
-            "needs paged attention",
+            "requires paged attention",
         ),
-        ({"kv_cache_quant_scheme": "int8_per_token", **PAGED}, SCALES, "finds its scales itself"),
+        ({"kv_cache_quant_scheme": "int8_per_token", **PAGED}, SCALES, "computes its own scales"),
         ({"kv_cache_rotation": "hadamard"}, {}, "ignored without paged attention"),
         (
             {"kv_cache_quant_scheme": STATIC, "kv_cache_rotation": "hadamard", **PAGED},
@@ -335,7 +341,7 @@ PAGED = {"execution_provider": "cuda", "use_paged_attention": True}
         ),
     ],
 )
-def test_a_quantized_cache_that_cannot_be_is_refused(
+def test_an_unsupported_quantized_cache_is_refused(
     fields: dict[str, Any], extras: dict[str, FileInput], message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message) as refusal:

@@ -1,4 +1,4 @@
-"""IR documents: how they are written alike each time, and what is read of them."""
+"""IR documents: reproducible writing, and reading within bounds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 from phibuild_openvino.describe import describe
-from phibuild_openvino.ir_writing import renumbered
+from phibuild_openvino.ir_writer import renumbered
 
-from phibuild.api import (
-    PhiError,
-    Tensor,
-)
+from phibuild.api import PhiError, Tensor
 
 NAMED = """\
 <net name="Model{net}"><layers>
@@ -27,13 +24,13 @@ NAMED = """\
 
 def test_running_numbers_in_an_ir_are_counted_from_its_beginning() -> None:
     text = NAMED.format(net=0, one=123, two=9)
-    found = renumbered(text.replace("is text", "").replace("Convert_123 ", ""))
-    assert found == renumbered(
+    result = renumbered(text.replace("is text", "").replace("Convert_123 ", ""))
+    assert result == renumbered(
         NAMED.format(net=31, one=77, two=20).replace("Convert_77 is text", "")
     )
-    names = re.findall(r'name="(.*?)" type', found)
+    names = re.findall(r'name="(.*?)" type', result)
     assert names == ["input_ids", "Convert_1.0", "Slice_2", "Constant_3_compressed", "past_7"]
-    assert found.count('Result_0"') == 2
+    assert result.count('Result_0"') == 2
     assert 'note value="Convert_123 is text"' in renumbered(text)
 
 
@@ -57,7 +54,7 @@ NOTES = """\
 
 
 @pytest.mark.parametrize(
-    ("layers", "said"),
+    ("layers", "message"),
     [
         ("<a>" * 300 + "</a>" * 300, "nested too deeply"),
         (
@@ -67,9 +64,9 @@ NOTES = """\
         (LAYERS.replace('size="8"', f'size="{"9" * 5000}"'), "limit"),
     ],
 )
-def test_an_ir_that_has_no_end_is_refused(tmp_path: Path, layers: str, said: str) -> None:
+def test_an_ir_beyond_the_limits_is_refused(tmp_path: Path, layers: str, message: str) -> None:
     write_ir(tmp_path, layers=layers)
-    with pytest.raises(PhiError, match=said) as caught:
+    with pytest.raises(PhiError, match=message) as caught:
         describe(tmp_path)
     assert (caught.value.code, bool(caught.value.hint)) == ("PHI303", True)
 
@@ -84,13 +81,13 @@ def write_ir(folder: Path, *, layers: str = LAYERS, stored: int = 28, before: st
 
 
 def test_an_artifact_is_described_by_its_constants_and_notes(tmp_path: Path) -> None:
-    found = describe(write_ir(tmp_path))
-    assert found.format == "OpenVINO IR"
-    assert found.tensors == (
+    description = describe(write_ir(tmp_path))
+    assert description.format == "OpenVINO IR"
+    assert description.tensors == (
         Tensor("w", "u4", (2, 8), 8, 0, "openvino_model.bin"),
         Tensor("w/scale", "f16", (2, 1), 4, 8, "openvino_model.bin"),
     )
-    assert found.metadata == (
+    assert description.metadata == (
         ("Runtime_version", "2026.4"),
         ("nncf.weight_compression.mode", "int4_asym"),
     )
@@ -98,8 +95,8 @@ def test_an_artifact_is_described_by_its_constants_and_notes(tmp_path: Path) -> 
 
 def constant(**changes: str) -> str:
     data = {"element_type": "f16", "shape": "2, 3", "offset": "0", "size": "12"} | changes
-    told = " ".join(f'{name}="{value}"' for name, value in data.items())
-    return f'<layer id="0" name="w" type="Const"><data {told}/></layer>'
+    attributes = " ".join(f'{name}="{value}"' for name, value in data.items())
+    return f'<layer id="0" name="w" type="Const"><data {attributes}/></layer>'
 
 
 @pytest.mark.parametrize(
@@ -117,7 +114,7 @@ def constant(**changes: str) -> str:
         '<layer name="&bomb;" type="Const"/>',
     ],
 )
-def test_a_document_that_lies_is_refused(tmp_path: Path, layers: str) -> None:
+def test_an_inconsistent_document_is_refused(tmp_path: Path, layers: str) -> None:
     with pytest.raises(PhiError) as caught:
         describe(write_ir(tmp_path, layers=layers))
     assert caught.value.code == "PHI303"

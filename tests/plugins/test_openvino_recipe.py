@@ -1,4 +1,4 @@
-"""The OpenVINO recipe: what it comes to, and what is refused before anything runs."""
+"""The OpenVINO recipe: its plan, and the refusals before anything runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def recipe(**fields: Any) -> OpenVinoRecipe:
 def a_model(
     model_type: str = "phi3", *, widths: tuple[int, ...] = (), **changes: Any
 ) -> ModelFacts:
-    """A model of 256 weights a row; `widths` are those of its tensors instead."""
+    """A model of 256 weights a row, or with tensors of the given `widths`."""
     fields = {"model_type": model_type, "hidden_size": 256, "intermediate_size": 512}
     tensors = tuple(
         Tensor(f"layer.{index}.weight", "BF16", (8, width), 16 * width)
@@ -65,10 +65,10 @@ def planned(calibration: FileInput | None = None, **fields: Any) -> Assembly:
 
 
 def action_of(step: Step, name: str) -> Action:
-    """The action of this name among all that a step needs."""
-    one, *_ = (one for one in steps_of(step) if one.name == f"openvino.{name}")
-    assert isinstance(one, Action)
-    return one
+    """The action of this name among all that a step requires."""
+    action = next(each for each in steps_of(step) if each.name == f"openvino.{name}")
+    assert isinstance(action, Action)
+    return action
 
 
 def fields_of(action: Action) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def refusal(
     return caught.value
 
 
-def test_no_fields_are_int4_with_every_default_spelt_out() -> None:
+def test_no_fields_are_int4_with_every_default() -> None:
     assert fields_of(action_of(planned(), "weights")) == INT4
 
 
@@ -100,18 +100,13 @@ def test_no_fields_are_int4_with_every_default_spelt_out() -> None:
         ({"group_size": -1}, INT4 | {"group_size": -1}),
         (
             {"group_size": 64, "ratio": 0.6, "sym": True},
-            INT4
-            | {
-                "group_size": 64,
-                "ratio": 0.6,
-                "sym": True,
-            },
+            INT4 | {"group_size": 64, "ratio": 0.6, "sym": True},
         ),
         ({"backup_precision": "none"}, INT4 | {"backup_precision": "none"}),
         ({"all_layers": True, "awq": True}, INT4 | {"all_layers": True, "awq": True}),
     ],
 )
-def test_what_a_recipe_comes_to_without_calibration(
+def test_the_plan_of_a_recipe_without_calibration(
     fields: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert fields_of(action_of(planned(**fields), "weights")) == expected
@@ -125,11 +120,11 @@ def test_what_a_recipe_comes_to_without_calibration(
         ("sidecar", ("architecture", "tokenizer", "chat_template", "generation")),
     ],
 )
-def test_each_action_is_shown_its_slices_only(name: str, slices: tuple[str, ...]) -> None:
+def test_each_action_depends_on_its_slices_only(name: str, slices: tuple[str, ...]) -> None:
     assert action_of(planned(), name).slices == slices
 
 
-def test_the_sidecar_needs_no_toolkit() -> None:
+def test_the_sidecar_needs_no_framework() -> None:
     assert action_of(planned(), "sidecar").toolchain == "host"
 
 
@@ -152,13 +147,13 @@ def test_a_calibration_text_guides_a_second_action() -> None:
 
 
 def test_recipes_that_differ_in_the_compression_only_share_the_export() -> None:
-    one = planned(TEXT, gptq=True, sym=True)
-    other = planned(TEXT, awq=True, num_samples=8, seq_len=256)
-    assert one != other
-    assert action_of(one, "weights") == action_of(other, "weights")
+    first = planned(TEXT, gptq=True, sym=True)
+    second = planned(TEXT, awq=True, num_samples=8, seq_len=256)
+    assert first != second
+    assert action_of(first, "weights") == action_of(second, "weights")
 
 
-def test_generation_is_told_the_prompt_and_the_limit() -> None:
+def test_the_generate_action_has_the_prompt_and_the_limit() -> None:
     action = generate(FileInput("dist/ir"), "Hello?", 8)
     assert fields_of(action) == {"prompt": "Hello?", "max_tokens": 8}
     assert action.inputs == (("artifact", FileInput("dist/ir")),)
@@ -174,7 +169,7 @@ def test_generation_is_told_the_prompt_and_the_limit() -> None:
         ({"precision": "fp16"}, "fp16"),
     ],
 )
-def test_the_label_tells_artifacts_of_one_model_apart(fields: dict[str, Any], text: str) -> None:
+def test_labels_distinguish_artifacts_of_one_model(fields: dict[str, Any], text: str) -> None:
     assert label(recipe(**fields)) == text
 
 
@@ -189,14 +184,14 @@ def test_the_label_tells_artifacts_of_one_model_apart(fields: dict[str, Any], te
         ({"precision": "int8", "all_layers": True}, "all_layers=True has no effect"),
         ({"precision": "int8", "backup_precision": "none"}, "backup_precision='none'"),
         ({"precision": "int8", "num_samples": 4}, "num_samples=4 has no effect"),
-        ({"ratio": 0}, "taken for 1"),
-        ({"group_size": 0}, "group_size=0"),
+        ({"ratio": 0}, "treat ratio=0 as 1"),
+        ({"group_size": 0}, "group_size must be positive or -1"),
         ({"sensitivity_metric": METRICS[0]}, "has no effect with ratio=1"),
         ({"all_layers": True, "backup_precision": "none"}, "has no effect with all_layers=True"),
-        ({"ratio": 0.5, "sensitivity_metric": METRICS[1]}, "needs a calibration text"),
-        ({"scale_estimation": True}, "needs a calibration text"),
-        ({"gptq": True}, "needs a calibration text"),
-        ({"lora_correction": True}, "needs a calibration text"),
+        ({"ratio": 0.5, "sensitivity_metric": METRICS[1]}, "requires a calibration text"),
+        ({"scale_estimation": True}, "requires a calibration text"),
+        ({"gptq": True}, "requires a calibration text"),
+        ({"lora_correction": True}, "requires a calibration text"),
         ({"gptq": True, "lora_correction": True}, "gptq and lora_correction"),
         ({"seq_len": 64}, "no effect without a calibration text"),
         ({"num_samples": 64}, "no effect without a calibration text"),
@@ -258,7 +253,7 @@ def test_values_that_nncf_does_not_have_are_refused(fields: dict[str, Any]) -> N
     ("name", "field"),
     [("weight_format", "precision"), ("backup_mode", "backup_precision"), ("dataset", "calib")],
 )
-def test_names_of_the_toolkits_are_led_to_the_fields(name: str, field: str) -> None:
+def test_the_hint_for_a_name_of_the_toolkits_is_the_field(name: str, field: str) -> None:
     with pytest.raises(RecipeError) as caught:
         recipe(**{name: "int4"})
     assert caught.value.code == "PHI201"
@@ -271,7 +266,7 @@ def test_the_phi_family_is_supported(model_type: str, precision: str) -> None:
     check(recipe(precision=precision), a_model(model_type), {})
 
 
-def test_an_unsupported_model_type_is_told_what_is_supported() -> None:
+def test_the_hint_for_an_unsupported_model_type_lists_the_supported_ones() -> None:
     error = refusal(a_model("llama"))
     assert error.code == "PHI204"
     assert "'llama'" in error.message
@@ -304,7 +299,7 @@ def test_a_quantized_checkpoint_is_refused() -> None:
         ("phimoe", {"gptq": True}),
     ],
 )
-def test_what_nncf_cannot_do_in_an_architecture_is_refused(
+def test_methods_that_nncf_does_not_support_in_an_architecture_are_refused(
     model_type: str, fields: dict[str, Any]
 ) -> None:
     calibrated = {"calibration": TEXT}
@@ -315,17 +310,17 @@ def test_what_nncf_cannot_do_in_an_architecture_is_refused(
     check(recipe(**fields, sym=True), a_model("phi3"), calibrated)
 
 
-def test_experts_without_zero_points_can_have_gptq() -> None:
+def test_gptq_is_supported_for_experts_without_zero_points() -> None:
     check(recipe(gptq=True, sym=True), a_model("phimoe"), {"calibration": TEXT})
 
 
 def test_rows_that_groups_do_not_divide_are_refused_with_the_sizes_that_do() -> None:
     error = refusal(a_model(widths=(576, 1536)))
     assert "rows of 576" in error.message
-    assert error.hint == "take group_size=16 or 32 or 64"
+    assert error.hint == "use group_size=16 or 32 or 64"
 
 
-def test_rows_that_no_usual_group_divides_can_have_one_scale() -> None:
+def test_the_hint_for_rows_that_no_usual_group_divides_is_one_scale() -> None:
     assert "group_size=-1" in refusal(a_model(widths=(300,))).hint
 
 
@@ -348,7 +343,7 @@ def test_pieces_longer_than_the_context_are_refused() -> None:
 
 @pytest.fixture
 def pieces_of(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The function of the worker that cuts the calibration text."""
+    """The worker's function that divides the calibration text."""
     monkeypatch.syspath_prepend(Path(phibuild_openvino.__file__).parent)
     monkeypatch.syspath_prepend(Path(phibuild.worker.__file__).parent)
     return importlib.import_module("worker_compress").pieces_of

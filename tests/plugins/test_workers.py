@@ -1,4 +1,4 @@
-"""The workers in the tree: the code that each is shown is the code that it imports."""
+"""The built-in workers: the code of each is exactly what it imports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from phibuild.testing.imports import forgotten_and_superfluous
 PLUGINS = Path(__file__).parents[2] / "plugins"
 WORKERS = sorted(PLUGINS.rglob("worker_*.py"))
 NEED_PACKAGES = {"phibuild_firmware/worker_mcuboot.py"}
-"""They import at once what only their toolchain has."""
+"""Workers that import packages of their toolchain at once."""
 
 
 def named(worker: Path) -> str:
@@ -26,13 +26,13 @@ def named(worker: Path) -> str:
 
 
 @pytest.mark.parametrize("worker", WORKERS, ids=named)
-def test_a_worker_is_shown_what_it_imports(worker: Path) -> None:
-    """Python's parser finds no other modules than the scan of the texts does."""
+def test_a_workers_code_is_what_it_imports(worker: Path) -> None:
+    """Python's parser finds the same modules as the scan of the texts."""
     assert forgotten_and_superfluous(Action("x", worker, "host")) == (set(), set())
 
 
 @pytest.mark.parametrize("worker", WORKERS, ids=named)
-def test_a_worker_can_be_imported_from_its_code_alone(worker: Path, tmp_path: Path) -> None:
+def test_a_worker_can_be_imported_from_its_code(worker: Path, tmp_path: Path) -> None:
     code = CodeReader().read(Action("x", worker, "host"))
     folder = code_folder(Store(tmp_path / "store"), code)
     module = code.script.removesuffix(".py").replace("/", ".")
@@ -59,5 +59,5 @@ def test_a_forgotten_and_a_superfluous_module_are_found(tmp_path: Path) -> None:
         (package / f"{name}.py").write_text("")
     worker = package / "worker.py"
     worker.write_text('x = 1; import toy.one\ntext = """\nimport toy.two\n"""\n')
-    found = forgotten_and_superfluous(Action("x", worker, "host"))
-    assert found == ({package / "one.py"}, {package / "two.py"})
+    result = forgotten_and_superfluous(Action("x", worker, "host"))
+    assert result == ({package / "one.py"}, {package / "two.py"})

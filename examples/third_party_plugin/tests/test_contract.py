@@ -1,4 +1,4 @@
-"""The plugin keeps phibuild's contract for backends: every test comes from the base class."""
+"""The plugin fulfils phibuild's contract for backends: every test comes from the base class."""
 
 from __future__ import annotations
 

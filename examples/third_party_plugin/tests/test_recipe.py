@@ -1,4 +1,4 @@
-"""What does not fit the model is refused when the SConstruct is read."""
+"""Fields that do not fit the model are refused when the SConstruct is read."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def recipe(**fields: Any) -> Int8Recipe:
 @pytest.mark.parametrize(
     "fields", [{}, {"group_size": 32}, {"group_size": 64, "keep": ["lm_*"]}, {"keep": ["norm"]}]
 )
-def test_what_fits_the_model_is_accepted(fields: dict[str, Any]) -> None:
+def test_fields_that_fit_the_model_are_accepted(fields: dict[str, Any]) -> None:
     check(recipe(**fields), MODEL, {})
 
 
 @pytest.mark.parametrize(
     ("fields", "named"), [({"group_size": 64}, "rows of 96"), ({"keep": ["head"]}, "no tensor")]
 )
-def test_what_does_not_fit_the_model_is_refused(fields: dict[str, Any], named: str) -> None:
+def test_fields_that_do_not_fit_the_model_are_refused(fields: dict[str, Any], named: str) -> None:
     with pytest.raises(RecipeError, match=named) as caught:
         check(recipe(**fields), MODEL, {})
     assert caught.value.hint
 
 
-def test_weights_that_are_no_floats_are_refused() -> None:
+def test_weights_that_are_not_floats_are_refused() -> None:
     model = ModelFacts({"model_type": "phi3"}, (Tensor("w", "F8_E4M3", (8, 8), 64),))
     with pytest.raises(RecipeError, match="F8_E4M3"):
         check(recipe(), model, {})
 
 
 def test_the_order_of_patterns_does_not_matter() -> None:
-    one, other = recipe(keep=["a", "b"]), recipe(keep=["b", "a", "a"])
-    assert plan(one, MODEL, {}) == plan(other, MODEL, {})
+    first, second = recipe(keep=["a", "b"]), recipe(keep=["b", "a", "a"])
+    assert plan(first, MODEL, {}) == plan(second, MODEL, {})

@@ -1,12 +1,11 @@
-// Quantizes tensors straight from a checkpoint into places of files.
+// Quantizes tensors of a checkpoint straight into the files of artifacts.
 //
 //   phi-quantize REQUEST THREADS OUTPUTS OUTPUT... FILE...
 //
-// REQUEST is described in request.h; it refers by index to the OUTPUTs, which exist and of which
-// there are OUTPUTS, and to the FILEs. Prints "done INDEX" for each tensor when all of it is
-// written, or "failed INDEX WORD" and ends with status 1; the words are not-finite and
-// too-large-for-f16. For targets without a place it prints "distance INDEX TARGET ERROR VALUES"
-// before that: see Distance in rows.h.
+// REQUEST (see request.h) refers by index to the OUTPUTs, which already exist, and to the FILEs;
+// OUTPUTS is the number of the former. Prints "done INDEX" for each tensor when all of it is written,
+// or "failed INDEX WORD" and exits with status 1; the words are not-finite and too-large-for-f16. For
+// targets without a place, "distance INDEX TARGET ERROR VALUES" comes first: see Distance in rows.h.
 #include "request.h"
 #include "rows.h"
 
@@ -26,7 +25,7 @@
 
 namespace {
 
-// Small enough for a core's cache and for all cores to end together, large enough for the disk.
+// Fits into a core's cache, lets all cores finish together, and is large enough for the disk.
 constexpr int64_t weights_at_once = 1 << 17;
 
 struct Part {
@@ -53,11 +52,14 @@ std::vector<Part> parts_of(const std::vector<Tensor> & tensors) {
     return parts;
 }
 
-// Threads take one part after the other; the first failure stops them all.
+// Threads take the parts in turn; the first failure stops them all.
 class Work {
 public:
-    explicit Work(const std::vector<Tensor> & asked)
-        : tensors(asked), parts(parts_of(asked)), left(asked.size()), distances(parts.size()) {
+    explicit Work(const std::vector<Tensor> & requested)
+        : tensors(requested),
+          parts(parts_of(requested)),
+          left(requested.size()),
+          distances(parts.size()) {
         for (const Part & part : parts) {
             ++left[part.tensor];
         }
@@ -87,21 +89,21 @@ private:
             try {
                 const Tensor & tensor = tensors[part.tensor];
                 distances[index].resize(tensor.targets.size());
-                make_rows(tensor, part.span, part.first, part.count, buffers, distances[index]);
+                quantize_rows(tensor, part.span, part.first, part.count, buffers, distances[index]);
             } catch (const BadWeights & error) {
                 fail("failed " + std::to_string(part.tensor) + " " + error.what());
             } catch (const std::exception & error) {
                 fail(std::string("error: ") + error.what());
             }
             if (--left[part.tensor] == 0 && !failed) {
-                tell_distances(part.tensor);
-                say("done " + std::to_string(part.tensor));
+                print_distances(part.tensor);
+                print("done " + std::to_string(part.tensor));
             }
         }
     }
 
-    // In the order of the parts and not of the threads, so that a sum is always the same.
-    void tell_distances(size_t tensor) {
+    // In the order of the parts, whatever thread took them, so that a sum is always the same.
+    void print_distances(size_t tensor) {
         for (size_t target = 0; target < tensors[tensor].targets.size(); ++target) {
             if (!tensors[tensor].targets[target].places.empty()) {
                 continue;
@@ -116,18 +118,18 @@ private:
             char words[128];
             std::snprintf(words, sizeof words, "distance %zu %zu %.17g %.17g", tensor, target,
                           sum.error, sum.values);
-            say(words);
+            print(words);
         }
     }
 
     void fail(const std::string & words) {
         if (!failed.exchange(true)) {
-            say(words);
+            print(words);
         }
     }
 
-    void say(const std::string & words) {
-        const std::lock_guard<std::mutex> lock(saying);
+    void print(const std::string & words) {
+        const std::lock_guard<std::mutex> lock(printing);
         std::printf("%s\n", words.c_str());
         std::fflush(stdout);
     }
@@ -138,10 +140,10 @@ private:
     std::vector<std::vector<Distance>> distances;  // of each part, for each target
     std::atomic<size_t> next{0};
     std::atomic<bool> failed{false};
-    std::mutex saying;
+    std::mutex printing;
 };
 
-int opened(const char * path, int flags) {
+int open_file(const char * path, int flags) {
     const int file = open(path, flags | O_CLOEXEC);
     if (file < 0) {
         throw std::runtime_error(std::string(path) + ": " + std::strerror(errno));
@@ -163,7 +165,7 @@ int main(int argc, char ** argv) {
         for (int index = 4; index < argc; ++index) {
             const bool is_output = index < 4 + count;
             (is_output ? outputs : files)
-                .push_back(opened(argv[index], is_output ? O_WRONLY : O_RDONLY));
+                .push_back(open_file(argv[index], is_output ? O_WRONLY : O_RDONLY));
         }
         const std::vector<Tensor> tensors = read_request(argv[1], outputs, files);
         Work work(tensors);

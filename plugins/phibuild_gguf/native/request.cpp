@@ -20,17 +20,17 @@ public:
 
     bool next(std::string & word) { return static_cast<bool>(input >> word); }
 
-    void expect(const char * wanted) {
+    void expect(const char * expected) {
         std::string word;
-        if (!next(word) || word != wanted) {
-            throw std::runtime_error("the request has '" + word + "' for '" + wanted + "'");
+        if (!next(word) || word != expected) {
+            throw std::runtime_error("the request has '" + word + "' instead of '" + expected + "'");
         }
     }
 
     int64_t number(int64_t least, int64_t most) {
         int64_t value = 0;
         if (!(input >> value) || value < least || value > most) {
-            throw std::runtime_error("the request has a number that cannot be");
+            throw std::runtime_error("the request has a number out of range");
         }
         return value;
     }
@@ -88,7 +88,7 @@ Target read_target(Reader & reader, const std::vector<int> & outputs,
     const bool has_imatrix = reader.number(0, 1) == 1;
     const int64_t block = ggml_blck_size(target.type);
     if (block == 0 || columns % block != 0) {
-        throw std::runtime_error("the request has a type that does not fit its tensor");
+        throw std::runtime_error("the request has a type whose blocks do not fill the tensor's rows");
     }
     for (int64_t index = 0; index < places; ++index) {
         reader.expect("place");
@@ -121,7 +121,7 @@ Tensor read_tensor(Reader & reader, const std::vector<int> & outputs,
         span.type = reader.type();
         span.offset = reader.size();
         if (!is_float(span.type)) {
-            throw std::runtime_error("the request has a source that is not of floats");
+            throw std::runtime_error("the request has a source that is not stored as floats");
         }
         tensor.spans.push_back(span);
     }
@@ -140,7 +140,7 @@ std::vector<Tensor> read_request(const std::string & path, const std::vector<int
     std::string word;
     while (reader.next(word)) {
         if (word != "tensor") {
-            throw std::runtime_error("the request has '" + word + "' for 'tensor'");
+            throw std::runtime_error("the request has '" + word + "' instead of 'tensor'");
         }
         tensors.push_back(read_tensor(reader, outputs, files));
     }

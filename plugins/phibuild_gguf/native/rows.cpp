@@ -5,7 +5,7 @@
 
 namespace {
 
-// Half of the distance beyond the largest F16: from here on rounding gives infinity.
+// The largest F16 is 65504; values from here on are rounded to infinity.
 constexpr float too_large_for_f16 = 65520.0f;
 
 void to_floats(ggml_type type, const void * from, float * to, int64_t count) {
@@ -20,7 +20,7 @@ void encode(ggml_type type, const float * values, int64_t rows, int64_t columns,
             const float * importance, std::vector<uint8_t> & to) {
     to.resize(static_cast<size_t>(rows) * ggml_row_size(type, columns));
     ggml_quantize_chunk(type, values, to.data(), 0, rows, columns, importance);
-    // llama-quantize makes these checks of what it reads and of what it has quantized.
+    // llama-quantize checks the same of what it reads and of what it has quantized.
     if (!ggml_validate_row_data(type, to.data(), to.size())) {
         throw BadWeights("not-finite");
     }
@@ -35,7 +35,7 @@ void check_range(const std::vector<float> & values, int64_t count) {
     }
 }
 
-// Adds in the order of the weights, so that a sum is the same on each machine.
+// Adds in the order of the weights, so that a sum is the same on every machine.
 void add_distance(const float * values, const float * restored, int64_t rows, int64_t columns,
                   const float * importance, Distance & distance) {
     for (int64_t row = 0; row < rows; ++row) {
@@ -51,7 +51,7 @@ void add_distance(const float * values, const float * restored, int64_t rows, in
 
 }  // namespace
 
-void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count, Buffers & buffers,
+void quantize_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count, Buffers & buffers,
                std::vector<Distance> & distances) {
     const Span & from = tensor.spans[span];
     const int64_t weights = count * tensor.columns;
@@ -79,22 +79,22 @@ void make_rows(const Tensor & tensor, size_t span, int64_t first, int64_t count,
     const int64_t row = static_cast<int64_t>(span) * tensor.rows + first;
     for (size_t index = 0; index < tensor.targets.size(); ++index) {
         const Target & target = tensor.targets[index];
-        const std::vector<uint8_t> * made = &buffers.stored;
+        const std::vector<uint8_t> * result = &buffers.stored;
         const float * importance =
             target.importance.empty()
                 ? nullptr
                 : target.importance.data() + span * static_cast<size_t>(tensor.columns);
         if (target.type != tensor.stored) {
             encode(target.type, values.data(), count, tensor.columns, importance, buffers.target);
-            made = &buffers.target;
+            result = &buffers.target;
         }
         const auto row_size = static_cast<int64_t>(ggml_row_size(target.type, tensor.columns));
         for (const Place & place : target.places) {
-            write_exactly(place.file, made->data(), made->size(), place.offset + row * row_size);
+            write_exactly(place.file, result->data(), result->size(), place.offset + row * row_size);
         }
         if (target.places.empty()) {
             buffers.restored.resize(values.size());
-            to_floats(target.type, made->data(), buffers.restored.data(), weights);
+            to_floats(target.type, result->data(), buffers.restored.data(), weights);
             add_distance(values.data(), buffers.restored.data(), count, tensor.columns, importance,
                          distances[index]);
         }

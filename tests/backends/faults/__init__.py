@@ -1,4 +1,4 @@
-"""Checkpoints that went wrong, or look as if they had: what users' training and tools left."""
+"""Checkpoints that are wrong or look wrong, as users' training and tools write them."""
 
 from tests.backends.faults.configs import CONFIGS
 from tests.backends.faults.fault import FORMATS, Fault

@@ -1,4 +1,4 @@
-"""Checkpoints whose config.json says something unusual, says it in another way, or says nothing."""
+"""Checkpoints whose config.json has unusual, respelled or missing fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HALF = [1.0 + 0.1 * index for index in range(16)]
 
 
 def longrope(**fields: object) -> dict[str, object]:
-    """rope_scaling of heads 64 wide, of which all is rotated; fields set to `...` are left out."""
+    """rope_scaling of heads of width 64, rotated entirely; fields set to `...` are left out."""
     factors = [1.0 + 0.1 * index for index in range(32)]
     whole = {"type": "longrope", "long_factor": factors, "short_factor": factors} | fields
     return {name: value for name, value in whole.items() if value is not ...}
@@ -78,9 +78,9 @@ ROTARY = [
     Fault("dynamic rope of phi3", "phi-3", config(rope_scaling={"type": "dynamic", "factor": 2.0})),
     Fault("linear rope of phi", "phi-2", config(rope_scaling={"type": "linear", "factor": 2.0}),
           BY_TRANSFORMERS),
-    Fault("rope of a type that nobody knows", "phi-3",
+    Fault("rope of an unknown type", "phi-3",
           config(rope_scaling={"type": "spiral", "factor": 2.0})),
-    Fault("rope of the default type, said", "phi-3",
+    Fault("rope of the default type, explicit", "phi-3",
           config(rope_scaling={"type": "default"}), ALL),
     Fault("longrope, named su", "phi-3", config(**long(type="su")), ALL,
           reference=config(**long())),
@@ -97,7 +97,7 @@ FIELDS = [
     Fault("another activation of phi", "phi-2", config(hidden_act="relu"), BY_TRANSFORMERS),
     Fault("exact gelu of phi", "phi-2", config(hidden_act="gelu"), BY_TRANSFORMERS),
     Fault("another activation of phimoe", "phi-3.5-moe", config(hidden_act="gelu"), OPENVINO),
-    Fault("an activation that nobody knows", "phi-3", config(hidden_act="wave")),
+    Fault("an unknown activation", "phi-3", config(hidden_act="wave")),
     Fault("qk_layernorm without its norms", "phi-2", config(qk_layernorm=True)),
     Fault("attention_bias that transformers ignores", "phi-3", config(attention_bias=True),
           BY_TRANSFORMERS),

@@ -1,4 +1,4 @@
-"""A checkpoint that is unusual or wrong, and what each format has to do about it."""
+"""A checkpoint that is unusual or wrong, and the formats that must build it correctly."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ FORMATS = ("gguf", "onnx", "openvino", "mlx")
 ALL = frozenset(FORMATS)
 NONE: frozenset[str] = frozenset()
 NOT_ONNX = ALL - {"onnx"}
-"""The formats of a mixture of experts: the ONNX builder has none."""
+"""The formats that support a mixture of experts."""
 
 Edit = Callable[[Path], object]
 Limit = Literal["", "experts of llama.cpp", "experts of mlx-lm", "long factors", "no window"]
 """llama.cpp and mlx-lm weigh the experts of phimoe by a softmax of the two best, where Phi's router
 (sparsemixer) gives each of them its whole weight unless two are nearly equal; llama.cpp also has
 root mean square norms in phimoe, where Phi's are LayerNorms, and scales its longrope by the usual
-formula and not by its fields. mlx-lm uses the long factors of longrope at every length. Both let
-each token see all before it. The READMEs of the plugins say so."""
+formula and not by its fields. mlx-lm uses the long factors of longrope at every length. Both ignore
+windows of attention. The READMEs of the plugins say so."""
 
 
 class Fault(NamedTuple):
     """`edit` changes a checkpoint of the family; `right` are the formats that must build it and
     compute what transformers computes. The others must refuse it when the SConstruct is read.
-    `options` are those of `write_checkpoint`. Where transformers itself cannot read a checkpoint
-    that is right, it reads one with the edit `reference` instead."""
+    `options` are those of `write_checkpoint`. If transformers cannot read a correct checkpoint,
+    it reads one with the edit `reference` instead."""
 
     name: str
     family: str
@@ -42,7 +42,7 @@ class Fault(NamedTuple):
     reference: Edit | None = None
 
     def limit(self, name: str) -> Limit:
-        """How the runtime of this format differs from transformers whatever it is given."""
+        """How the runtime of this format differs from transformers for any artifact."""
         if self.family == "phi-3.5-moe" and name in ("gguf", "mlx"):
             return "experts of mlx-lm" if name == "mlx" else "experts of llama.cpp"
         if "factors that differ" in self.name and name == "mlx":
@@ -60,7 +60,7 @@ class Fault(NamedTuple):
         return folder
 
     def write_reference(self, folder: Path, limit: Limit) -> Path:
-        """Write the checkpoint that transformers reads to tell what a runtime should compute."""
+        """Write the checkpoint from which transformers computes a runtime's expected result."""
         self._replace(edit=self.reference or self.edit).write(folder)
         if limit == "long factors":
             use_one_factor(folder)
@@ -74,7 +74,7 @@ class Fault(NamedTuple):
         return folder
 
 
-# Without longrope, so that short contexts are computed alike: MLX has its long factors only.
+# Without longrope, so that all runtimes agree on short contexts: MLX uses only its long factors.
 BASES: dict[str, Family] = {
     **FAMILIES,
     "tied": dataclasses.replace(FAMILIES["phi-4-mini"], name="tied", longrope=False),
@@ -82,7 +82,7 @@ BASES: dict[str, Family] = {
 
 
 def use_one_factor(folder: Path) -> None:
-    """Let longrope divide short contexts as it divides long ones."""
+    """Use longrope's long factors for short contexts too."""
     path = folder / "config.json"
     scaling = read_config(folder)["rope_scaling"]
     change_json(path, rope_scaling=scaling | {"short_factor": scaling["long_factor"]})
@@ -107,11 +107,11 @@ def tensors(change: Callable[[Tensors], Tensors | None]) -> Edit:
 def both(*edits: Edit) -> Edit:
     """One edit after the other."""
 
-    def edit(folder: Path) -> None:
-        for one in edits:
-            one(folder)
+    def edit_in_order(folder: Path) -> None:
+        for edit in edits:
+            edit(folder)
 
-    return edit
+    return edit_in_order
 
 
 def unchanged(folder: Path) -> None: ...

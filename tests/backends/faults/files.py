@@ -1,4 +1,4 @@
-"""Checkpoints whose files are the trouble: shards, indexes, and tokens beyond the embedding."""
+"""Checkpoints with problematic files: shards, indexes, and tokens beyond the embedding."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def lost_shard_and_index(folder: Path) -> None:
 
 
 def truncated(folder: Path) -> None:
-    """A download that broke off."""
+    """An incomplete download."""
     path = folder / SINGLE
     path.write_bytes(path.read_bytes()[:-1000])
 
@@ -65,17 +65,14 @@ def not_in_index(folder: Path) -> None:
 def twice(folder: Path) -> None:
     """One tensor in two shards, with other values in the second, which the index does not name."""
     first, second = shards(folder)
-    norms = {
-        name: one for name, one in read_tensors(folder).items() if name.endswith("norm.weight")
-    }
-    one, other = list(norms.values())[:2]
+    tensors = read_tensors(folder)
+    norms = [tensors[name] for name in tensors if name.endswith("norm.weight")]
     inside = second if "model.norm.weight" in second.read_bytes().decode("latin1") else first
     outside = first if inside is second else second
     beside = folder / "apart"
     beside.mkdir()
     outside.rename(beside / outside.name)
-    tensors = read_tensors(beside) | {"model.norm.weight": one if one != other else other}
-    write_file(outside, tensors)
+    write_file(outside, read_tensors(beside) | {"model.norm.weight": norms[0]})
     (beside / outside.name).unlink()
     beside.rmdir()
 

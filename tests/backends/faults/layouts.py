@@ -1,4 +1,4 @@
-"""Checkpoints whose tensors are not those of config.json: missing, too many, of other names."""
+"""Checkpoints whose tensors do not fit config.json: missing, unexpected or renamed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def without(pattern: str) -> Callable[[Tensors], Tensors]:
-    """All tensors but those whose names the pattern finds."""
-    return lambda all: {name: one for name, one in all.items() if not re.search(pattern, name)}
+    """All tensors except those whose names match the pattern."""
+    return lambda all: {name: all[name] for name in all if not re.search(pattern, name)}
 
 
 def renamed(change: Callable[[str], str]) -> Callable[[Tensors], Tensors]:
-    return lambda all: {change(name): one for name, one in all.items()}
+    return lambda all: {change(name): tensor for name, tensor in all.items()}
 
 
 def prefixed(prefix: str) -> Callable[[Tensors], Tensors]:
@@ -30,8 +30,8 @@ def with_tensor(name: str, like: str, *, dtype: str | None = None) -> Callable[[
     """A copy of one tensor under another name."""
 
     def change(all: Tensors) -> None:
-        one = all[like]
-        all[name] = stored(values_of(one), dtype) if dtype else one
+        tensor = all[like]
+        all[name] = stored(values_of(tensor), dtype) if dtype else tensor
 
     return change
 
@@ -54,33 +54,33 @@ def rows(*names: str, more: int) -> Callable[[Tensors], None]:
 
 
 def llama_layout(all: Tensors) -> Tensors:
-    """The fused projections of Phi-3 apart, as Llama has them."""
+    """The fused projections of Phi-3 split, as in Llama."""
     result: Tensors = {}
-    for name, one in all.items():
+    for name, tensor in all.items():
         if name.endswith("qkv_proj.weight"):
-            for part, values in zip("qkv", np.split(values_of(one), 3), strict=True):
-                result[name.replace("qkv", part)] = stored(values, one.dtype)
+            for part, values in zip("qkv", np.split(values_of(tensor), 3), strict=True):
+                result[name.replace("qkv", part)] = stored(values, tensor.dtype)
         elif name.endswith("gate_up_proj.weight"):
-            for word, values in zip(("gate", "up"), np.split(values_of(one), 2), strict=True):
-                result[name.replace("gate_up", word)] = stored(values, one.dtype)
+            for word, values in zip(("gate", "up"), np.split(values_of(tensor), 2), strict=True):
+                result[name.replace("gate_up", word)] = stored(values, tensor.dtype)
         else:
-            result[name] = one
+            result[name] = tensor
     return result
 
 
 def peft_saved(all: Tensors) -> Tensors:
     """A base model saved through PEFT, with its adapter's matrices."""
     result: Tensors = {}
-    for name, one in all.items():
+    for name, tensor in all.items():
         if "o_proj" in name:
             stem = name.removesuffix(".weight")
-            result[f"{stem}.base_layer.weight"] = one
-            rank = stored(np.ones((4, one.shape[1])), one.dtype)
+            result[f"{stem}.base_layer.weight"] = tensor
+            rank = stored(np.ones((4, tensor.shape[1])), tensor.dtype)
             result[f"{stem}.lora_A.default.weight"] = rank
-            back = stored(np.zeros((one.shape[0], 4)), one.dtype)
+            back = stored(np.zeros((tensor.shape[0], 4)), tensor.dtype)
             result[f"{stem}.lora_B.default.weight"] = back
         else:
-            result[name] = one
+            result[name] = tensor
     return result
 
 
@@ -89,20 +89,21 @@ def old_phi(all: Tensors) -> Tensors:
     inside = {"input_layernorm": "ln", "self_attn.dense": "mixer.out_proj"}
     inside |= {"mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
     result: Tensors = {}
-    for name, one in all.items():
-        found = re.fullmatch(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)", name)
+    for name, tensor in all.items():
+        match = re.fullmatch(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)", name)
         if name == EMBEDDING:
-            result["layers.0.wte.weight"] = one
-        elif found is None:
+            result["layers.0.wte.weight"] = tensor
+        elif match is None:
             last = name.replace("model.final_layernorm", "layers.3.ln")
-            result[last.replace("lm_head", "layers.3.linear")] = one
+            result[last.replace("lm_head", "layers.3.linear")] = tensor
         elif "q_proj" in name:
             whole = [all[name.replace("q_proj", f"{part}_proj")] for part in "qkv"]
             joined = np.concatenate([values_of(part) for part in whole])
-            result[f"layers.{int(found[1]) + 1}.mixer.Wqkv.{found[3]}"] = stored(joined, one.dtype)
-        elif found[2] in inside:
-            place = f"layers.{int(found[1]) + 1}.{inside[found[2]]}.{found[3]}"
-            result[place] = one
+            name = f"layers.{int(match[1]) + 1}.mixer.Wqkv.{match[3]}"
+            result[name] = stored(joined, tensor.dtype)
+        elif match[2] in inside:
+            name = f"layers.{int(match[1]) + 1}.{inside[match[2]]}.{match[3]}"
+            result[name] = tensor
     return result
 
 
@@ -141,13 +142,13 @@ def inverse_frequencies(layers: int, width: int) -> Callable[[Tensors], None]:
 
 
 def fused_experts(all: Tensors) -> Tensors:
-    """The experts of a layer in one tensor, as newer code holds them."""
+    """The experts of a layer in one tensor, as in newer code."""
     result = without(r"\.experts\.")(all)
     for layer in range(2):
         stem = f"model.layers.{layer}.block_sparse_moe.experts."
         for word in ("w1", "w2", "w3"):
-            one = [values_of(all[f"{stem}{number}.{word}.weight"]) for number in range(4)]
-            result[f"{stem}{word}"] = stored(np.stack(one), "BF16")
+            matrices = [values_of(all[f"{stem}{number}.{word}.weight"]) for number in range(4)]
+            result[f"{stem}{word}"] = stored(np.stack(matrices), "BF16")
     return result
 
 
@@ -164,9 +165,9 @@ def narrow_heads(all: Tensors) -> None:
 
 def shared_keys(all: Tensors) -> None:
     """Half as many key heads as heads, in phi."""
-    for name, one in all.items():
+    for name, tensor in all.items():
         if "k_proj" in name or "v_proj" in name:
-            all[name] = stored(values_of(one)[:128], one.dtype)
+            all[name] = stored(values_of(tensor)[:128], tensor.dtype)
 
 
 def with_norms_of_queries(all: Tensors) -> None:
@@ -253,8 +254,8 @@ SHAPES = [
           both(tensors(rows(EMBEDDING, HEAD, more=8)), config(vocab_size=1064)), ALL),
     Fault("matrix transposed", "phi-3", tensors(transposed("model.layers.0.mlp.down_proj.weight"))),
     Fault("all matrices transposed", "phi-3",
-          tensors(lambda all: {name: stored(values_of(one).T, one.dtype)
-                               for name, one in all.items()})),
+          tensors(lambda all: {name: stored(values_of(tensor).T, tensor.dtype)
+                               for name, tensor in all.items()})),
     Fault("heads halved in the config", "phi-3", config(num_attention_heads=2)),
     Fault("key heads halved in the config", "phi-3", config(num_key_value_heads=2)),
     Fault("key heads halved in phi's config", "phi-2", config(num_key_value_heads=2)),

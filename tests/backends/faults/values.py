@@ -1,4 +1,4 @@
-"""Checkpoints whose values are the trouble: other dtypes, quantized, not a number, too large."""
+"""Checkpoints with problematic values: other dtypes, quantized, not a number, too large."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ BIG = 70000.0
 def cast_all(kind: str, only: Callable[[Stored], bool] = lambda _: True) -> Edit:
     """Tensors in another floating point type."""
     return tensors(
-        lambda all: {name: cast(one, kind) if only(one) else one for name, one in all.items()}
+        lambda all: {
+            name: cast(tensor, kind) if only(tensor) else tensor for name, tensor in all.items()
+        }
     )
 
 
 def in_integers(kind: str, *, scales: str = "") -> Edit:
-    """The matrices of the layers as eight-bit numbers, their scales beside them under a name."""
+    """The layers' matrices as eight-bit numbers, with scales in tensors of their own."""
 
     def change(all: Tensors) -> Tensors:
         result: Tensors = {}
-        for name, one in all.items():
-            if len(one.shape) != 2 or ".layers." not in name:
-                result[name] = one
+        for name, tensor in all.items():
+            if len(tensor.shape) != 2 or ".layers." not in name:
+                result[name] = tensor
                 continue
-            values = values_of(one)
+            values = values_of(tensor)
             scale = np.abs(values).max() / 100
             result[name] = stored(np.rint(values / scale), kind)
             if scales:
@@ -45,9 +47,9 @@ def packed(*words: str) -> Edit:
 
     def change(all: Tensors) -> Tensors:
         result: Tensors = {}
-        for name, one in all.items():
-            if len(one.shape) != 2 or ".layers." not in name:
-                result[name] = one
+        for name, tensor in all.items():
+            if len(tensor.shape) != 2 or ".layers." not in name:
+                result[name] = tensor
                 continue
             stem = name.removesuffix(".weight")
             for word in words:
@@ -62,7 +64,7 @@ def with_value(name: str, value: float, *, dtype: str | None = None) -> Edit:
     """One value of a tensor replaced, in the tensor's type or with all tensors in another."""
 
     def change(all: Tensors) -> Tensors:
-        result = {key: cast(one, dtype or one.dtype) for key, one in all.items()}
+        result = {key: cast(tensor, dtype or tensor.dtype) for key, tensor in all.items()}
         values = values_of(result[name])
         values.reshape(-1)[5] = value
         result[name] = stored(values, result[name].dtype)
@@ -71,8 +73,8 @@ def with_value(name: str, value: float, *, dtype: str | None = None) -> Edit:
     return tensors(change)
 
 
-def is_norm(one: Stored) -> bool:
-    return len(one.shape) == 1
+def is_norm(tensor: Stored) -> bool:
+    return len(tensor.shape) == 1
 
 
 DTYPES = [

@@ -1,8 +1,7 @@
-# Compiling less: unity sources, and -O1 wherever no tensor is computed.
+# A faster build: unity sources, and -O1 for everything that computes no tensor.
 
 # Kernels and quantizers are ggml-cpu and the C sources of ggml-base. The rest builds graphs, parses
-# and prints, and -O3 on it would be half of the build. Its warnings are upstream's to read: here
-# they would bury an error in the log.
+# and prints; -O3 for it would take half of the build. Its warnings would bury an error in the log.
 foreach(target cpp-httplib ggml llama llama-common llama-completion-impl llama-imatrix
         llama-quantize-impl)
     if(TARGET ${target})
@@ -11,7 +10,7 @@ foreach(target cpp-httplib ggml llama llama-common llama-completion-impl llama-i
 endforeach()
 target_compile_options(ggml-base PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-O1>)
 
-# Compiles the sources of `target` in batches, all but those that define a name a second time.
+# Compiles the sources of `target` in batches, except those (ALONE) whose names clash with others.
 function(phibuild_unity target)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "ALONE")
     get_target_property(folder ${target} SOURCE_DIR)
@@ -26,7 +25,7 @@ function(phibuild_unity target)
         set_source_files_properties("${source}" TARGET_DIRECTORY ${target}
             PROPERTIES SKIP_UNITY_BUILD_INCLUSION ${alone})
     endforeach()
-    # Sixteen: no compiler takes 1 GB, and there is work for as many cores as a laptop has.
+    # Sixteen: a compiler needs less than 1 GB, and there are batches for all cores of a laptop.
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 16)
 endfunction()
 

@@ -1,4 +1,4 @@
-# What phibuild needs of it: the component `phibuild`, and the target of that name.
+# The target and the install component `phibuild`: what phibuild needs of llama.cpp.
 add_custom_target(phibuild ALL DEPENDS ${programs})
 install(TARGETS ${programs} RUNTIME DESTINATION bin COMPONENT phibuild)
 install(FILES "${LLAMA_CPP_SOURCE_DIR}/LICENSE" DESTINATION . COMPONENT phibuild)

@@ -1,10 +1,10 @@
-# What upstream is asked to build: static, for the processor, without server, tests or TLS.
+# Upstream's options: static programs, for the processor, without server, tests or TLS.
 #
-# What decides the programs' bytes or results is set here and not left to upstream's defaults, which
-# ask the machine, the environment (SOURCE_DATE_EPOCH turns AVX off) or a repository around the tree.
+# Whatever decides the programs' bytes or results is set here: upstream's defaults depend on the
+# machine, the environment (SOURCE_DATE_EPOCH turns AVX off) or a repository around the tree.
 set(LLAMA_BUILD_NUMBER 0 CACHE STRING "upstream's build number, shown by --version")
 set(LLAMA_BUILD_COMMIT unknown CACHE STRING "upstream's commit, shown by --version")
-set(GIT_EXE "" CACHE INTERNAL "ggml asks no git for a commit")
+set(GIT_EXE "" CACHE INTERNAL "ggml does not ask git for a commit")
 
 foreach(name LLAMA_BUILD_COMMON LLAMA_BUILD_TOOLS)
     set(${name} ON CACHE BOOL "set by phibuild")

@@ -1,18 +1,18 @@
-# One source, one set of bytes: in every folder, and quantized models the same from every compiler.
+# The same bytes in every folder, and the same quantized models from every compiler.
 
-# A fused multiply-add rounds once instead of twice, and every compiler fuses elsewhere: quantized
-# bytes then differ between gcc and clang (llama.cpp PR 25353).
+# A fused multiply-add rounds once instead of twice, and compilers fuse in different places: quantized
+# bytes would differ between gcc and clang (llama.cpp PR 25353).
 add_compile_options(-ffp-contract=off)
 
-# Assertions hold the name of their source file.
+# Assertions contain the name of their source file.
 add_compile_options(
     "-ffile-prefix-map=${LLAMA_CPP_SOURCE_DIR}=llama.cpp"
     "-ffile-prefix-map=${PHIBUILD_NATIVE_DIR}=native"
     "-ffile-prefix-map=${CMAKE_BINARY_DIR}=build")
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
-    # ggml gives instruction sets to its kernels only; the level also vectorises the quantizers,
-    # which live outside of them. Their results do not depend on it, as nothing is contracted.
+    # ggml enables instruction sets for its kernels only; the level also vectorises the quantizers.
+    # Their results do not depend on it, since nothing is contracted.
     add_compile_options(-march=x86-64-v${PHIBUILD_X86_64_LEVEL})
     set(has_avx2 OFF)
     if(PHIBUILD_X86_64_LEVEL GREATER_EQUAL 3)

@@ -1,4 +1,4 @@
-"""Writes a checkpoint with random weights, in place of a model of yours."""
+"""Writes a checkpoint with random weights instead of a real model."""
 
 import phiworker
 

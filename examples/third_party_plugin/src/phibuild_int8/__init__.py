@@ -1,6 +1,6 @@
 """A phibuild plugin: weights as signed bytes with scales, in one safetensors file.
 
-phibuild imports this module at every start, so it imports nothing heavy: numpy is the worker's.
+phibuild imports this module at every start, so it imports nothing heavy: numpy is for the worker.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def phibuild_toolchains() -> tuple[PythonToolchain, ...]:
 
 
 def plan(recipe: Int8Recipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> Action:
-    """One action that reads the weights and nothing else: a new chat template leaves it alone.
+    """An action that reads only the weights: a new chat template does not run it.
 
-    Its recipe says all that may change the bytes, in one spelling: equal bytes, equal key.
+    Its recipe has everything that may change the bytes, in one spelling: equal bytes, equal key.
     """
     fields = {
         "group_size": recipe.group_size,
@@ -72,5 +72,5 @@ def plan(recipe: Int8Recipe, model: ModelFacts, extras: Mapping[str, FileInput])
 
 
 def label(recipe: Int8Recipe) -> str:
-    """What the summary shows as the artifact's precision."""
+    """The artifact's precision in the summary."""
     return "int8"

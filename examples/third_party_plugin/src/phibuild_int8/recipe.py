@@ -1,4 +1,4 @@
-"""What the keywords of `env.Int8Safetensors` may say, and which of it does not fit a model."""
+"""The keywords of `env.Int8Safetensors`, and the check against a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FLOATS = ("BF16", "F16", "F32")
 
 @dataclass(frozen=True, slots=True)
 class Int8Recipe:
-    """phibuild refuses unknown names and wrong values by what the fields say here."""
+    """phibuild refuses unknown names and wrong values by these fields."""
 
     group_size: int | None = recipe_field(
         None,
@@ -30,13 +30,13 @@ class Int8Recipe:
 
 
 def check(recipe: Int8Recipe, model: ModelFacts, extras: Mapping[str, FileInput]) -> None:
-    """Refuse now what would fail, or have no effect, later.
+    """Refuse fields that would fail later or have no effect.
 
-    phibuild calls it twice when another target of the same build makes the model: at first with an
-    empty one, whose tensors say nothing yet.
+    phibuild calls it twice when another target of the same build makes the model: first with an
+    empty model, without tensors.
     """
     if "" in recipe.keep:
-        raise _refusal("keep has an empty pattern", hint="name tensors, such as '*embed_tokens*'")
+        raise _refusal("keep has an empty pattern", hint="write patterns such as '*embed_tokens*'")
     if not model.tensors:
         return
     for pattern in recipe.keep:
@@ -53,7 +53,7 @@ def _check_tensor(recipe: Int8Recipe, tensor: Tensor) -> None:
     if tensor.type not in FLOATS:
         raise RecipeError(
             f"Int8Safetensors: {tensor.name} is of type {tensor.type}",
-            hint=f"take a checkpoint whose tensors are {', '.join(FLOATS)}",
+            hint=f"use a checkpoint whose tensors are {', '.join(FLOATS)}",
             code="PHI204",
         )
     is_kept = any(fnmatchcase(tensor.name, pattern) for pattern in recipe.keep)
@@ -62,7 +62,7 @@ def _check_tensor(recipe: Int8Recipe, tensor: Tensor) -> None:
         if width % recipe.group_size:
             raise _refusal(
                 f"group_size={recipe.group_size} does not divide {tensor.name}'s rows of {width}",
-                hint=f"take a divisor of {width}, or leave group_size out for one scale a row",
+                hint=f"use a divisor of {width}, or leave group_size out for one scale per row",
             )
 
 

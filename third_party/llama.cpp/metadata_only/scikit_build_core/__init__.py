@@ -1,1 +1,1 @@
-"""Stands in for the build system of the pinned source distribution, whose name it must bear."""
+"""Replaces the build system of the pinned source distribution, and has its name."""

@@ -1,4 +1,4 @@
-"""Answers pip's one question about a source distribution that is only to be unpacked (PEP 517)."""
+"""Gives pip the metadata of a source distribution that is only unpacked (PEP 517)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 def prepare_metadata_for_build_wheel(
     metadata_directory: str, config_settings: dict[str, str] | None = None
 ) -> str:
-    """Write the metadata of the release that is being fetched; returns the folder's name."""
+    """Write the metadata of the fetched release and return the folder's name."""
     name, version = os.environ["PHIBUILD_SDIST_NAME"], os.environ["PHIBUILD_SDIST_VERSION"]
     folder = f"{name.replace('-', '_')}-{version}.dist-info"
     Path(metadata_directory, folder).mkdir()

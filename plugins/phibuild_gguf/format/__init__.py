@@ -1,0 +1,1 @@
+"""The GGUF file format: types, header, metadata values, layout, splits."""

@@ -1,0 +1,1 @@
+"""Building llama.cpp, and running its programs."""

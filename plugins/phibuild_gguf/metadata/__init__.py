@@ -1,0 +1,1 @@
+"""The metadata of a GGUF file: name, architecture, vocabulary, chat template, ends."""

@@ -1,0 +1,1 @@
+"""Choosing the types of tensors so that the file has a given size."""

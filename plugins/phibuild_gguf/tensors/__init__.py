@@ -1,0 +1,1 @@
+"""The tensors of a GGUF file: where a checkpoint has them, and what recipe and imatrix demand."""

@@ -1,0 +1,1 @@
+"""Planning and writing the files of a GGUF artifact."""
