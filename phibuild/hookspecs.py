@@ -22,32 +22,32 @@ hookimpl = pluggy.HookimplMarker("phibuild")
 
 @hookspec
 def phibuild_backends() -> Iterable[Backend]:
-    """Makers of artifacts: each becomes a builder of the SCons tool."""
+    """Backends, which build artifacts. Each becomes a builder of the SCons tool."""
     raise NotImplementedError
 
 
 @hookspec
 def phibuild_packagers() -> Iterable[Packager]:
-    """Wrappers of artifacts for a device: each becomes a builder of the SCons tool."""
+    """Packagers, which wrap artifacts for a device. Each becomes a builder of the SCons tool."""
     raise NotImplementedError
 
 
 @hookspec
 def phibuild_runtimes() -> Iterable[Runtime]:
-    """Makers of the programs that run artifacts on a device: each becomes a builder of the SCons
-    tool."""
+    """Runtimes, which build the programs that run artifacts on a device. Each becomes a builder of
+    the SCons tool."""
     raise NotImplementedError
 
 
 @hookspec
 def phibuild_evaluators() -> Iterable[Evaluator]:
-    """Runners of artifacts in their own runtimes."""
+    """Evaluators, which run artifacts in their own runtimes."""
     raise NotImplementedError
 
 
 @hookspec
 def phibuild_toolchains() -> Iterable[PythonToolchain | NativeToolchain]:
-    """What does the work: interpreters with locked packages, and programs built from source."""
+    """Toolchains: interpreters with locked packages, and programs built from source."""
     raise NotImplementedError
 
 

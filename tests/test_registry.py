@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from phibuild.api import Command, Evaluator, PythonToolchain, hookimpl
 from phibuild.model.errors import PluginError
-from phibuild.registry import Registry, load_registry, sort_offers
+from phibuild.registry import DISABLED, Plugin, Registry, load_registry, sort_offers
 from tests.conftest import Project
 
 A_TOOLCHAIN = PythonToolchain("mine", Path("toolchain.lock"))
@@ -36,9 +37,12 @@ def a_plugin(**hooks: Any) -> ModuleType:
 
 
 def sorted_offers(*modules: ModuleType | str) -> Registry:
-    names = "abcdef"
+    """The registry of these modules; a text is the problem of one that fails to import."""
     return sort_offers(
-        (names[i], f"dist-{names[i]}", "1.0", module) for i, module in enumerate(modules)
+        (Plugin(name, f"dist-{name}", "1.0", module), None)
+        if isinstance(module, str)
+        else (Plugin(name, f"dist-{name}", "1.0"), module)
+        for name, module in zip("abcdef", modules, strict=False)
     )
 
 
@@ -95,7 +99,7 @@ def test_a_missing_offer_lists_what_there_is() -> None:
         sorted_offers().evaluator("PDF")
 
 
-# What is remembered from build to build
+# The memory from build to build
 
 LOADED = """
 import sys
@@ -118,25 +122,26 @@ def phibuild_runtimes():
 
 @pytest.fixture
 def loading(project: Project) -> Callable[..., list[str]]:
-    """What a new process with a plugin of the user's own prints."""
+    """A function that returns what a new process with a plugin of the user's own prints."""
     project.write("mine.py", MINE.format(builder="Mine"))
     project.write("mine-1.dist-info/METADATA", "Name: mine\nVersion: 1\n")
     project.write("mine-1.dist-info/entry_points.txt", "[phibuild]\nmine = mine\n")
 
-    def run(*arguments: str) -> list[str]:
+    def run(*arguments: str, **environment: str) -> list[str]:
         command = (sys.executable, "-P", "-c", LOADED, *arguments)
-        return project.run(*command, PYTHONPATH=str(project.folder)).text.splitlines()
+        environment["PYTHONPATH"] = str(project.folder)
+        return project.run(*command, **environment).text.splitlines()
 
     return run
 
 
-def test_only_the_plugins_that_are_asked_for_are_loaded(loading: Callable[..., list[str]]) -> None:
+def test_only_the_plugins_that_are_needed_are_loaded(loading: Callable[..., list[str]]) -> None:
     assert loading() == ["LlamaCpp Mine", "mine phibuild_gguf phibuild_mlx"]
     assert loading() == ["LlamaCpp Mine", ""]
     assert loading("Mine") == ["LlamaCpp Mine", "a label", "mine"]
 
 
-def test_a_plugin_that_was_edited_is_looked_at_again(
+def test_an_edited_plugin_is_loaded_again(
     project: Project, loading: Callable[..., list[str]]
 ) -> None:
     loading()
@@ -151,7 +156,7 @@ def test_a_plugin_that_was_edited_is_looked_at_again(
 DEEP = "[" * 5_000
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"places": 1}', DEEP])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"folders": 1}', DEEP])
 def test_a_memory_that_is_damaged_is_written_anew(
     project: Project, loading: Callable[..., list[str]], text: str
 ) -> None:
@@ -162,7 +167,7 @@ def test_a_memory_that_is_damaged_is_written_anew(
     assert loading() == ["LlamaCpp Mine", ""]
 
 
-def test_a_changed_byte_of_a_memory_is_not_believed(
+def test_a_memory_with_a_changed_byte_is_not_used(
     project: Project, loading: Callable[..., list[str]]
 ) -> None:
     loading()
@@ -171,7 +176,7 @@ def test_a_changed_byte_of_a_memory_is_not_believed(
     assert loading()[0] == "LlamaCpp Mine"
 
 
-def test_a_file_in_the_place_of_the_memories_is_replaced(
+def test_a_file_at_the_path_of_the_memories_is_replaced(
     project: Project, loading: Callable[..., list[str]]
 ) -> None:
     project.write("plugins", "damage")
@@ -187,3 +192,51 @@ def test_environments_that_share_a_store_keep_their_own_memories(
     assert alone == ["LlamaCpp", "phibuild_gguf phibuild_mlx"]
     assert loading() == ["LlamaCpp Mine", ""]
     assert project.run(sys.executable, "-P", "-c", LOADED).text.splitlines() == ["LlamaCpp", ""]
+
+
+# Plugins that the user switches off
+
+
+def test_a_disabled_plugin_is_not_imported(loading: Callable[..., list[str]]) -> None:
+    loading()
+    disabled = {DISABLED: "mine, mlx"}
+    assert loading(**disabled) == ["LlamaCpp", "phibuild_gguf"]
+    assert loading(**disabled) == ["LlamaCpp", ""]  # from its own memory
+    assert loading() == ["LlamaCpp Mine", ""]
+
+
+def test_a_name_clash_ends_when_one_plugin_is_disabled(
+    project: Project, loading: Callable[..., list[str]]
+) -> None:
+    project.write("mine.py", MINE.format(builder="LlamaCpp"))
+    assert "both offer 'LlamaCpp'" in "".join(loading())
+    assert loading(**{DISABLED: "mine"})[0] == "LlamaCpp"
+
+
+def test_disabled_plugins_are_listed_as_such(project: Project) -> None:
+    project.environment[DISABLED] = "onnx,onx"
+    text = project.phibuild("plugins").text
+    assert re.search(rf"^onnx +phibuild \S+  disabled by {DISABLED}$", text, re.MULTILINE)
+    assert re.search(rf"^onx +named in {DISABLED}, but not installed$", text, re.MULTILINE)
+    assert "env.GGUF" in text
+    assert "env.OnnxGenAI" not in text
+    assert f"disabled by {DISABLED}" in project.phibuild("doctor").text
+
+
+@pytest.mark.parametrize("environment", ["env", "env.Clone()"])
+def test_the_error_for_an_unknown_builder_names_the_disabled_plugins(
+    project: Project, environment: str
+) -> None:
+    project.environment[DISABLED] = "onnx"
+    project.sconstruct(f'{environment}.OnnxGenAI("dist/m", "model")\n')
+    ran = project.scons()
+    assert ran.status == 2
+    assert "'OnnxGenAI' not found" in ran.text
+    assert f"{DISABLED} disables these plugins: onnx" in ran.text
+
+
+def test_the_error_for_a_missing_offer_names_the_disabled_plugins() -> None:
+    registry = sort_offers([(Plugin("pdf", "dist", "1.0", is_disabled=True), None)])
+    with pytest.raises(PluginError) as refusal:
+        registry.evaluator("PDF")
+    assert f"{DISABLED} disables pdf" in refusal.value.hint

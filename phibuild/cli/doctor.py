@@ -15,6 +15,7 @@ from phibuild.cli.console import say
 from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PhiError
 from phibuild.model.sizes import show_size
+from phibuild.registry import DISABLED
 from phibuild.store import store_root
 from phibuild.store.copying import LINK, Way, way_to
 from phibuild.toolchain.compiler import find_compiler
@@ -67,7 +68,8 @@ def findings() -> Iterator[Finding]:
             cure = f"pip install --force-reinstall {plugin.distribution}, or uninstall it"
             yield Finding(f"plugin {plugin.name}", plugin.problem, cure, is_error=True)
         else:
-            yield Finding(f"plugin {plugin.name}", f"{plugin.distribution} {plugin.version}")
+            state = f", disabled by {DISABLED}" if plugin.is_disabled else ""
+            yield Finding(f"plugin {plugin.name}", f"{plugin.distribution} {plugin.version}{state}")
     yield from _toolchains(shop)
 
 

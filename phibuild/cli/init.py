@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -13,36 +12,30 @@ from phibuild.engine.declaration import model_facts
 from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PhiError
 from phibuild.model.recipe import parse_recipe
+from phibuild.offers import Backend, ModelFacts
 
 _HEAD = """\
 # Artifacts of {name}: {model_type}, {parameters:.2f} billion weights.
-# `scons` builds all of them, `scons PATH` one, `phibuild plan` says what would be done and why.
+# `scons` builds all of them, `scons PATH` one, `phibuild plan` says what a build would do and why.
 from phibuild.scons import phibuild
 
-DefaultEnvironment(tools=[])  # keeps SCons from looking for compilers at each start
+DefaultEnvironment(tools=[])  # otherwise SCons looks for compilers at each start
 env = Environment(tools=[phibuild])
 
 phi = env.PhiModel({path!r})
 """
-_FIELDS: dict[str, dict[str, Any]] = {
-    "GGUF": {"precision": "int4"},
-    "OnnxGenAI": {"precision": "int4", "execution_provider": "cpu"},
-    "OpenVINO": {"precision": "int4"},
-    "MLX": {"precision": "int4"},
-}
-_OPENVINO_GROUPS = (128, 64, 32)
 
 
 @click.command("init")
 @click.argument("checkpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--force", is_flag=True, help="Replace an SConstruct that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing SConstruct.")
 def command(checkpoint: Path, force: bool) -> None:
     """Write an SConstruct for the model in the folder CHECKPOINT."""
     target = Path("SConstruct")
     if os.path.lexists(target) and not force:
-        raise click.ClickException("there is an SConstruct here; --force replaces it")
+        raise click.ClickException("SConstruct already exists; --force replaces it")
     text = sconstruct_for(checkpoint)
-    if target.is_symlink():  # what the link leads to is not what --force is about
+    if target.is_symlink():  # --force does not replace what the link leads to
         target.unlink()
     try:
         with target.open("w" if force else "x", encoding="utf-8") as file:
@@ -53,35 +46,42 @@ def command(checkpoint: Path, force: bool) -> None:
 
 
 def sconstruct_for(checkpoint: Path) -> str:
-    """The text: one artifact for each backend, those that refuse the model as comments with the
-    reason."""
+    """The text: one artifact for each backend with a starter recipe, and those that refuse the
+    model as comments with the reason."""
     shop = Workshop.open()
-    read = shop.checkpoint(checkpoint.absolute())
-    facts = model_facts(read)
-    name = re.sub(r"[^a-z0-9.]+", "-", checkpoint.absolute().name.lower()).strip("-")
+    source = shop.checkpoint(checkpoint.absolute())
+    facts = model_facts(source)
+    name = checkpoint.absolute().name
     text = _HEAD.format(
-        name=checkpoint.absolute().name,
+        name=name,
         model_type=facts.model_type,
-        parameters=read.parameters / 1e9,
+        parameters=source.parameters / 1e9,
         path=str(checkpoint),
     )
-    for builder, fields in _FIELDS.items():
-        backend = shop.registry.backend_of_builder(builder)
-        suffix = ".gguf" if builder == "GGUF" else f"-{backend.name}"
-        path = f"dist/{name}-int4{suffix}"
-        candidates = [fields]
-        if builder == "OpenVINO":
-            candidates = [{**fields, "group_size": size} for size in _OPENVINO_GROUPS]
-        refusal = ""
-        for candidate in candidates:
-            try:
-                backend.check(parse_recipe(backend.recipe, candidate, builder=builder), facts, {})
-            except PhiError as error:
-                refusal = error.message
-                continue
-            arguments = ", ".join(f"{key}={value!r}" for key, value in candidate.items())
-            text += f"{backend.name} = env.{builder}({path!r}, phi, {arguments})\n"
-            break
-        else:
-            text += f"# env.{builder}: {refusal}\n"
+    for backend in shop.registry.backends.values():
+        if backend.starters:
+            text += _declaration(backend, name, facts)
     return text
+
+
+def _declaration(backend: Backend, name: str, facts: ModelFacts) -> str:
+    """The line that declares an artifact by the first starter recipe that the model allows."""
+    refusal = ""
+    for fields in backend.starters:
+        try:
+            recipe = parse_recipe(backend.recipe, fields, builder=backend.builder)
+            backend.check(recipe, facts, {})
+        except PhiError as error:
+            refusal = error.message
+            continue
+        words = [name, fields.get("precision") or backend.label(recipe)]
+        if not backend.suffix:
+            words.append(backend.name)
+        path = f"dist/{_file_name('-'.join(words))}{backend.suffix}"
+        arguments = "".join(f", {key}={value!r}" for key, value in fields.items())
+        return f"{backend.builder.lower()} = env.{backend.builder}({path!r}, phi{arguments})\n"
+    return f"# env.{backend.builder}: {refusal}\n"
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")

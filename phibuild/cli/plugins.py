@@ -13,7 +13,7 @@ import click
 from phibuild.cli.console import say
 from phibuild.model.errors import RecipeError
 from phibuild.offers import Backend, Packager, Runtime
-from phibuild.registry import Registry, load_registry
+from phibuild.registry import DISABLED, Registry, disabled_plugins, load_registry
 
 
 @click.command("plugins")
@@ -26,7 +26,11 @@ def command(as_json: bool) -> None:
         return
     for plugin in registry.plugins:
         state = f"  skipped: {plugin.problem}" if plugin.problem else ""
+        if plugin.is_disabled:
+            state = f"  disabled by {DISABLED}"
         say(f"{plugin.name:<12} {plugin.distribution} {plugin.version}{state}")
+    for name in sorted(disabled_plugins() - {plugin.name for plugin in registry.plugins}):
+        say(f"{name:<12} named in {DISABLED}, but not installed")
     for offer in registry.builders:
         say(f"  builder    env.{offer.builder}  ({offer.format})")
     for name in registry.evaluators:
@@ -47,12 +51,15 @@ def _for_other_builds(registry: Registry) -> dict[str, Any]:
     for offer in registry.builders:
         paths = offer.extras if isinstance(offer, Backend | Packager) else ()
         builders[offer.builder] = {"paths": list(paths), "nodes": list(_nodes(offer))}
-    folders = [place for place in sys.path if Path(place).is_dir()]
-    return {"builders": builders, "places": {one: Path(one).stat().st_mtime_ns for one in folders}}
+    folders = [folder for folder in sys.path if Path(folder).is_dir()]
+    return {
+        "builders": builders,
+        "places": {folder: Path(folder).stat().st_mtime_ns for folder in folders},
+    }
 
 
 def _nodes(offer: Backend | Packager | Runtime) -> tuple[str, ...]:
     if isinstance(offer, Packager):
-        with contextlib.suppress(RecipeError):  # it has no default recipe, and so none of that
+        with contextlib.suppress(RecipeError):  # there may be no default recipe
             return offer.nodes(offer.recipe())
     return ()

@@ -14,7 +14,7 @@ from phibuild.engine.reporter import Silent
 from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PackagingError, PhiError
 from phibuild.model.sizes import show_size
-from phibuild.offers import Room
+from phibuild.offers import SizeLimit
 
 _DOUBT = 1.1
 """How far an estimate may be off: what is above by less is only known when it is made."""
@@ -32,11 +32,13 @@ def check_budgets(
                 model = artifact.model
                 checkpoint = shop.checkpoint(model.folder) if model is not None else None
                 about = one.what.about._replace(model=model_facts(checkpoint))
-                room = one.what.packager.room(one.what.recipe, about)
+                room = one.what.packager.size_limit(one.what.recipe, about)
                 if room is not None:
                     for what in wrapped:
-                        held = what.packager.holds(what.recipe, room.bytes)
-                        room = Room(held, f"{room.of}, and {what.packager.format} around it")
+                        held = what.packager.payload_limit(what.recipe, room.bytes)
+                        room = SizeLimit(
+                            held, f"{room.reason}, and {what.packager.format} around it"
+                        )
                     _check(shop, one.name, artifact, room)
 
 
@@ -52,14 +54,14 @@ def _innermost(
     return wrapped, artifact
 
 
-def _check(shop: Workshop, name: str, artifact: Declaration, room: Room) -> None:
+def _check(shop: Workshop, name: str, artifact: Declaration, room: SizeLimit) -> None:
     size = _size(shop, artifact)
     is_doubtful = size is not None and not size.is_exact and not size.is_most
     if size is None or size.bytes <= room.bytes * (_DOUBT if is_doubtful else 1):
         return
     raise PackagingError(
         f"{artifact.name} ({artifact.label}) will have {size.word}{size.bytes:,} bytes,"
-        f" {size.bytes - room.bytes:,} more than {name} has room for: {room.of}",
+        f" {size.bytes - room.bytes:,} more than {name} has room for: {room.reason}",
         hint=_what_fits(shop, artifact, room.bytes),
     )
 

@@ -135,6 +135,27 @@ class Declaration:
         return paths
 
     @property
+    def artifact_facts(self) -> ArtifactFacts:
+        """What packagers may know of the artifact before its model is read."""
+        name = self.model.folder.name if self.model is not None else ""
+        facts = ArtifactFacts(self.format, self.label, name)
+        match self.what:
+            case Conversion(backend):
+                return facts._replace(
+                    kind=backend.kind,
+                    is_model=backend.is_model,
+                    suffix=backend.suffix,
+                    format_code=backend.format_code,
+                )
+            case Packaging(packager):
+                return facts._replace(kind=packager.kind, is_model=False)
+            case Generation():
+                return facts._replace(kind="file", is_model=False)
+            case Programs():
+                return facts._replace(kind="tree")
+        return facts
+
+    @property
     def is_compiled_in_place(self) -> bool:
         """Whether other rules compile files of the artifact, and leave objects beside them."""
         what = self.what

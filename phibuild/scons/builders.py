@@ -93,8 +93,7 @@ def declare_packaging(
         asked = session().declarations.get(found.path)
         about, model = ArtifactFacts(), None
         if asked is not None:
-            name = asked.model.folder.name if asked.model else ""
-            about = ArtifactFacts(asked.format, asked.label, name)
+            about = asked.artifact_facts
             model = _same_model(asked.model)
         what = Packaging(packager, recipe, found.path, about, _inputs(extras))
         packager.check(recipe, about, what.extras)

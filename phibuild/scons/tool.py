@@ -9,6 +9,7 @@ from typing import Any
 import SCons.Defaults
 from SCons.Environment import Base as Environment
 
+from phibuild.registry import DISABLED
 from phibuild.scons.archiving import add_archiver
 from phibuild.scons.builders import (
     declare_artifact,
@@ -38,12 +39,27 @@ def phibuild(env: Environment, **_: Any) -> None:
         ):
             for builder in offers:
                 env.AddMethod(partial(_declare_by, declare, offers, builder), builder)
+        if registry.disabled:
+            _explain_missing_builders(env, registry.disabled)
         # Global functions such as Install() are methods of the default environment. It is not
         # created for this, which would look for compilers.
         default = getattr(SCons.Defaults, "_default_env", None)
         for one in (env,) if default is None or default is env else (env, default):
             add_installers(one)
             add_archiver(one)
+
+
+def _explain_missing_builders(env: Environment, disabled: str) -> None:
+    """Let SCons' error for an unknown builder name the disabled plugins, which may offer it."""
+
+    def missing(_: Environment, name: str) -> Any:
+        raise AttributeError(
+            f"Builder or other environment method {name!r} not found.\n"
+            f"{DISABLED} disables these plugins: {disabled}"
+        )
+
+    kind = type(env)
+    env.__class__ = type(kind.__name__, (kind,), {"__getattr__": missing})
 
 
 def _declare_by(

@@ -105,7 +105,7 @@ def _warnings(checkpoint: Checkpoint, ignored: tuple[IgnoredFile, ...]) -> Itera
         yield f"tensors that are not part of the model are left out: {names_left}"
     if "tokenizer.json" not in names:
         yield (
-            "tokenizer.json is missing: only GGUF can be built. AutoTokenizer.from_pretrained"
+            "tokenizer.json is missing, which most formats need. AutoTokenizer.from_pretrained"
             "(folder).save_pretrained(folder) writes it"
         )
     if TOKENIZER_CONFIG not in names:

@@ -69,6 +69,16 @@ class BackendContract:
         for name, rules in rules_of(backend.recipe).items():
             assert rules.doc, name
 
+    def test_starter_recipes_are_good(self, backend: Backend) -> None:
+        for fields in backend.starters:
+            recipe = parse_recipe(backend.recipe, fields, builder=backend.builder)
+            backend.check(recipe, NO_MODEL, {})
+
+    def test_the_format_code_has_four_ascii_characters(self, backend: Backend) -> None:
+        assert len(backend.format_code) == 4
+        assert backend.format_code.isascii()
+        assert backend.format_code.isprintable()
+
     def test_recipes_are_frozen(self, backend: Backend) -> None:
         recipe = backend.recipe()
         assert recipe == backend.recipe()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pluggy
 
-from phibuild import hookspecs
+from phibuild import hookspecs, offers
 from phibuild.model.errors import CODES
 from phibuild.model.recipe import FieldRules, rules_of
 from phibuild.registry import load_registry
@@ -22,12 +25,41 @@ def errors_page() -> str:
 
 
 def hooks_page() -> str:
-    """Every hook and what it is for."""
-    lines = ["# Hooks", "", "| hook | what it returns |", "| --- | --- |"]
+    """Every hook with its signature, and every field of what plugins and phibuild exchange."""
+    lines = ["# Hooks", "", "All names are in `phibuild.api`.", ""]
+    lines += ["| hook | what it returns |", "| --- | --- |"]
     for name, function in sorted(vars(hookspecs).items()):
         if name.startswith("phibuild_") and not isinstance(function, pluggy.HookspecMarker):
-            lines.append(f"| `{name}` | {' '.join((function.__doc__ or '').split())} |")
+            returned = _cell(function.__annotations__["return"])
+            lines.append(f"| `{name}() -> {returned}` | {_on_one_line(function.__doc__)} |")
+    for node in ast.parse(inspect.getsource(offers)).body:
+        if isinstance(node, ast.ClassDef):
+            lines += ["", f"## `{node.name}`", "", _on_one_line(ast.get_docstring(node)), ""]
+            lines += ["| field | type | default | meaning |", "| --- | --- | --- | --- |"]
+            lines += _fields(node)
     return "\n".join(lines) + "\n"
+
+
+def _fields(descriptor: ast.ClassDef) -> Iterator[str]:
+    """A row for each field: the text below a field describes it."""
+    for node, following in pairwise([*descriptor.body, ast.Pass()]):
+        if isinstance(node, ast.AnnAssign):
+            name, kind = ast.unparse(node.target), _cell(ast.unparse(node.annotation))
+            default = "" if node.value is None else f"`{_cell(ast.unparse(node.value))}`"
+            match following:
+                case ast.Expr(ast.Constant(str(doc))):
+                    meaning = _on_one_line(doc)
+                case _:
+                    meaning = ""
+            yield f"| `{name}` | `{kind}` | {default} | {meaning} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _on_one_line(doc: str | None) -> str:
+    return _cell(" ".join((doc or "").split()))
 
 
 def recipes_page() -> str:

@@ -1,14 +1,14 @@
-"""How much room a device leaves for a model: its slot in flash, and its memory.
+"""How many bytes a device leaves for a model: in its slot in flash, and in its memory.
 
-In memory lie the weights, the KV cache, and what the runtime takes besides. The KV cache holds a
-key and a value of each layer for each token of the context:
+Memory holds the weights, the KV cache, and the runtime's own. The KV cache has a key and a value of
+each layer for each token of the context:
 
     2 x layers x KV heads x head size x context x bits / 8   bytes
 
 as in any transformer with grouped queries (llama.cpp's `llama_kv_cache` allocates n_embd_k_gqa +
 n_embd_v_gqa numbers a cell and layer). A sliding window may need less: this is the upper bound.
-The overhead differs with runtime, version and batch size, so that the user states it; README.md has
-formulas of what it was for each runtime, and how that was measured.
+The runtime's overhead differs with version and batch size, so the user states it; README.md has
+formulas for each runtime, and how they were measured.
 """
 
 from __future__ import annotations
@@ -16,32 +16,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from phibuild.api import ArtifactFacts, Room
-from phibuild_firmware.recipe import ImageRecipe
+from phibuild.api import SizeLimit
 
 
-def room(recipe: ImageRecipe, about: ArtifactFacts) -> Room | None:
-    """The lesser of what the slot and the memory leave for the model's bytes."""
-    found = [one for one in (_slot_room(recipe), ram_room(recipe, about)) if one is not None]
-    return min(found, key=lambda one: one.bytes) if found else None
+def slot_limit(slot_size: int, page: int) -> SizeLimit:
+    """The payload that fits a slot behind the descriptor's page."""
+    reason = f"slot_size of {slot_size:,} bytes less a descriptor's page of {page:,}"
+    return SizeLimit(slot_size - page, reason)
 
 
-def holds(recipe: ImageRecipe, size: int) -> int:
-    """The largest payload of an image of this size."""
-    return size - size % (recipe.erase_size or 1) - recipe.alignment
-
-
-def ram_room(recipe: ImageRecipe, about: ArtifactFacts) -> Room | None:
-    """What the memory leaves for weights; None while the model's architecture is not known."""
-    if recipe.ram_budget is None or not about.model.architecture:
-        return None
-    assert recipe.context is not None  # the recipe refuses a budget without them
-    assert recipe.ram_overhead is not None
-    cache = kv_cache_bytes(about.model.architecture, recipe.context, recipe.kv_bits)
-    return Room(
-        recipe.ram_budget - cache - recipe.ram_overhead,
-        f"ram_budget of {recipe.ram_budget:,} bytes less {cache:,} of KV cache for"
-        f" {recipe.context} tokens and {recipe.ram_overhead:,} of overhead",
+def memory_limit(
+    budget: int, architecture: Mapping[str, Any], *, context: int, kv_bits: int, overhead: int
+) -> SizeLimit:
+    """The weights that fit memory beside KV cache and overhead."""
+    cache = kv_cache_bytes(architecture, context, kv_bits)
+    return SizeLimit(
+        budget - cache - overhead,
+        f"ram_budget of {budget:,} bytes less {cache:,} of KV cache for {context} tokens and"
+        f" {overhead:,} of overhead",
     )
 
 
@@ -52,12 +44,3 @@ def kv_cache_bytes(architecture: Mapping[str, Any], context: int, bits: int) -> 
     head_size = architecture.get("head_dim") or architecture["hidden_size"] // heads
     numbers = 2 * architecture["num_hidden_layers"] * kv_heads * head_size
     return int(numbers * context * bits // 8)
-
-
-def _slot_room(recipe: ImageRecipe) -> Room | None:
-    if recipe.slot_size is None:
-        return None
-    return Room(
-        recipe.slot_size - recipe.alignment,
-        f"slot_size of {recipe.slot_size:,} bytes less a descriptor's page of {recipe.alignment:,}",
-    )

@@ -16,10 +16,12 @@ _SIGNATURE = struct.Struct("<I4x32s64s8x")
 _ED25519 = 1
 _MAGIC = b"PHIMODEL"
 _ZERO = bytes(32)
+CONTAINERS: dict[int, str | None] = {0: None, 1: "erofs", 2: "squashfs", 3: "tar"}
+"""What the files are packed in, by its number; None for a single file as it is."""
 
 
 class BadImage(ValueError):
-    """The bytes are no model image, or a damaged one."""
+    """The bytes are not a model image, or a damaged one."""
 
 
 class Descriptor(NamedTuple):
@@ -66,9 +68,9 @@ def parse(page: bytes) -> Descriptor:
         _LAYOUT.unpack_from(page)
     )
     if version != 1 or size != SIZE:
-        raise BadImage(f"its descriptor has version {version}; 1 is known")
+        raise BadImage(f"its descriptor has version {version}; only 1 is supported")
     if hashlib.sha256(page[:_DIGESTED]).digest() != page[_DIGESTED : _DIGESTED + 32]:
-        raise BadImage("its descriptor does not have the digest that it says")
+        raise BadImage("its descriptor does not match its digest")
     payload, tokenizer, chat_template = digests
     texts = [text.rstrip(b"\0").decode("utf-8", "replace") for text in (form, name, recipe)]
     return Descriptor(
@@ -92,16 +94,16 @@ class Signature(NamedTuple):
     signature: bytes
 
 
-def with_signature(page: bytes, one: Signature) -> bytes:
+def with_signature(page: bytes, signature: Signature) -> bytes:
     """The same descriptor, signed."""
-    return page[:SIGNED] + _SIGNATURE.pack(_ED25519, *one)
+    return page[:SIGNED] + _SIGNATURE.pack(_ED25519, *signature)
 
 
 def signature_of(page: bytes) -> Signature | None:
     """The signature of a descriptor, None if it has none; BadImage for an unknown kind."""
     kind, *fields = _SIGNATURE.unpack_from(page, SIGNED)
     if kind not in (0, _ED25519):
-        raise BadImage(f"its signature is of kind {kind}; 1, ed25519, is known")
+        raise BadImage(f"its signature is of kind {kind}; only 1, ed25519, is supported")
     return Signature(*fields) if kind else None
 
 

@@ -1,4 +1,4 @@
-"""Makes EROFS and squashfs of a model: only names and bytes of its files decide the result."""
+"""Builds EROFS and squashfs images: only the names and bytes of the files decide the result."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NO_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 def file_system(job: phiworker.Job, files: list[tuple[str, Path]], kind: str) -> Path:
-    """A file with the file system that holds these files, by their names in it."""
-    folder, made = job.scratch / "files", job.scratch / kind
-    staged(files, folder)
-    command = erofs(job, folder, made) if kind == "erofs" else squashfs(job, folder, made)
+    """A file with a file system that holds these files, by their names in it."""
+    folder, output = job.scratch / "files", job.scratch / kind
+    stage(files, folder)
+    command = erofs(job, folder, output) if kind == "erofs" else squashfs(job, folder, output)
     job.progress(None, command[0].rpartition("/")[2])
     # mksquashfs takes times from its flags or from SOURCE_DATE_EPOCH, and refuses both at once.
     environment = {name: text for name, text in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
@@ -27,15 +27,14 @@ def file_system(job: phiworker.Job, files: list[tuple[str, Path]], kind: str) ->
     if done.returncode != 0:
         raise phiworker.WorkerError(
             f"{command[0]} failed with exit status {done.returncode}: {done.stdout.strip()[-500:]}",
-            hint="is there room on the disk for the model three times over?",
+            hint="check that the disk has space for the model three times",
         )
     shutil.rmtree(folder)
-    return made
+    return output
 
 
-def staged(files: list[tuple[str, Path]], folder: Path) -> None:
-    """Copies with modes of their own, since the tools take modes, hard links and sparseness as they
-    find them."""
+def stage(files: list[tuple[str, Path]], folder: Path) -> None:
+    """Copy the files with fixed modes: the tools preserve modes, hard links and sparseness."""
     for name, path in files:
         copy = folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -46,19 +45,19 @@ def staged(files: list[tuple[str, Path]], folder: Path) -> None:
             inside.chmod(0o755)
 
 
-def erofs(job: phiworker.Job, folder: Path, made: Path) -> list[str]:
-    """Without compression and tails among the inodes: files are whole, and begin with a block."""
+def erofs(job: phiworker.Job, folder: Path, output: Path) -> list[str]:
+    """Without compression and tails among the inodes: each file is contiguous from a block on."""
     mkfs = str(job.tools["mkfs.erofs"])
-    told = subprocess.run([mkfs, "-V"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    version = re.search(r"mkfs\.erofs\D* (\d+)\.(\d+)", told.stdout)
-    # 1.5 knows blocks of 4096 bytes only; later ones take the page size of this machine, if let.
+    run = subprocess.run([mkfs, "-V"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    version = re.search(r"mkfs\.erofs\D* (\d+)\.(\d+)", run.stdout)
+    # 1.5 supports only blocks of 4096 bytes; later versions default to the machine's page size.
     block = ["-b4096"] if version and (int(version[1]), int(version[2])) >= (1, 6) else []
     flags = ["-T0", f"-U{_NO_UUID}", "--all-root", "-x-1", "-Enoinline_data,force-inode-compact"]
-    return [mkfs, "--quiet", *block, *flags, str(made), str(folder)]
+    return [mkfs, "--quiet", *block, *flags, str(output), str(folder)]
 
 
-def squashfs(job: phiworker.Job, folder: Path, made: Path) -> list[str]:
-    """Without compression, which would bring in versions of libraries and saves next to nothing."""
+def squashfs(job: phiworker.Job, folder: Path, output: Path) -> list[str]:
+    """Without compression, which depends on versions of libraries and saves next to nothing."""
     flags = "-noappend -no-progress -quiet -all-root -no-xattrs -no-fragments -no-sparse"
     times = "-mkfs-time 0 -all-time 0 -b 131072 -processors 1 -noI -noId -noD -noF -noX"
-    return [str(job.tools["mksquashfs"]), str(folder), str(made), *flags.split(), *times.split()]
+    return [str(job.tools["mksquashfs"]), str(folder), str(output), *flags.split(), *times.split()]

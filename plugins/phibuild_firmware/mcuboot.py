@@ -1,6 +1,8 @@
-"""The layout of an MCUboot image, as MCUboot's docs/design.md and bootutil's image.h give it:
-a header, the payload, and behind it TLVs with the digest, the key's digest and the signature.
-Little endian. Standard library only, Python 3.10 and later: workers import it."""
+"""The layout of an MCUboot image, from MCUboot's docs/design.md and bootutil's image.h: a header,
+the payload, and TLVs with the digest, the key's digest and the signature. Little endian.
+
+Standard library only, Python 3.10 and later: workers import it.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,11 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\+(\d+))?")
 
 
 class BadMcubootImage(ValueError):
-    """The bytes are no MCUboot image that this module could have written."""
+    """The bytes are not an MCUboot image that this module could have written."""
 
 
 class Version(NamedTuple):
-    """What MCUboot compares to forbid a downgrade."""
+    """The version that MCUboot compares to prevent a downgrade."""
 
     major: int
     minor: int
@@ -40,56 +42,56 @@ class Version(NamedTuple):
 
 
 def parse_version(text: str) -> Version:
-    """The version in `1.2.3` or `1.2.3+4`; ValueError for another form, or too large a number."""
+    """The version in `1.2.3` or `1.2.3+4`; ValueError for another form, or a number too large."""
     match = _VERSION.fullmatch(text)
-    found = Version(*(int(number or 0) for number in match.groups())) if match else None
-    if found is None or any(
-        number >> bits for number, bits in zip(found, (8, 8, 16, 32), strict=True)
-    ):
+    if match is None:
         raise ValueError(text)
-    return found
+    version = Version(*(int(number or 0) for number in match.groups()))
+    if any(number >> bits for number, bits in zip(version, (8, 8, 16, 32), strict=True)):
+        raise ValueError(text)
+    return version
 
 
 def header(version: Version, header_size: int, payload_size: int) -> bytes:
-    """The header, and behind it, up to the payload, what erased flash holds: as imgtool pads."""
+    """The header, padded up to the payload with the bytes of erased flash, as imgtool does."""
     fields = _HEADER.pack(_MAGIC, 0, header_size, 0, payload_size, 0, *version, 0)
     return fields.ljust(header_size, b"\xff")
 
 
 def tlvs(values: dict[int, bytes]) -> bytes:
-    """What follows the payload: each value by its type, in this order."""
+    """The TLVs behind the payload: each value by its type, in this order."""
     entries = b"".join(_TLV.pack(kind, len(value)) + value for kind, value in values.items())
     return _INFO.pack(_INFO_MAGIC, _INFO.size + len(entries)) + entries
 
 
 def trailer_size(align: int, max_sectors: int, *, overwrite_only: bool) -> int:
-    """Bytes at the end of a slot that MCUboot keeps the state of an update in (boot_trailer_sz in
+    """Bytes at the end of a slot in which MCUboot keeps the state of an update (boot_trailer_sz in
     bootutil_misc.c): three writes a sector, four fields, and its magic."""
     field = max(align, _MAX_ALIGN)
     magic = -(-_BOOT_MAGIC // field) * field
     return 2 * field + magic if overwrite_only else 3 * max_sectors * align + 4 * field + magic
 
 
-class Found(NamedTuple):
-    """What an image says of itself."""
+class ImageHeader(NamedTuple):
+    """The header of an image."""
 
     version: Version
     header_size: int
     payload_size: int
 
 
-def parse(start: bytes) -> Found:
+def parse(start: bytes) -> ImageHeader:
     """The header at the beginning of an image."""
     if len(start) < _HEADER.size:
         raise BadMcubootImage("it is too short")
     magic, _, header_size, protected, payload_size, _, *version, _ = _HEADER.unpack_from(start)
     if magic != _MAGIC or protected:
         raise BadMcubootImage("it does not begin with the header of an MCUboot image")
-    return Found(Version(*version), header_size, payload_size)
+    return ImageHeader(Version(*version), header_size, payload_size)
 
 
 def parse_tlvs(content: bytes) -> dict[int, bytes]:
-    """The values by their types; BadMcubootImage unless they are those that `tlvs` is given."""
+    """The values by their types; BadMcubootImage unless they are in the form that `tlvs` writes."""
     values = {}
     at = _INFO.size
     if len(content) != TLVS_SIZE or _INFO.unpack_from(content) != (_INFO_MAGIC, TLVS_SIZE):

@@ -1,4 +1,4 @@
-"""The programs of the machine that make images and objects."""
+"""The machine's programs that build file systems and objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE_SYSTEMS = {
 
 
 def compiler_programs(name: str) -> tuple[Program, ...]:
-    """A compiler, and the assembler that it starts if it is gcc; clang has its own."""
+    """A compiler, and the assembler that gcc starts; clang has its own."""
     hint = (
         "install it (Debian: apt install gcc-arm-none-eabi, gcc-aarch64-linux-gnu,"
         " gcc-riscv64-unknown-elf or clang), or put its folder into PATH"

@@ -1,5 +1,5 @@
 """Keys and signatures, ed25519 (RFC 8032), through `cryptography`: for workers in the toolchain
-`signing`. A private key is read from the user's own file, and nothing of it is kept or told."""
+`signing`. A private key is read from the user's own file, and never stored or printed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def signing_key(path: Path) -> Ed25519PrivateKey:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except TypeError:
         raise phiworker.WorkerError(
-            "the signing key is encrypted, and a build has nobody to ask for its passphrase",
+            "the signing key is encrypted, and a build cannot ask for its passphrase",
             hint="decrypt it to a file outside the project: openssl pkey -in KEY -out PLAIN",
             code="PHI704",
         ) from None
@@ -47,7 +47,7 @@ def public_key(path: Path) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise phiworker.WorkerError(
             "the public key is not a public ed25519 key in PEM",
-            hint="make it of the signing key: openssl pkey -in KEY -pubout -out PUBLIC",
+            hint="make it from the signing key: openssl pkey -in KEY -pubout -out PUBLIC",
             code="PHI704",
         )
     return key
@@ -59,7 +59,7 @@ def raw(key: Ed25519PublicKey) -> bytes:
 
 
 def key_id(key: Ed25519PublicKey) -> bytes:
-    """How a descriptor names a key."""
+    """The name of a key in a descriptor."""
     return hashlib.sha256(raw(key)).digest()
 
 

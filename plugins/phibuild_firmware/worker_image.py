@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 import phiworker
 
-from phibuild_firmware.descriptor import SIGNED, Descriptor, Signature, with_signature
+from phibuild_firmware.descriptor import CONTAINERS, SIGNED, Descriptor, Signature, with_signature
 from phibuild_firmware.file_systems import file_system
 
 _CHUNK = 1 << 20
-_CONTAINERS = {None: 0, "erofs": 1, "squashfs": 2, "tar": 3}
+_NUMBERS = {name: number for number, name in CONTAINERS.items()}
 _SKIPPED = frozenset({".git", "build", "__pycache__"})  # what phibuild's digest of a folder skips
 
 
@@ -26,7 +26,7 @@ def main(job: phiworker.Job) -> None:
         image.write(bytes(offset))
         payload = Payload(image)
         container = recipe["container"] or ("tar" if artifact.is_dir() else None)
-        files = files_of(artifact, recipe["format"])
+        files = files_of(artifact, recipe["file_name"])
         if container == "tar":
             pack(files, payload)
         elif container is not None:
@@ -37,7 +37,7 @@ def main(job: phiworker.Job) -> None:
         size = image.tell()
         page = Descriptor(
             format=recipe["format"],
-            container=_CONTAINERS[container],
+            container=_NUMBERS[container],
             payload_offset=offset,
             payload_size=payload.size,
             payload_sha256=payload.digest.digest(),
@@ -49,10 +49,10 @@ def main(job: phiworker.Job) -> None:
         ).to_bytes()
         image.seek(0)
         image.write(page if signed is None else signed(page))
-    ram_room, model_size = recipe["ram_room"], sum(path.stat().st_size for _, path in files)
-    if ram_room is not None and model_size > ram_room:
+    memory_limit, model_size = recipe["memory_limit"], sum(path.stat().st_size for _, path in files)
+    if memory_limit is not None and model_size > memory_limit:
         raise phiworker.WorkerError(
-            f"the model has {model_size:,} bytes, {model_size - ram_room:,} more than its"
+            f"the model has {model_size:,} bytes, {model_size - memory_limit:,} more than its"
             " ram_budget leaves",
             hint="choose a lower precision, a shorter context, or more memory",
             code="PHI701",
@@ -67,7 +67,7 @@ def main(job: phiworker.Job) -> None:
 
 
 class Payload:
-    """A stream into the image that counts and digests what goes by."""
+    """A stream into the image that counts and digests its bytes."""
 
     def __init__(self, image: BinaryIO) -> None:
         self.image, self.digest, self.size = image, hashlib.sha256(), 0
@@ -87,11 +87,11 @@ def copy(job: phiworker.Job, path: Path, payload: Payload) -> None:
                 job.progress(payload.size / whole, "copy and digest")
 
 
-def files_of(artifact: Path, form: str) -> list[tuple[str, Path]]:
-    """The files by their names in a container, in order. A file's own name is in no key, and so it
-    is called model.gguf, or model.bin."""
+def files_of(artifact: Path, file_name: str) -> list[tuple[str, Path]]:
+    """The files by their names in a container, in order. The name of a single file is not part of
+    the key, so it has `file_name` instead."""
     if not artifact.is_dir():
-        return [("model.gguf" if form == "GGUF" else "model.bin", artifact)]
+        return [(file_name, artifact)]
     return sorted(
         (path.relative_to(artifact).as_posix(), path)
         for path in artifact.rglob("*")
@@ -117,8 +117,8 @@ def pack(paths: list[tuple[str, Path]], payload: Any) -> None:
 
 
 def signing(path: Path) -> Callable[[bytes], bytes]:
-    """What signs a descriptor with this key, which is looked at before any other work."""
-    # `cryptography` is there only where an image is signed.
+    """A function that signs a descriptor; the key is checked before any other work."""
+    # `cryptography` is installed only for images that are signed.
     from phibuild_firmware.signatures import key_id, signing_key
 
     key = signing_key(path)

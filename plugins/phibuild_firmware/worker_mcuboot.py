@@ -23,7 +23,7 @@ def main(job: phiworker.Job) -> None:
             code="PHI203",
         )
     size = payload.stat().st_size
-    check_size(size, recipe["room"])
+    check_size(size, recipe["payload_limit"])
     header_size = recipe["header_size"]
     digest = hashlib.sha256()
     with payload.open("rb") as source, job.output.open("wb") as image:
@@ -46,9 +46,9 @@ def main(job: phiworker.Job) -> None:
         )
 
 
-def check_size(size: int, room: int | None) -> None:
-    """WorkerError PHI701 for a payload that the slot, or MCUboot's header, has no room for."""
-    limit = mcuboot.LARGEST if room is None else min(room, mcuboot.LARGEST)
+def check_size(size: int, payload_limit: int | None) -> None:
+    """WorkerError PHI701 for a payload that does not fit the slot, or MCUboot's header."""
+    limit = min(payload_limit or mcuboot.LARGEST, mcuboot.LARGEST)
     if size > limit:
         raise phiworker.WorkerError(
             f"the payload has {size:,} bytes, {size - limit:,} more than an MCUboot image in this"

@@ -1,4 +1,4 @@
-"""Compiles what embeds a model, and what checks it, with the compiler of a firmware."""
+"""Compiles the sources that embed a model and check it, with the compiler of the firmware."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def main(job: phiworker.Job) -> None:
     (folder / "model.img").symlink_to(job.inputs["image"])
     job.output.mkdir()
     for source in _SOURCES:
-        made = Path(source).with_suffix(".o").name
+        output = Path(source).with_suffix(".o").name
         command = [str(job.tools[compiler]), "-std=c99", "-Os", "-ffreestanding", *flags]
         if source.endswith(".S"):
-            command.append("-g0")  # clang 14 would not map its path
-        # Neither this folder's path nor, with -flto, a random number gets into the object.
+            command.append("-g0")  # clang 14 does not map its path
+        # Keeps this folder's path and, with -flto, a random number out of the object.
         command += [f"-ffile-prefix-map={folder}=.", f"-frandom-seed={source}", "-c", source]
         done = subprocess.run(
-            [*command, "-o", str(job.output / made)],
+            [*command, "-o", str(job.output / output)],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,5 +1,5 @@
-"""Writes what a firmware is compiled with for one model image: the verifier, a header that says
-which image this firmware was built for, and what embeds the image where that is wanted."""
+"""Writes the sources that a firmware needs for one model image: the verifier, a header with the
+image that the firmware is built for and, on request, the files that embed the image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from phibuild_firmware.descriptor import (
     signature_of,
 )
 
-_DEVICE = Path(__file__).with_name("device")
+_PLUGINS = Path(__file__).parent.parent
+_DEVICE = (
+    *("phibuild_firmware/device/phi_model.h", "phibuild_firmware/device/phi_model.c"),
+    *("phibuild_delta/device/phi_delta.h", "phibuild_delta/device/phi_delta.c"),
+)
 
 
 def main(job: phiworker.Job) -> None:
@@ -36,8 +40,8 @@ def main(job: phiworker.Job) -> None:
                 code="PHI702",
             ) from None
     job.output.mkdir()
-    for name in ("phi_model.h", "phi_model.c", "phi_delta.h", "phi_delta.c"):
-        shutil.copyfile(_DEVICE / name, job.output / name)
+    for source in _DEVICE:
+        shutil.copyfile(_PLUGINS / source, job.output / source.rpartition("/")[2])
     size = image.stat().st_size
     values = values_of(descriptor, page, size)
     if "public_key" in job.inputs:
@@ -67,20 +71,20 @@ def values_of(descriptor: Descriptor, page: bytes, size: int) -> dict[str, str]:
 
 
 def trusted(path: Path, page: bytes, signature: Signature | None) -> dict[str, str]:
-    """The key that the firmware trusts; WorkerError PHI705 if it would refuse this image."""
+    """The key that the firmware trusts; WorkerError PHI705 if it did not sign this image."""
     from phibuild_firmware.signatures import is_good, key_id, public_key, raw
 
     key = public_key(path)
     if signature is None:
         raise phiworker.WorkerError(
-            "the image is not signed, and its firmware is to trust a public_key",
+            "the image is not signed, and public_key requires a signature",
             hint='write env.FirmwareImage(..., signing_key="keys/model.pem")',
             code="PHI705",
         )
     if signature.key_id != key_id(key) or not is_good(key, signature.signature, page[:SIGNED]):
         raise phiworker.WorkerError(
-            f"the image is signed by the key {signature.key_id.hex()[:16]}..., and its firmware is"
-            f" to trust {key_id(key).hex()[:16]}...",
+            f"the image is signed by the key {signature.key_id.hex()[:16]}..., and public_key is"
+            f" {key_id(key).hex()[:16]}...",
             hint="pass the public key of the image's signing_key",
             code="PHI705",
         )
@@ -110,8 +114,8 @@ def header(values: dict[str, str]) -> str:
 
 
 def assembly(descriptor: Descriptor, sha256: str) -> str:
-    """The digest is there for build systems, none of which sees what .incbin reads: the text, and
-    so the object, changes with the model."""
+    """The digest is for build systems, which do not see what .incbin reads: the text, and so the
+    object, changes with the model."""
     return f"""\
 /* sha256 of the image: {sha256}
    Written by phibuild. Assemble with -Wa,-I and the folder that this file is in. */
@@ -147,7 +151,8 @@ def array(content: bytes) -> str:
 
 
 def quoted(text: str) -> str:
-    """A C literal: what is not plain ASCII in octal, which unlike \\x ends after three digits."""
+    """A C literal, with other characters than plain ASCII in octal, which ends after three digits,
+    unlike \\x."""
     plain = "".join(
         chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}"
         for byte in text.encode()

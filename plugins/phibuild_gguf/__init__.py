@@ -48,6 +48,9 @@ def phibuild_backends() -> tuple[Backend, ...]:
             bits_per_weight=bits_per_weight,
             most_bytes=most_bytes,
             alternatives=alternatives,
+            suffix=".gguf",
+            format_code="GGUF",
+            starters=({"precision": "int4"},),
         ),
         Backend(
             name="imatrix",
@@ -60,6 +63,7 @@ def phibuild_backends() -> tuple[Backend, ...]:
             label=label_imatrix,
             describe=_describe_imatrix,
             extras=("text",),
+            is_model=False,
         ),
     )
 

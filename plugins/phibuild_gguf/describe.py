@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phibuild.api import Description, PhiError, Tensor, open_regular
+from phibuild_gguf.format.block_fields import BLOCK_FIELDS
 from phibuild_gguf.format.header import Array, BadHeader, GgufHeader, read_header
 
 _LONGEST = 200
@@ -29,6 +30,7 @@ def describe(path: Path) -> Description:
                 info.size,
                 header.data + info.offset,
                 file.name if path.is_dir() else "",
+                block=BLOCK_FIELDS.get(info.type.name, ()),
             )
             for file, header in zip(files, headers, strict=True)
             for info in header.tensors

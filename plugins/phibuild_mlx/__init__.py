@@ -26,6 +26,8 @@ def phibuild_backends() -> tuple[Backend, ...]:
             label=label,
             bits_per_weight=bits_per_weight,
             describe=describe,
+            format_code="MLX ",
+            starters=({"precision": "int4"},),
         ),
     )
 

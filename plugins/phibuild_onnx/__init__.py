@@ -27,6 +27,8 @@ def phibuild_backends() -> tuple[Backend, ...]:
             bits_per_weight=bits_per_weight,
             describe=describe,
             extras=(SCALES,),
+            format_code="ONNX",
+            starters=({"precision": "int4", "execution_provider": "cpu"},),
         ),
     )
 

@@ -27,6 +27,8 @@ def phibuild_backends() -> tuple[Backend, ...]:
             bits_per_weight=bits_per_weight,
             describe=describe,
             extras=("calibration",),
+            format_code="OVIR",
+            starters=tuple({"precision": "int4", "group_size": size} for size in (128, 64, 32)),
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from phibuild.registry import DISABLED
 from phibuild.testing.checkpoint_edits import set_chat_template
 from tests.backends.conftest import Tiny
 from tests.conftest import Project
@@ -18,6 +20,16 @@ EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "third_party_plugin
 MAKE = """\
 phi = env.PhiModel("tiny")
 env.Int8Safetensors("dist/m.safetensors", phi, group_size=64, keep=["*embed_tokens*"])
+"""
+
+LAYOUT = """
+import json, sys
+from pathlib import Path
+from phibuild.api import describe_contents
+print(json.dumps([
+    [(tensor.name, tensor.offset) for tensor in describe_contents(Path(path)).tensors]
+    for path in sys.argv[1:]
+]))
 """
 
 
@@ -75,6 +87,44 @@ def test_its_fields_are_checked_when_the_sconstruct_is_read(
     assert (ran.status, ran.actions) == (2, [])
     assert "[PHI203] Int8Safetensors: group_size=96 does not divide" in ran.text
     assert f"{project_of_tiny.folder / 'SConstruct'}, line 5" in ran.text
+
+
+@pytest.mark.toolchain
+@pytest.mark.usefixtures("on_the_path")
+def test_its_artifact_goes_into_a_model_image_and_a_delta(
+    project_of_tiny: Project, tiny: Tiny
+) -> None:
+    tiny("phi-3")
+    project_of_tiny.sconstruct(
+        MAKE.replace("env.Int8Safetensors", "model = env.Int8Safetensors")
+        + 'env.FirmwareImage("dist/m.img", model)\n'
+        + 'env.FirmwareImage("dist/m.tar.img", model, container="tar")\n'
+    )
+    ran = project_of_tiny.scons()
+    assert ran.status == 0, ran.text
+    assert "payload = INT8, a single file" in project_of_tiny.phibuild("show", "dist/m.img").text
+    assert b"\0model.safetensors\0" in (project_of_tiny.folder / "dist/m.tar.img").read_bytes()
+    read = project_of_tiny.run(sys.executable, "-c", LAYOUT, "dist/m.safetensors", "dist/m.img")
+    of_file, of_image = (set(map(tuple, places)) for places in json.loads(read.text))
+    assert of_file
+    assert of_image == {(name, offset + 4096) for name, offset in of_file}
+
+
+@pytest.mark.usefixtures("on_the_path")
+def test_init_proposes_its_format(project_of_tiny: Project, tiny: Tiny) -> None:
+    tiny("phi-3")
+    (project_of_tiny.folder / "SConstruct").unlink(missing_ok=True)
+    assert project_of_tiny.phibuild("init", "tiny").status == 0
+    text = (project_of_tiny.folder / "SConstruct").read_text()
+    assert "env.Int8Safetensors('dist/tiny-int8.safetensors', phi, group_size=64)" in text
+    assert project_of_tiny.phibuild("plan").status == 0
+
+
+@pytest.mark.usefixtures("on_the_path")
+def test_it_can_be_disabled(project_of_tiny: Project) -> None:
+    disabled = {DISABLED: "int8-safetensors"}
+    assert "env.Int8Safetensors" in project_of_tiny.phibuild("plugins").text
+    assert "env.Int8Safetensors" not in project_of_tiny.phibuild("plugins", **disabled).text
 
 
 def test_without_it_its_builder_does_not_exist(project_of_tiny: Project, tiny: Tiny) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy
 import pytest
-from phibuild_firmware.delta.apply import apply_delta
-from phibuild_firmware.delta.make import make_delta
+from phibuild_delta.apply import apply_delta
+from phibuild_delta.make import make_delta
 
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.bench.measure import cost_of

@@ -1,5 +1,5 @@
-/* A libFuzzer target: whatever the bytes, every check ends and reads nothing beyond them. The first
-   byte says whether the descriptor gets a digest that fits, so that what lies behind it is reached. */
+/* A libFuzzer target: whatever the bytes, every check ends and stays within them. The first byte
+   says whether the descriptor gets the right digest, so that the checks behind it are reached. */
 #include "phi_model.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 """Updaters that know nothing of models and compare blocks of a fixed size, as RAUC's
-block-hash-index does: the padded metadata of GGUF keeps the weights at their places."""
+block-hash-index does: the padded metadata of GGUF keeps the weights in place."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_a_longer_chat_template_moves_no_block_of_weights(
     def built() -> dict[str, list[bytes]]:
         ran = project.scons()
         assert ran.status == 0, ran.text
-        made = {
+        contents = {
             name: (project.folder / "dist" / name).read_bytes()
             for name in ("model.gguf", "model.img")
         }
         return {
             name: [content[at : at + BLOCK] for at in range(0, len(content), BLOCK)]
-            for name, content in made.items()
+            for name, content in contents.items()
         }
 
     before = built()

@@ -46,7 +46,7 @@ def booted(project: Project, board: str, image: Path | None = None) -> tuple[int
 
 
 def flipped(path: Path, to: Path, at: int) -> Path:
-    """A copy with one bit of a model image turned, wherever in the file the image begins."""
+    """A copy with one bit of a model image flipped, wherever in the file the image begins."""
     content = bytearray(path.read_bytes())
     content[content.index(b"PHIMODEL\1\0\0\0") + at] ^= 4
     to.write_bytes(content)

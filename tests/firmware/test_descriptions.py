@@ -1,7 +1,6 @@
-"""Descriptions of a model for Zephyr, Yocto, ESP-IDF and genimage, read by what these systems use
-where it can be had: Zephyr's validator of schemas and YAML parser, Espressif's parser of partition
-tables, and genimage. bitbake is not to be had as a package: a parser and linter of recipes stands
-in for it."""
+"""Descriptions of a model for Zephyr, Yocto, ESP-IDF and genimage, read by these systems' own
+tools: Zephyr's validator of schemas and YAML parser, Espressif's parser of partition tables, and
+genimage. bitbake is not on PyPI: a parser and linter of recipes replaces it."""
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ mapping:
 
 
 def described(project: Project, builder: str, fields: str) -> str:
-    """Build the description of a model image; what it says."""
+    """Build the description of a model image; returns its text."""
     ran = declared(project, builder, fields)
     assert ran.status == 0, ran.text
     return (project.folder / "build" / "description").read_text("utf-8")
@@ -95,41 +94,41 @@ def test_zephyr_reads_a_blob(project: Project) -> None:
     assert "# Licence: unknown: the model's card does not say\n" in text
 
 
-def test_what_is_not_given_is_the_images(project: Project) -> None:
+def test_defaults_are_the_images(project: Project) -> None:
     (blob,) = yaml.safe_load(described(project, "ZephyrModule", ZEPHYR))["blobs"]
     assert (blob["path"], blob["description"]) == ("model.img", "model image")
     assert "doc-url" not in blob
 
 
-def test_a_yocto_recipe_is_parsed_and_free_of_complaints(project: Project) -> None:
+def test_a_yocto_recipe_is_parsed_without_a_warning(project: Project) -> None:
     fields = 'url=URL, license="mit", description="A tiny model", homepage="https://example.com"'
     text = described(project, "YoctoRecipe", fields)
     recipe = project.write("meta/recipes-model/phi-model/phi-model_1.0.bb", text)
-    # A licence of OpenEmbedded's own is not remote, DESCRIPTION is SUMMARY where it is not set, and
-    # the third asks the network.
+    # OpenEmbedded's own licences are not remote, DESCRIPTION defaults to SUMMARY, and the third
+    # rule needs the network.
     accepted = ("licenseremotefile", "mandatoryvar.DESCRIPTION")
     rules = [*(f"oelint.var.{name}" for name in accepted), "oelint.vars.homepageping"]
     suppressed = [word for rule in rules for word in ("--suppress", rule)]
     lint = [PROGRAMS / "oelint-adv", "--quiet", "--hide", "info", *suppressed, recipe]
     done = subprocess.run(lint, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert (done.returncode, done.stdout) == (0, "")
-    said = parsed(recipe)
+    variables = parsed(recipe)
     sha256 = digest_of(project)
-    assert said["SRC_URI[model.sha256sum]"] == sha256
-    assert said["SRC_URI"].split(";")[0] == URL.replace("@SHA256@", sha256)
-    assert said["SUMMARY"] == "A tiny model"
-    assert said["HOMEPAGE"] == "https://example.com"
-    assert said["LICENSE"] == "MIT"
+    assert variables["SRC_URI[model.sha256sum]"] == sha256
+    assert variables["SRC_URI"].split(";")[0] == URL.replace("@SHA256@", sha256)
+    assert variables["SUMMARY"] == "A tiny model"
+    assert variables["HOMEPAGE"] == "https://example.com"
+    assert variables["LICENSE"] == "MIT"
     assert re.fullmatch(
-        r"file://\$\{COMMON_LICENSE_DIR\}/MIT;md5=[0-9a-f]{32}", said["LIC_FILES_CHKSUM"]
+        r"file://\$\{COMMON_LICENSE_DIR\}/MIT;md5=[0-9a-f]{32}", variables["LIC_FILES_CHKSUM"]
     )
-    assert "do_install" in said
-    assert "do_deploy" in said
+    assert "do_install" in variables
+    assert "do_deploy" in variables
 
 
 def parsed(recipe: Path) -> dict[str, str]:
-    """Variables, flags and functions of a recipe by name, as the parser finds them; in a process
-    of its own, since it warns of what is outdated in itself."""
+    """Variables, flags and functions of a recipe by name. In a process of its own, since the parser
+    warns of its own outdated parts."""
     program = """
 import json, sys
 from oelint_parser.cls_item import FlagAssignment, Function, Variable
@@ -137,26 +136,26 @@ from oelint_parser.cls_stash import Stash
 stash = Stash(quiet=True)
 stash.AddFile(sys.argv[1])
 stash.Finalize()
-found = {}
-for one in stash.GetItemsFor(classifier=Variable.CLASSIFIER):
-    found[one.VarName] = one.VarValueStripped
-for one in stash.GetItemsFor(classifier=FlagAssignment.CLASSIFIER):
-    found[f"{one.VarName}[{one.Flag}]"] = one.ValueStripped
-for one in stash.GetItemsFor(classifier=Function.CLASSIFIER):
-    found[one.FuncName] = one.FuncBodyStripped
-print(json.dumps(found))
+items = {}
+for item in stash.GetItemsFor(classifier=Variable.CLASSIFIER):
+    items[item.VarName] = item.VarValueStripped
+for item in stash.GetItemsFor(classifier=FlagAssignment.CLASSIFIER):
+    items[f"{item.VarName}[{item.Flag}]"] = item.ValueStripped
+for item in stash.GetItemsFor(classifier=Function.CLASSIFIER):
+    items[item.FuncName] = item.FuncBodyStripped
+print(json.dumps(items))
 """
     done = subprocess.run(
         [sys.executable, "-c", program, recipe], stdout=subprocess.PIPE, text=True, check=True
     )
-    found: dict[str, str] = yaml.safe_load(done.stdout)
-    return found
+    items: dict[str, str] = yaml.safe_load(done.stdout)
+    return items
 
 
 def test_a_recipe_does_not_invent_a_licence(project: Project) -> None:
     ran = declared(project, "YoctoRecipe", "url=URL")
     assert ran.status == 2
-    assert "[PHI202] license=None will not do" in ran.text
+    assert "[PHI202] license is required" in ran.text
     assert "the model's card does not say: write license=" in ran.text
     ran = declared(project, "YoctoRecipe", 'url=URL, license="Phi-1"')
     assert ran.status == 2
@@ -186,10 +185,10 @@ def test_espressifs_parser_reads_the_partitions(
 
     table = PartitionTable.from_csv(text)
     table.verify()
-    assert [(one.name, one.type, one.subtype, one.offset, one.size) for one in table] == rows
-    assert all(one.readonly == bool(fields) for one in table)
+    assert [(row.name, row.type, row.subtype, row.offset, row.size) for row in table] == rows
+    assert all(row.readonly == bool(fields) for row in table)
     again = PartitionTable.from_binary(table.to_binary())
-    assert [one.name for one in again] == [row[0] for row in rows]
+    assert [row.name for row in again] == [name for name, *_ in rows]
 
 
 @pytest.mark.parametrize("table", ["gpt", "mbr"])
@@ -223,12 +222,12 @@ def gpt_partitions(disk: bytes) -> list[tuple[str, int, int]]:
     assert disk[512:520] == b"EFI PART"
     first = 512 * int.from_bytes(disk[584:592], "little")
     entries = [disk[first + 128 * number :][:128] for number in range(128)]
-    found = []
-    for entry in filter(lambda one: any(one[:16]), entries):
+    partitions = []
+    for entry in filter(lambda entry: any(entry[:16]), entries):
         begin, last = (int.from_bytes(entry[at : at + 8], "little") for at in (32, 40))
         name = entry[56:].decode("utf-16-le").rstrip("\0")
-        found.append((name, 512 * begin, 512 * (last - begin + 1)))
-    return found
+        partitions.append((name, 512 * begin, 512 * (last - begin + 1)))
+    return partitions
 
 
 def mbr_partitions(disk: bytes) -> list[tuple[str, int, int]]:
@@ -246,20 +245,20 @@ def mbr_partitions(disk: bytes) -> list[tuple[str, int, int]]:
     ]
 
 
-def test_what_is_larger_than_its_slot_is_refused(project: Project) -> None:
+def test_an_image_larger_than_its_slot_is_refused(project: Project) -> None:
     for builder, fields in (
         ("GenimageSlots", 'slot_size="64 KiB", alignment=512'),
         ("EspPartitions", 'size="64 KiB"'),
     ):
         ran = declared(project, builder, fields)
         assert ran.status == 2
-        assert "[PHI701] the image has 74,097 bytes, 8,561 more than its place" in ran.text
+        assert "[PHI701] the image has 74,097 bytes, 8,561 more than its slot" in ran.text
 
 
 @pytest.mark.parametrize(
     ("builder", "fields", "message"),
     [
-        ("ZephyrModule", 'url="x"', "version=None will not do"),
+        ("ZephyrModule", 'url="x"', "version is required"),
         ("ZephyrModule", ZEPHYR + ', path="../out"', "a path inside the module"),
         ("ZephyrModule", ZEPHYR + ', slot_size="1 MiB"', "unknown field 'slot_size'"),
         ("YoctoRecipe", 'url=URL, licence="MIT"', "did you mean 'license'?"),
@@ -269,9 +268,9 @@ def test_what_is_larger_than_its_slot_is_refused(project: Project) -> None:
         ("EspPartitions", 'type="app"', "a number from 0x40 to 0xfe"),
         ("EspPartitions", 'type="0x40"', '"undefined" (of type "data")'),
         ("EspPartitions", "offset=100", "a multiple of 4 KiB"),
-        ("EspPartitions", "slots=2", "size=None will not do"),
+        ("EspPartitions", "slots=2", "size is required"),
         ("EspPartitions", 'flags=["hidden"]', "possible are encrypted, readonly"),
-        ("GenimageSlots", "", "slot_size=None will not do"),
+        ("GenimageSlots", "", "slot_size is required"),
         ("GenimageSlots", 'slot_size="1 MB"', "a multiple of alignment"),
         ("GenimageSlots", 'slot_size="1 MiB", slots=["a", "a"]', "different names"),
         ("GenimageSlots", 'slot_size="1 MiB", slots=["a b"]', "letters, digits"),
@@ -297,10 +296,10 @@ def test_a_folder_is_not_described(copying: Project) -> None:
     copying.write("folder/file", "x")
     ran = copying.scons()
     assert ran.status == 2
-    assert "[PHI203] what is described is a folder" in ran.text
+    assert "[PHI203] the artifact is a folder" in ran.text
 
 
-def test_a_new_model_is_described_anew_and_else_nothing_is(project: Project) -> None:
+def test_a_description_changes_only_with_its_model(project: Project) -> None:
     before = described(project, "EspPartitions", "")
     assert project.scons().text == "scons: `.' is up to date.\n"
     (project.folder / "model.bin").write_bytes(PAYLOAD[::-1])
@@ -310,7 +309,7 @@ def test_a_new_model_is_described_anew_and_else_nothing_is(project: Project) -> 
 
 
 @pytest.mark.toolchain
-def test_the_licence_is_what_the_models_card_says(make_project: Callable[[str], Project]) -> None:
+def test_the_licence_is_that_of_the_models_card(make_project: Callable[[str], Project]) -> None:
     project = make_project("licensed")
     write_checkpoint(project.folder / "tiny", FAMILIES["phi-3"], layers=1, seed=4)
     project.sconstruct(
@@ -326,12 +325,12 @@ def test_the_licence_is_what_the_models_card_says(make_project: Callable[[str], 
     assert "# Licence: mit\n" in (build / "partitions.csv").read_text()
     card = project.folder / "tiny" / "README.md"
     card.write_text(card.read_text() + "Another remark.\n")
-    assert made_by(project.scons()) == []
+    assert changed_by(project.scons()) == []
     card.write_text(card.read_text().replace("license: mit", "license: apache-2.0"))
-    assert made_by(project.scons()) == ["build/partitions.csv", "build/tiny_1.0.bb"]
+    assert changed_by(project.scons()) == ["build/partitions.csv", "build/tiny_1.0.bb"]
     assert 'LICENSE = "Apache-2.0"\n' in (build / "tiny_1.0.bb").read_text()
 
 
-def made_by(ran: Ran) -> list[str]:
-    """The targets that were made, by work or from an earlier run's."""
+def changed_by(ran: Ran) -> list[str]:
+    """The targets that were built or recalled."""
     return sorted(ran.names("built") + ran.names("recalled"))

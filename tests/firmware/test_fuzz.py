@@ -1,4 +1,4 @@
-"""The verifier under libFuzzer and sanitizers. FUZZ_RUNS=10000000 looks longer."""
+"""The verifier under libFuzzer and sanitizers. FUZZ_RUNS=10000000 runs longer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ DEVICE = HERE.parents[1] / "plugins" / "phibuild_firmware" / "device"
 RUNS = os.environ.get("FUZZ_RUNS", "200000")
 
 
-def test_no_bytes_make_the_verifier_stumble(tmp_path: Path) -> None:
+def test_no_bytes_crash_the_verifier(tmp_path: Path) -> None:
     program, seeds = tmp_path / "fuzz", tmp_path / "seeds"
     seeds.mkdir()
-    one = Descriptor("GGUF", 0, 512, 5, b"\1" * 32, b"\2" * 32, b"\3" * 32, 512, "phi", "Q4_K_M")
+    descriptor = Descriptor(
+        "GGUF", 0, 512, 5, b"\1" * 32, b"\2" * 32, b"\3" * 32, 512, "phi", "Q4_K_M"
+    )
     for flag in (b"\0", b"\1"):
-        (seeds / flag.hex()).write_bytes(flag + one.to_bytes() + b"12345")
+        (seeds / flag.hex()).write_bytes(flag + descriptor.to_bytes() + b"12345")
     subprocess.run(
         [
             needed_tool("clang"),

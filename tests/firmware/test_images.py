@@ -1,4 +1,4 @@
-"""Model images: what is written, what fits, and what a device says of it."""
+"""Model images: their bytes, their limits, and how a device checks them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def compiled(project: Project, *flags: str, name: str = "verify") -> Path:
     return program
 
 
-def told(program: Path, image: Path, *arguments: str) -> str:
+def run_on(program: Path, image: Path, *arguments: str) -> str:
     done = subprocess.run([program, image, *arguments], stdout=subprocess.PIPE, text=True)
     return done.stdout.strip()
 
@@ -55,18 +55,20 @@ def told(program: Path, image: Path, *arguments: str) -> str:
 def test_an_image_is_a_descriptor_page_and_the_payload(imaging: Project) -> None:
     assert imaging.scons().status == 0
     image = image_of(imaging)
-    found = parse(image)
+    descriptor = parse(image)
     assert image[4096:] == PAYLOAD
-    assert (found.payload_offset, found.payload_size) == (4096, len(PAYLOAD))
-    assert found.payload_sha256 == hashlib.sha256(PAYLOAD).digest()
-    assert (found.format, found.model_id, found.container) == ("FILE", "tiny", 0)
+    assert (descriptor.payload_offset, descriptor.payload_size) == (4096, len(PAYLOAD))
+    assert descriptor.payload_sha256 == hashlib.sha256(PAYLOAD).digest()
+    assert (descriptor.format, descriptor.model_id, descriptor.container) == ("FILE", "tiny", 0)
     assert imaging.scons().text == "scons: `.' is up to date.\n"
 
 
 def test_the_format_is_pinned() -> None:
-    one = Descriptor("GGUF", 0, 4096, 5, b"\1" * 32, b"\2" * 32, b"\3" * 32, 4096, "phi", "Q4_K_M")
-    page = one.to_bytes()
-    assert parse(page) == one
+    descriptor = Descriptor(
+        "GGUF", 0, 4096, 5, b"\1" * 32, b"\2" * 32, b"\3" * 32, 4096, "phi", "Q4_K_M"
+    )
+    page = descriptor.to_bytes()
+    assert parse(page) == descriptor
     assert len(page) == 512
     assert page[:24] == b"PHIMODEL\1\0\0\0\0\2\0\0GGUF\0\0\0\0"
     assert page[24:40] == (4096).to_bytes(8, "little") + (5).to_bytes(8, "little")
@@ -79,14 +81,16 @@ def test_the_format_is_pinned() -> None:
 
 @pytest.mark.parametrize("at", [0, 9, 30, 80, 370])
 def test_a_changed_descriptor_is_refused(at: int) -> None:
-    one = Descriptor("GGUF", 0, 4096, 5, b"\1" * 32, b"\2" * 32, b"\3" * 32, 4096, "phi", "Q4_K_M")
-    page = bytearray(one.to_bytes())
+    descriptor = Descriptor(
+        "GGUF", 0, 4096, 5, b"\1" * 32, b"\2" * 32, b"\3" * 32, 4096, "phi", "Q4_K_M"
+    )
+    page = bytearray(descriptor.to_bytes())
     page[at] ^= 1
     with pytest.raises(BadImage):
         parse(bytes(page))
 
 
-def test_it_is_padded_to_whole_erase_blocks_and_aligned_as_asked(imaging: Project) -> None:
+def test_it_is_padded_to_whole_erase_blocks_and_aligned_as_requested(imaging: Project) -> None:
     fields = 'erase_size="64 KiB", slot_size="128 KiB", alignment=512'
     imaging.sconstruct(IMAGE.format(fields=fields))
     assert imaging.scons().status == 0
@@ -96,7 +100,7 @@ def test_it_is_padded_to_whole_erase_blocks_and_aligned_as_asked(imaging: Projec
     assert not any(image[512 + len(PAYLOAD) :])
 
 
-def test_what_is_larger_than_its_slot_is_refused_and_the_old_image_stays(imaging: Project) -> None:
+def test_an_image_larger_than_its_slot_is_refused_and_the_old_one_stays(imaging: Project) -> None:
     imaging.scons()
     before = image_of(imaging)
     imaging.sconstruct(IMAGE.format(fields='slot_size="72 KB"'))
@@ -130,19 +134,19 @@ def test_a_folder_becomes_a_reproducible_tar(project: Project) -> None:
         project.write(f"model/{name}", name)
     project.sconstruct('env.FirmwareImage("build/model.img", "model")\n')
     assert project.scons().status == 0
-    found = parse(image_of(project))
-    assert found.container == 3
-    payload = image_of(project)[4096 : 4096 + found.payload_size]
+    descriptor = parse(image_of(project))
+    assert descriptor.container == 3
+    payload = image_of(project)[4096 : 4096 + descriptor.payload_size]
     with tarfile.open(fileobj=io.BytesIO(payload)) as archive:
         entries = archive.getmembers()
-        assert [one.name for one in entries] == ["a.txt", "b/two.bin"]
-        assert {(one.mtime, one.uid, one.uname) for one in entries} == {(0, 0, "")}
+        assert [entry.name for entry in entries] == ["a.txt", "b/two.bin"]
+        assert {(entry.mtime, entry.uid, entry.uname) for entry in entries} == {(0, 0, "")}
         content = archive.extractfile(entries[1])
         assert content is not None
         assert content.read() == b"b/two.bin"
 
 
-def test_show_tells_what_an_image_holds(imaging: Project) -> None:
+def test_show_prints_the_descriptor(imaging: Project) -> None:
     imaging.scons()
     shown = imaging.phibuild("show", "build/model.img").text
     assert "model_id = tiny" in shown
@@ -160,8 +164,8 @@ def test_only_models_become_images(copying: Project) -> None:
     assert "[PHI203] a model image cannot hold the format 'model image'" in ran.text
 
 
-def test_sources_of_what_is_no_image_are_refused(project: Project) -> None:
-    project.write("in.bin", "no image")
+def test_sources_for_another_file_are_refused(project: Project) -> None:
+    project.write("in.bin", "not an image")
     project.sconstruct('env.DeviceSources("build/device", "in.bin")\n')
     ran = project.scons()
     assert ran.status == 2
@@ -172,34 +176,34 @@ def test_a_device_accepts_its_image_and_nothing_else(imaging: Project, tmp_path:
     assert imaging.scons().status == 0
     image = imaging.folder / "build" / "model.img"
     program = compiled(imaging, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover")
-    assert told(program, image) == "ok"
-    assert told(program, image, "flip") == "all refused"
-    assert told(program, image, "cut") == "all refused"
+    assert run_on(program, image) == "ok"
+    assert run_on(program, image, "flip") == "all refused"
+    assert run_on(program, image, "cut") == "all refused"
     damaged = bytearray(image.read_bytes())
     damaged[4096 + 70_000] ^= 16
     other = tmp_path / "other.img"
     other.write_bytes(damaged)
-    assert told(program, other) == "the payload was changed"
+    assert run_on(program, other) == "the payload was changed"
     (imaging.folder / "model.bin").write_bytes(PAYLOAD[:-1])
     assert imaging.scons().status == 0
-    assert told(program, image) == "the firmware is for another image"
-    assert told(compiled(imaging, name="again"), image) == "ok"
+    assert run_on(program, image) == "the firmware is for another image"
+    assert run_on(compiled(imaging, name="again"), image) == "ok"
 
 
 def test_the_tokenizer_and_the_template_are_compared(imaging: Project, tmp_path: Path) -> None:
-    """With digests put in by hand: which slices a model's image gets is the next test's."""
+    """With digests that are edited by hand."""
     imaging.scons()
     header = imaging.folder / "build" / "device" / "phi_model_data.h"
     text = header.read_text()
     header.unlink()
     image = imaging.folder / "build" / "model.img"
     for name, status in (
-        ("TOKENIZER", "the tokenizer is another one"),
-        ("CHAT_TEMPLATE", "the chat template is another one"),
+        ("TOKENIZER", "the tokenizer does not match"),
+        ("CHAT_TEMPLATE", "the chat template does not match"),
     ):
-        line = next(one for one in text.splitlines() if f"_{name}_DIGEST" in one)
+        line = next(line for line in text.splitlines() if f"_{name}_DIGEST" in line)
         header.write_text(text.replace(line, line.replace("0x00", "0x07", 1)))
-        assert told(compiled(imaging), image) == status
+        assert run_on(compiled(imaging), image) == status
 
 
 @pytest.mark.parametrize("chunk", [1, 55, 56, 63, 64, 65, 1000])
@@ -210,12 +214,13 @@ def test_sha256_is_that_of_the_standard(imaging: Project, tmp_path: Path, chunk:
         path = tmp_path / "content"
         path.write_bytes(PAYLOAD[:size])
         assert (
-            told(program, path, "digest", str(chunk)) == hashlib.sha256(PAYLOAD[:size]).hexdigest()
+            run_on(program, path, "digest", str(chunk))
+            == hashlib.sha256(PAYLOAD[:size]).hexdigest()
         )
 
 
 def test_an_embedded_model_is_an_ordinary_dependency(project: Project) -> None:
-    """A firmware in the same graph; here one for this machine."""
+    """A firmware in the same graph, here for this machine."""
     needed_tool("gcc")
     (project.folder / "model.bin").write_bytes(PAYLOAD)
     main = Path(__file__).with_name("verify_embedded.c")
@@ -237,7 +242,7 @@ def test_an_embedded_model_is_an_ordinary_dependency(project: Project) -> None:
     assert subprocess.run([firmware], stdout=subprocess.PIPE).stdout == b"PASS\n"
 
 
-def test_no_path_of_this_machine_is_in_what_embeds(project: Project) -> None:
+def test_no_path_of_this_machine_is_in_the_embedding_sources(project: Project) -> None:
     (project.folder / "model.bin").write_bytes(PAYLOAD)
     project.sconstruct('env.EmbeddedModel("build/phi", "model.bin")\n')
     project.scons()
@@ -247,7 +252,7 @@ def test_no_path_of_this_machine_is_in_what_embeds(project: Project) -> None:
 
 
 def test_the_packagers_come_through_the_entry_points() -> None:
-    names = {one.name for one in load_registry().packagers.values()}
+    names = {packager.name for packager in load_registry().packagers.values()}
     assert {"firmware-image", "embedded-model", "device-sources", "zephyr-module"} <= names
 
 
@@ -268,7 +273,7 @@ def test_a_grouped_query_model_has_a_small_kv_cache() -> None:
     assert kv_cache_bytes(grouped, 4096, 16) == 536_870_912
 
 
-def test_a_memory_budget_needs_to_know_the_context(imaging: Project) -> None:
+def test_a_memory_budget_requires_the_context(imaging: Project) -> None:
     imaging.sconstruct(IMAGE.format(fields='ram_budget="1 GB"'))
     ran = imaging.scons()
     assert ran.status == 2

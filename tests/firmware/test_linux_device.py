@@ -95,7 +95,7 @@ def test_other_flags_are_another_runtime_and_the_same_model(device: Project) -> 
     ]
 
 
-def test_the_program_needs_nothing_of_the_device_and_tells_nothing_of_this_machine(
+def test_the_program_needs_nothing_of_the_device_and_holds_no_path_of_this_machine(
     device: Project,
 ) -> None:
     program = (device.folder / "build" / "llama.cpp" / "llama-completion").read_bytes()

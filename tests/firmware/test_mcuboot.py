@@ -1,4 +1,4 @@
-"""MCUboot images: the bytes that imgtool would write, what it accepts and refuses, what fits."""
+"""MCUboot images: byte for byte as imgtool writes them, accepted by it, within their slots."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from phibuild_firmware import mcuboot
-from phibuild_firmware.mcuboot_packager import McubootRecipe, holds, payload_room
+from phibuild_firmware.mcuboot_image import McubootRecipe, payload_limit, slot_limit
 
 from phibuild.engine.workshop import Workshop
 from phibuild.registry import load_registry
@@ -20,7 +20,7 @@ PACKED = 'env.MCUbootImage("build/m.bin", "model.bin", signing_key="model.pem", 
 
 @pytest.fixture
 def booting(make_project: Callable[[str], Project], tmp_path: Path) -> Project:
-    """A project with a file to pack, that no other test has, and a key."""
+    """A project with a key, and a file to pack that no other test has."""
     project = make_project("booting")
     (project.folder / "model.bin").write_bytes((str(tmp_path).encode() * 2000)[:70_001])
     put_keys(project, 1)
@@ -77,7 +77,7 @@ def test_imgtool_accepts_the_right_key_and_refuses_another_and_a_flipped_byte(
 
 
 @pytest.mark.toolchain
-def test_what_is_larger_than_the_slot_leaves_is_refused_as_imgtool_does(booting: Project) -> None:
+def test_a_payload_larger_than_its_slot_is_refused_as_by_imgtool(booting: Project) -> None:
     """The smallest slot that both accept, and one byte less."""
     trailer = mcuboot.trailer_size(8, 128, overwrite_only=False)
     least = 4096 + 70_001 + mcuboot.TLVS_SIZE + trailer
@@ -93,10 +93,10 @@ def test_what_is_larger_than_the_slot_leaves_is_refused_as_imgtool_does(booting:
 
 def test_the_trailer_has_erase_blocks_of_its_own_and_is_small_without_swaps() -> None:
     recipe = McubootRecipe(version="1.2.3", slot_size=1 << 20, erase_size=4096)
-    assert payload_room(recipe) == (1 << 20) - 4096 - mcuboot.TLVS_SIZE - 4096
+    assert slot_limit(recipe, 1 << 20) == (1 << 20) - 4096 - mcuboot.TLVS_SIZE - 4096
     recipe = McubootRecipe(version="1.2.3", slot_size=1 << 20, overwrite_only=True)
-    assert payload_room(recipe) == (1 << 20) - 4096 - mcuboot.TLVS_SIZE - 32
-    assert holds(recipe, 100_000) == 100_000 - 4096 - mcuboot.TLVS_SIZE
+    assert slot_limit(recipe, 1 << 20) == (1 << 20) - 4096 - mcuboot.TLVS_SIZE - 32
+    assert payload_limit(recipe, 100_000) == 100_000 - 4096 - mcuboot.TLVS_SIZE
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_trailer_has_erase_blocks_of_its_own_and_is_small_without_swaps() ->
         ('version="1.2.3", header_size=100', "a multiple of 32 below 64 KiB"),
         ('version="1.2.3", header_size="64 KiB"', "a multiple of 32 below 64 KiB"),
         ('version="1.2.3", erase_size=0', "the size of a block"),
-        ('version="1.2.3", slot_size=5000', "more than header, signature and trailer take"),
+        ('version="1.2.3", slot_size=5000', "more than header, signature and trailer"),
         ('version="1.2.3", align=3', "possible are 1, 2, 4, 8, 16, 32"),
         ('version="1.2.3", key="a.pem"', "write signing_key instead"),
     ],
@@ -124,12 +124,12 @@ def test_impossible_recipes_are_refused_when_the_sconstruct_is_read(
     assert said in ran.text
 
 
-def test_it_has_to_be_signed(project: Project) -> None:
+def test_it_requires_a_signature(project: Project) -> None:
     project.write("model.bin", "x")
     project.sconstruct('env.MCUbootImage("build/m.bin", "model.bin", version="1.2.3")\n')
     ran = project.scons()
     assert ran.status == 2
-    assert "[PHI203] an MCUboot image has to be signed" in ran.text
+    assert "[PHI203] an MCUboot image requires a signature" in ran.text
 
 
 @pytest.mark.toolchain
@@ -143,7 +143,7 @@ def test_a_folder_is_packed_first(booting: Project) -> None:
 
 @pytest.mark.toolchain
 def test_memory_does_not_grow_with_the_payload(project: Project) -> None:
-    """Of two sizes for which the build itself, whose peak a worker inherits, takes the same."""
+    """With two sizes for which the build itself, whose peak a worker inherits, needs the same."""
     put_keys(project, 1)
     shop = Workshop(Store(Path(project.environment["PHIBUILD_STORE"])), load_registry())
     project.sconstruct(PACKED.format(fields='version="1.2.3"'))

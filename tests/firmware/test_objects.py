@@ -1,4 +1,4 @@
-"""Embedded models as objects of a compiler: they link, and do not tell where they were made."""
+"""Embedded models as objects of a compiler: they link, and hold no path of the machine."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ void _start(void)
 
 
 def embedded(folder: Path, compiler: str, flags: tuple[str, ...]) -> Project:
-    """A project with the objects, made with a store of its own."""
+    """A project with the objects, built with a store of its own."""
     needed_tool(compiler)
     project = Project(folder, {"PHIBUILD_STORE": str(folder / "store")})
     project.write("main.c", MAIN)
@@ -70,11 +70,11 @@ def test_objects_link_and_are_reproducible(tmp_path: Path, compiler: str) -> Non
     assert PAYLOAD in (project.folder / "firmware").read_bytes()
     assert project.scons().text == "scons: `.' is up to date.\n"
     with_symbols = (*flags, "-g")
-    one = embedded(tmp_path / "two", compiler, with_symbols).folder / "build" / "phi"
-    other = embedded(tmp_path / "in" / "another", compiler, with_symbols).folder / "build" / "phi"
+    first = embedded(tmp_path / "two", compiler, with_symbols).folder / "build" / "phi"
+    second = embedded(tmp_path / "in" / "another", compiler, with_symbols).folder / "build" / "phi"
     for name in ("phi_model.o", "phi_model_data.o"):
-        content = (one / name).read_bytes()
-        assert content == (other / name).read_bytes()
+        content = (first / name).read_bytes()
+        assert content == (second / name).read_bytes()
         assert str(tmp_path).encode() not in content
 
 
@@ -91,12 +91,12 @@ def test_the_compiler_is_a_fact(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ('compiler="/opt/bin/gcc"', "put its folder into PATH"),
-        ('compiler="no-such-gcc"', "[PHI606] there is no no-such-gcc"),
-        ('compiler_flags=["-O2"]', "compiler_flags are for a compiler"),
+        ('compiler="no-such-gcc"', "[PHI606]"),
+        ('compiler_flags=["-O2"]', "compiler_flags requires compiler"),
         ('compiler="gcc", compiler_flags=["-mno-such"]', "cannot compile phi_model_data.S"),
     ],
 )
-def test_what_cannot_compile_is_one_error(project: Project, fields: str, message: str) -> None:
+def test_a_failing_compiler_is_one_error(project: Project, fields: str, message: str) -> None:
     project.write("in.bin", "model")
     project.sconstruct(f'env.EmbeddedModel("build/phi", "in.bin", {fields})\n')
     ran = project.scons()

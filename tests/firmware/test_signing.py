@@ -1,4 +1,4 @@
-"""Signed images: who may sign, what a device refuses, and that no private key is left anywhere."""
+"""Signed images: which keys sign, what a device refuses, and that no private key is left behind."""
 
 from __future__ import annotations
 
@@ -85,19 +85,21 @@ def checker(project: Project, name: str = "check_model") -> Path:
     return program
 
 
-def told(program: Path, image: Path) -> tuple[int, str]:
+def run_on(program: Path, image: Path) -> tuple[int, str]:
     done = subprocess.run([program, image], stdout=subprocess.PIPE, text=True)
     return done.returncode, done.stdout.strip()
 
 
 def test_the_format_of_a_signature_is_pinned() -> None:
-    one = Descriptor("GGUF", 0, 4096, 5, b"\1" * 32, b"\2" * 32, b"\3" * 32, 4096, "phi", "Q4_K_M")
-    page = one.to_bytes()
+    descriptor = Descriptor(
+        "GGUF", 0, 4096, 5, b"\1" * 32, b"\2" * 32, b"\3" * 32, 4096, "phi", "Q4_K_M"
+    )
+    page = descriptor.to_bytes()
     assert signature_of(page) is None
     signed = with_signature(page, Signature(b"\4" * 32, b"\5" * 64))
     assert signed[:SIGNED] == page[:400]
     assert signed[400:] == b"\1" + bytes(7) + b"\4" * 32 + b"\5" * 64 + bytes(8)
-    assert parse(signed) == one
+    assert parse(signed) == descriptor
     assert signature_of(signed) == Signature(b"\4" * 32, b"\5" * 64)
     with pytest.raises(BadImage, match="of kind 2"):
         signature_of(signed[:400] + b"\2" + signed[401:])
@@ -108,19 +110,19 @@ def test_the_signature_is_that_of_the_key_over_the_descriptor(signing: Project) 
     ran = signing.scons()
     assert ran.status == 0, ran.text
     public = a_key(1).public_key()
-    found = signature_of(image_of(signing)[:512])
-    assert found is not None
-    public.verify(found.signature, image_of(signing)[:400])
+    signature = signature_of(image_of(signing)[:512])
+    assert signature is not None
+    public.verify(signature.signature, image_of(signing)[:400])
     raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    assert found.key_id == hashlib.sha256(raw).digest()
+    assert signature.key_id == hashlib.sha256(raw).digest()
     shown = signing.phibuild("show", "build/model.img").text
     assert "signature = ed25519" in shown
-    assert f"key_id = {found.key_id.hex()}" in shown
+    assert f"key_id = {signature.key_id.hex()}" in shown
     assert signing.scons().text == "scons: `.' is up to date.\n"
 
 
 @pytest.mark.toolchain
-def test_another_key_signs_again_and_makes_nothing_else(signing: Project) -> None:
+def test_another_key_signs_again_and_builds_nothing_else(signing: Project) -> None:
     """What is signed here is an artifact, so that the actions behind it would be seen."""
     signing.write("quantize.py", QUANTIZE)
     model = 'env.Artifact("build/model.bin", worker="quantize.py", inputs={"model": "model.bin"})\n'
@@ -164,7 +166,7 @@ def test_a_key_that_cannot_sign_is_refused(signing: Project, key: bytes, said: s
     assert said in ran.text
 
 
-def test_a_key_that_is_not_there_is_named(project: Project) -> None:
+def test_a_missing_key_is_named(project: Project) -> None:
     project.write("model.bin", "x")
     project.sconstruct(IMAGE)
     ran = project.scons()
@@ -174,9 +176,9 @@ def test_a_key_that_is_not_there_is_named(project: Project) -> None:
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("succeeds", [True, False])
-def test_nothing_of_the_private_key_is_left_anywhere(project: Project, succeeds: bool) -> None:
-    """Not in the store, a log, a manifest, an artifact, SCons' own file or what was printed; also
-    where signing was begun and the build failed."""
+def test_nothing_of_the_private_key_is_left_behind(project: Project, succeeds: bool) -> None:
+    """Not in the store, a log, a manifest, an artifact, SCons' own file or the output; also after a
+    build that failed while signing."""
     (project.folder / "model.bin").write_bytes(b"model" * 1000)
     key = put_keys(project, 1)
     slot = "" if succeeds else ', slot_size="4500"'
@@ -207,7 +209,7 @@ def test_a_device_accepts_what_its_key_signed_and_nothing_else(
 ) -> None:
     assert signing.scons().status == 0
     program, image = checker(signing), signing.folder / "build" / "model.img"
-    assert told(program, image) == (0, "ok")
+    assert run_on(program, image) == (0, "ok")
     other = tmp_path / "other.img"
     intact = image.read_bytes()
     for at, status in (
@@ -218,9 +220,9 @@ def test_a_device_accepts_what_its_key_signed_and_nothing_else(
         (4096, "the payload was changed"),
     ):
         other.write_bytes(intact[:at] + bytes([intact[at] ^ 1]) + intact[at + 1 :])
-        assert told(program, other) == (1, status)
+        assert run_on(program, other) == (1, status)
     other.write_bytes(intact[:400] + bytes(112) + intact[512:])
-    assert told(program, other) == (1, "the image is not signed")
+    assert run_on(program, other) == (1, "the image is not signed")
     # Signed anew by another key: under that key's name, and under the name of the trusted one.
     stranger = a_key(2)
     signature = stranger.sign(intact[:400])
@@ -228,7 +230,7 @@ def test_a_device_accepts_what_its_key_signed_and_nothing_else(
     for key_id in (name, intact[408:440]):
         page = with_signature(intact[:512], Signature(key_id, signature))
         other.write_bytes(page + intact[512:])
-        assert told(program, other) == (1, "the signature is wrong")
+        assert run_on(program, other) == (1, "the signature is wrong")
 
 
 @pytest.mark.toolchain
@@ -237,7 +239,7 @@ def test_a_model_can_be_updated_without_its_firmware(signing: Project) -> None:
     program = checker(signing)
     (signing.folder / "model.bin").write_bytes(b"a newer model" + str(signing.folder).encode())
     assert signing.scons().status == 0
-    assert told(program, signing.folder / "build" / "model.img") == (0, "ok")
+    assert run_on(program, signing.folder / "build" / "model.img") == (0, "ok")
 
 
 @pytest.mark.toolchain
@@ -255,14 +257,14 @@ def test_a_firmware_that_would_refuse_its_image_is_not_built(signing: Project) -
 
 
 @pytest.mark.toolchain
-def test_a_private_key_is_no_public_key(signing: Project) -> None:
+def test_a_private_key_is_not_a_public_key(signing: Project) -> None:
     shutil.copyfile(signing.folder / "model.pem", signing.folder / "model.pub.pem")
     ran = signing.scons()
     assert ran.status == 2
     assert "[PHI704] the public key is not a public ed25519 key in PEM" in ran.text
 
 
-def test_who_does_not_sign_installs_nothing(project: Project) -> None:
+def test_without_signatures_nothing_is_installed(project: Project) -> None:
     project.write("model.bin", "x")
     project.sconstruct(IMAGE.replace(', signing_key="model.pem"', ""))
     assert project.scons().status == 0
@@ -282,6 +284,6 @@ def test_the_example_builds_and_checks(tmp_path: Path) -> None:
     ran = project.scons()
     assert ran.status == 0, ran.text
     build = project.folder / "build"
-    assert told(build / "check_model", build / "model.img") == (0, "ok")
+    assert run_on(build / "check_model", build / "model.img") == (0, "ok")
     verified = project.run("imgtool", "verify", "-k", "model.pub.pem", "build/model.mcuboot.bin")
     assert verified.status == 0, verified.text

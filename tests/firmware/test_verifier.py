@@ -1,4 +1,4 @@
-"""The verifier on a device: another SHA-256 in its place, and what it takes of libc."""
+"""The verifier on a device: with another SHA-256, and with little of libc."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from tests.firmware.test_images import IMAGE, PAYLOAD, SOURCES, STRICT, told
+from tests.firmware.test_images import IMAGE, PAYLOAD, SOURCES, STRICT, run_on
 from tests.firmware.test_objects import TARGETS
 from tests.firmware.tools import needed_library, needed_tool
 
@@ -32,31 +32,31 @@ def verifier(project: Project) -> Path:
     return program
 
 
-def test_sha256_of_the_device_takes_the_place_of_the_portable_one(verifier: Path) -> None:
-    """Once for the descriptor and once for the payload, and what it says counts."""
+def test_the_devices_sha256_replaces_the_portable_one(verifier: Path) -> None:
+    """It is called once for the descriptor and once for the payload, and its result counts."""
     image = verifier.parent / "build" / "model.img"
     whole = DIGESTED + len(PAYLOAD)
-    assert told(verifier, image) == f"ok: 2 begun, 2 finished, {whole} bytes"
-    assert told(verifier, image, "wrong") == (
+    assert run_on(verifier, image) == f"ok: 2 begun, 2 finished, {whole} bytes"
+    assert run_on(verifier, image, "wrong") == (
         f"the descriptor was changed: 1 begun, 1 finished, {DIGESTED} bytes"
     )
 
 
-def test_a_signature_is_of_the_bytes_that_the_model_was_read_from(verifier: Path) -> None:
+def test_a_signature_covers_the_bytes_that_the_model_was_read_from(verifier: Path) -> None:
     image = verifier.parent / "build" / "model.img"
-    assert told(verifier, image, "swap") == "ok, the signature is wrong"
+    assert run_on(verifier, image, "swap") == "ok, the signature is wrong"
 
 
 @pytest.mark.parametrize("compiler", TARGETS)
-def test_of_libc_it_takes_memcmp_and_memcpy_alone(tmp_path: Path, compiler: str) -> None:
+def test_it_needs_only_memcmp_and_memcpy_of_libc(tmp_path: Path, compiler: str) -> None:
     """Names that begin with two underscores are libgcc's: shifts of 64 bits on a Cortex-M3."""
     flags = ("-std=c99", "-ffreestanding", *TARGETS[compiler])
     for level in ("-O0", "-Os", "-O3"):
-        made = tmp_path / f"{level}.o"
-        command = [needed_tool(compiler), *flags, level, "-c", DEVICE / "phi_model.c", "-o", made]
+        output = tmp_path / f"{level}.o"
+        command = [needed_tool(compiler), *flags, level, "-c", DEVICE / "phi_model.c", "-o", output]
         subprocess.run(command, check=True)
         listed = subprocess.run(
-            [needed_tool("nm"), "-u", made], stdout=subprocess.PIPE, text=True, check=True
+            [needed_tool("nm"), "-u", output], stdout=subprocess.PIPE, text=True, check=True
         )
         names = {line.split()[-1] for line in listed.stdout.splitlines()}
         of_libc = {name for name in names if not name.startswith(("__", "_GLOBAL_OFFSET_TABLE_"))}

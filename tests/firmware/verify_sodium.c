@@ -1,6 +1,6 @@
-/* verify_sodium IMAGE: checks it with libsodium's SHA-256 in the place of the portable one.
-   verify_sodium IMAGE wrong: with one that turns a bit of each digest.
-   verify_sodium IMAGE swap: the signature of other bytes than those that the model was read from. */
+/* verify_sodium IMAGE: checks it with libsodium's SHA-256 instead of the portable one.
+   verify_sodium IMAGE wrong: with one that flips a bit of each digest.
+   verify_sodium IMAGE swap: the signature over other bytes than those that the model was read from. */
 #include "phi_model.h"
 #include "phi_model_data.h"
 
@@ -10,7 +10,7 @@
 
 struct device {
     crypto_hash_sha256_state state;
-    uint8_t turned;
+    uint8_t flips;
     unsigned begun, finished;
     unsigned long long bytes;
 };
@@ -34,7 +34,7 @@ static void finish(void *context, uint8_t digest[PHI_MODEL_DIGEST_SIZE])
     struct device *device = context;
     device->finished++;
     crypto_hash_sha256_final(&device->state, digest);
-    digest[0] = (uint8_t)(digest[0] ^ device->turned);
+    digest[0] = (uint8_t)(digest[0] ^ device->flips);
 }
 
 static int accepts_all(void *context, const uint8_t *key_id, const uint8_t *signature,
@@ -58,7 +58,7 @@ int main(int count, char **arguments)
     }
     const size_t size = fread(image, 1, sizeof image, file);
     fclose(file);
-    device.turned = count > 2 && strcmp(arguments[2], "wrong") == 0;
+    device.flips = count > 2 && strcmp(arguments[2], "wrong") == 0;
     enum phi_model_status status = phi_model_check(image, size, &EXPECTED, &sha, &model);
     if (count > 2 && strcmp(arguments[2], "swap") == 0) {
         model.signature_kind = 1; /* as if the key had signed it */

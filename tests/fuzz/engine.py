@@ -11,6 +11,7 @@ import atheris
 
 PACKAGES = [
     "phibuild",
+    "phibuild_delta",
     "phibuild_firmware",
     "phibuild_gguf",
     "phibuild_mlx",

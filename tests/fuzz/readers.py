@@ -111,7 +111,7 @@ def _image(folder: Path) -> Read:
 
 
 def _delta(folder: Path) -> Read:
-    from phibuild_firmware.delta.apply import apply_delta
+    from phibuild_delta.apply import apply_delta
 
     from phibuild.api import PackagingError
 
@@ -131,7 +131,7 @@ def _delta(folder: Path) -> Read:
 
 def _records(folder: Path) -> Read:
     """All of a delta of trees, whatever it is a delta of."""
-    from phibuild_firmware.delta.records import read_files, read_header, read_records
+    from phibuild_delta.records import read_files, read_header, read_records
 
     from phibuild.api import PackagingError
 

@@ -169,7 +169,7 @@ def image() -> list[bytes]:
 
 def delta() -> list[bytes]:
     """Deltas between two files, in both directions of change."""
-    from phibuild_firmware.delta.make import make_delta
+    from phibuild_delta.make import make_delta
 
     with tempfile.TemporaryDirectory() as scratch:
         old, new, made = (Path(scratch) / name for name in ("old", "new", "a.phidelta"))
@@ -181,7 +181,7 @@ def delta() -> list[bytes]:
 
 def delta_of_trees() -> list[bytes]:
     """A delta between two folders."""
-    from phibuild_firmware.delta.make import make_delta
+    from phibuild_delta.make import make_delta
 
     with tempfile.TemporaryDirectory() as scratch:
         old, new, made = (Path(scratch) / name for name in ("old", "new", "a.phidelta"))

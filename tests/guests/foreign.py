@@ -1,4 +1,4 @@
-"""Python environments of others, made from PyPI once in a session: pinned, and without phibuild."""
+"""Third-party Python environments from PyPI, built once in a session: pinned, without phibuild."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 OLDEST_SCONS = "scons==4.0.1"
 NEWEST_SCONS = "scons==4.11.1"
 PHIBUILD = f"{sys.executable} -P -m phibuild.cli"
-"""How a build whose Python has no phibuild finds this one, by the environment variable PHIBUILD."""
+"""The value of the variable PHIBUILD for builds whose Python does not have phibuild."""
 
 
 def environment_with(folder: Path, *packages: str) -> Path:

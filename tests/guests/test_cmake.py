@@ -1,8 +1,9 @@
-"""`find_package(Phibuild)` in the real CMake: once for a change, nothing twice, nothing stale."""
+"""`find_package(Phibuild)` in the real CMake: one build for each change, nothing stale."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,7 +83,7 @@ int component(void) { return phi_model_image[0]; }
 
 
 class Firmware:
-    """A firmware of CMake's with a phibuild project in it, whose folder has a blank in its name."""
+    """A CMake firmware with a phibuild project in a folder with a blank in its name."""
 
     def __init__(self, project: Project, generator: str) -> None:
         self.folder, self.project, self.generator = project.folder, project, generator
@@ -97,7 +98,7 @@ class Firmware:
         self.project.write("the model/model.bin", letter * 70_001)
 
     def configure(self, lists: str = FIRMWARE, *options: str) -> Ran:
-        """Run CMake, which finds the package as users are told."""
+        """Run CMake, which finds the package as the documentation says."""
         self.project.write("CMakeLists.txt", lists)
         program = PROGRAMS / "ninja" if "Ninja" in self.generator else needed_tool("make")
         where = self.project.phibuild("cmake-dir").text.strip()
@@ -107,7 +108,7 @@ class Firmware:
         )
 
     def build(self, *arguments: str) -> Ran:
-        """Build, two things at once."""
+        """Build with two jobs."""
         return self.cmake("--build", "out", "-j", "2", *arguments)
 
     def cmake(self, *arguments: str) -> Ran:
@@ -115,7 +116,7 @@ class Firmware:
         return self.project.run(str(PROGRAMS / "cmake"), *arguments, PATH=path)
 
     def times(self) -> dict[str, int]:
-        """When each thing that CMake made was written."""
+        """When each output was written."""
         paths = [self.folder / "out" / name for name in ("firmware", "flash.img")]
         return {path.name: path.stat().st_mtime_ns for path in paths}
 
@@ -127,44 +128,44 @@ class Firmware:
 
     @property
     def holds(self) -> str:
-        """The letter of the model in both homes."""
-        found = {
+        """The letters of the models in the firmware and the image."""
+        letters = {
             letter
             for letter in "abc"
             for path in (self.folder / "out" / name for name in ("firmware", "flash.img"))
             if letter.encode() * 70_001 in path.read_bytes()
         }
-        return "".join(sorted(found))
+        return "".join(sorted(letters))
 
 
-def asked(ran: Ran) -> bool:
-    """Whether phibuild was run."""
+def ran_phibuild(ran: Ran) -> bool:
+    """Whether CMake started phibuild."""
     return "Model phi" in ran.text
 
 
 @pytest.fixture(params=GENERATORS)
 def firmware(request: pytest.FixtureRequest, project: Project) -> Firmware:
     needed_tool("cc")
-    one = Firmware(project, request.param)
-    ran = one.configure()
+    firmware = Firmware(project, request.param)
+    ran = firmware.configure()
     assert ran.status == 0, ran.text
-    ran = one.build()
+    ran = firmware.build()
     assert ran.status == 0, ran.text
-    return one
+    return firmware
 
 
 @pytest.mark.parametrize("firmware", [*GENERATORS, "Ninja Multi-Config"], indirect=True)
 def test_a_changed_model_is_built_once_and_then_nothing(firmware: Firmware) -> None:
     assert (firmware.runs, firmware.holds) == (True, "a")
     before = firmware.times()
-    assert not asked(firmware.build())
+    assert not ran_phibuild(firmware.build())
     assert firmware.times() == before
     firmware.change("b")
     ran = firmware.build()
     assert sorted(ran.names("built")) == ["build/model.img", "build/phi"]
     assert (firmware.runs, firmware.holds) == (True, "b")
     before = firmware.times()
-    assert not asked(firmware.build())
+    assert not ran_phibuild(firmware.build())
     assert firmware.times() == before
     # Back to bytes that the store has: older files must not look up to date.
     firmware.change("a")
@@ -176,15 +177,15 @@ def test_a_changed_model_is_built_once_and_then_nothing(firmware: Firmware) -> N
 def test_an_unchanged_artifact_does_not_link_again(firmware: Firmware) -> None:
     before = firmware.times()
     (firmware.folder / "the model" / "model.bin").touch()
-    assert asked(firmware.build())
-    assert not asked(firmware.build())
+    assert ran_phibuild(firmware.build())
+    assert not ran_phibuild(firmware.build())
     assert firmware.times() == before
 
 
-def test_the_firmwares_own_code_does_not_ask_phibuild(firmware: Firmware) -> None:
+def test_an_edit_of_the_firmware_does_not_start_phibuild(firmware: Firmware) -> None:
     before = firmware.times()
     (firmware.folder / "app" / "main.c").touch()
-    assert not asked(firmware.build())
+    assert not ran_phibuild(firmware.build())
     assert firmware.times()["firmware"] > before["firmware"]
     assert firmware.times()["flash.img"] == before["flash.img"]
 
@@ -192,7 +193,7 @@ def test_the_firmwares_own_code_does_not_ask_phibuild(firmware: Firmware) -> Non
 def test_clean_leaves_the_users_files_and_the_store_brings_the_rest_back(
     firmware: Firmware,
 ) -> None:
-    """CMake removes folders with all that is in them: so they are not named to it."""
+    """CMake would remove whole folders, so it does not know them as outputs."""
     built = firmware.folder / "the model" / "build"
     notes = built / "phi" / "notes.txt"
     notes.write_text("mine")
@@ -205,10 +206,10 @@ def test_clean_leaves_the_users_files_and_the_store_brings_the_rest_back(
     assert sorted(ran.names("recalled")) == ["build/model.img", "build/phi"]
     assert ran.names("working") == []
     assert firmware.runs
-    assert not asked(firmware.build())
+    assert not ran_phibuild(firmware.build())
 
 
-def test_an_error_of_phibuild_stops_the_build_and_is_read(firmware: Firmware) -> None:
+def test_an_error_of_phibuild_stops_the_build_and_is_printed(firmware: Firmware) -> None:
     script = firmware.folder / "the model" / "SConstruct"
     script.write_text(script.read_text().replace("128 KiB", "64 KiB"))
     before = firmware.times()
@@ -227,42 +228,42 @@ def test_another_list_of_targets_is_built(firmware: Firmware) -> None:
     firmware.project.write("CMakeLists.txt", more)
     ran = firmware.build()
     assert ran.names("built") == ["build/device"]
-    assert not asked(firmware.build())
+    assert not ran_phibuild(firmware.build())
 
 
 def test_one_model_can_be_built_by_its_name(project: Project) -> None:
-    one = Firmware(project, "Ninja")
-    one.configure()
-    assert one.build("--target", "image").names("built") == ["build/model.img"]
+    firmware = Firmware(project, "Ninja")
+    firmware.configure()
+    assert firmware.build("--target", "image").names("built") == ["build/model.img"]
 
 
 def test_the_sources_for_an_image_are_compiled_without_an_assembler(project: Project) -> None:
     needed_tool("cc")
-    one = Firmware(project, "Ninja")
+    firmware = Firmware(project, "Ninja")
     verify = Path(__file__).parents[1] / "firmware" / "verify.c"
     project.write("verify.c", verify.read_text())
-    assert one.configure(SOURCES_ONLY).status == 0
-    ran = one.build()
+    assert firmware.configure(SOURCES_ONLY).status == 0
+    ran = firmware.build()
     assert ran.status == 0, ran.text
-    image = one.folder / "the model" / "build" / "model.img"
-    done = subprocess.run([one.folder / "out" / "app", image], stdout=subprocess.PIPE)
+    image = firmware.folder / "the model" / "build" / "model.img"
+    done = subprocess.run([firmware.folder / "out" / "app", image], stdout=subprocess.PIPE)
     assert done.stdout.strip() == b"ok"
 
 
 def test_it_goes_into_a_component_of_a_firmware_for_another_machine(project: Project) -> None:
     needed_tool("arm-none-eabi-gcc")
-    one = Firmware(project, "Ninja")
+    firmware = Firmware(project, "Ninja")
     toolchain = project.write("arm.cmake", TOOLCHAIN)
     project.write("component.c", COMPONENT)
     project.write("main.c", "int component(void);\nint main(void) { return component(); }\n")
-    ran = one.configure(CROSS, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}")
+    ran = firmware.configure(CROSS, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}")
     assert ran.status == 0, ran.text
-    ran = one.build("-v")
+    ran = firmware.build("-v")
     assert ran.status == 0, ran.text
     (link,) = (line for line in ran.text.splitlines() if "--unresolved-symbols" in line)
     assert "phi_model_data.ld" in link
-    assert b"a" * 70_001 in (one.folder / "out" / "firmware").read_bytes()
-    assert not asked(one.build())
+    assert b"a" * 70_001 in (firmware.folder / "out" / "firmware").read_bytes()
+    assert not ran_phibuild(firmware.build())
 
 
 @pytest.mark.parametrize(
@@ -282,11 +283,11 @@ def test_wrong_arguments_are_named(project: Project, old: str, new: str, message
     assert message in " ".join(ran.text.split())
 
 
-def test_a_missing_command_is_said(project: Project) -> None:
+def test_a_missing_command_is_reported(project: Project) -> None:
     hidden = "set(CMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH NO)\nfind_package(Phibuild"
     ran = Firmware(project, "Ninja").configure(FIRMWARE.replace("find_package(Phibuild", hidden))
     assert ran.status == 1
-    assert "there is no command phibuild on the PATH" in " ".join(ran.text.split())
+    assert re.search(r"phibuild .*PATH", " ".join(ran.text.split()))
 
 
 def test_it_has_the_version_of_phibuild(project: Project) -> None:
@@ -298,22 +299,22 @@ def test_it_has_the_version_of_phibuild(project: Project) -> None:
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_the_example_is_built_and_accepts_its_model(tmp_path: Path, generator: str) -> None:
     needed_tool("cc")
-    one = Firmware(Project(tmp_path), generator)
+    firmware = Firmware(Project(tmp_path), generator)
     folder = tmp_path / "example"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("build", "out", ".scons*"))
-    one.project = Project(folder)
-    ran = one.configure((EXAMPLE / "CMakeLists.txt").read_text())
+    firmware.project = Project(folder)
+    ran = firmware.configure((EXAMPLE / "CMakeLists.txt").read_text())
     assert ran.status == 0, ran.text
-    ran = one.build()
+    ran = firmware.build()
     assert ran.status == 0, ran.text
     done = subprocess.run([folder / "out" / "firmware"], stdout=subprocess.PIPE)
     assert done.stdout == b"PASS tiny\n"
     flashed = (folder / "out" / "flash" / "model.img").read_bytes()
     assert flashed == (folder / "model" / "build" / "model.img").read_bytes()
-    assert not asked(one.build())
+    assert not ran_phibuild(firmware.build())
     script = folder / "model" / "SConstruct"
     script.write_text(script.read_text().replace("seed=1", "seed=2"))
-    assert one.build().status == 0
+    assert firmware.build().status == 0
     assert subprocess.run([folder / "out" / "firmware"]).returncode == 0
     assert (folder / "out" / "flash" / "model.img").read_bytes() != flashed
-    assert not asked(one.build())
+    assert not ran_phibuild(firmware.build())

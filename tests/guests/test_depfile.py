@@ -23,13 +23,13 @@ firmware.bin: model/dist/copy
 model/dist/copy: model.stamp ;
 model.stamp:
 \t{PHIBUILD} build -s -C model dist/copy --depfile model.d --depfile-target $@
-\techo asked >> log
+\techo started >> log
 \ttouch $@
 -include model.d
 """
 NINJA = f"""\
 rule phibuild
-  command = {PHIBUILD} build -s -C model dist/copy --depfile $out.d && echo asked >> log
+  command = {PHIBUILD} build -s -C model dist/copy --depfile $out.d && echo started >> log
   depfile = $out.d
   deps = gcc
   restat = 1
@@ -51,7 +51,7 @@ class Guest:
         self.project = project
 
     def build(self) -> list[str]:
-        """Run the tool; what was done, in order."""
+        """Run the tool; returns what it did, in order."""
         log = self.folder / "log"
         log.write_text("")
         ran = self.project.run(*self.command)
@@ -68,28 +68,28 @@ def guest(request: pytest.FixtureRequest, project: Project) -> Guest:
     return Guest(project, str(Path(sys.executable).parent / "ninja"), "firmware.bin")
 
 
-def made(guest: Guest) -> str:
+def firmware_of(guest: Guest) -> str:
     return (guest.folder / "firmware.bin").read_text()
 
 
 def test_a_changed_source_builds_once_and_then_nothing(guest: Guest) -> None:
-    assert guest.build() == ["asked", "linked"]
-    assert made(guest) == "hello hello "
+    assert guest.build() == ["started", "linked"]
+    assert firmware_of(guest) == "hello hello "
     assert guest.build() == []
     guest.text.write_text("bye ")
-    assert guest.build() == ["asked", "linked"]
-    assert made(guest) == "bye bye "
+    assert guest.build() == ["started", "linked"]
+    assert firmware_of(guest) == "bye bye "
     assert guest.build() == []
 
 
-def test_what_does_not_change_the_model_does_not_link_again(guest: Guest) -> None:
+def test_an_unchanged_model_does_not_link_again(guest: Guest) -> None:
     guest.build()
     guest.text.touch()
-    assert guest.build() == ["asked"]
+    assert guest.build() == ["started"]
     assert guest.build() == []
     sconstruct = guest.folder / "model" / "SConstruct"
     sconstruct.write_text(sconstruct.read_text() + "# a remark\n")
-    assert guest.build() == ["asked"]
+    assert guest.build() == ["started"]
     assert guest.build() == []
 
 
@@ -109,7 +109,7 @@ env.Artifact("#dist/copy", worker="#twice.py", inputs={"text": "#texts"}, times=
 """
 
 
-def test_all_that_decides_is_noticed(guest: Guest) -> None:
+def test_every_input_is_noticed(guest: Guest) -> None:
     """SConscripts, the project's modules, workers, and files that are added to a folder."""
     project = guest.project
     worker = WORKER.replace(
@@ -122,19 +122,19 @@ def test_all_that_decides_is_noticed(guest: Guest) -> None:
     project.write("model/sub/SConscript", "import sys\nsys.path.insert(0, 'sub')\n" + SCONSCRIPT)
     project.write("model/sub/times.py", "TIMES = 2\n")
     guest.build()
-    assert made(guest) == "aa"
+    assert firmware_of(guest) == "aa"
     project.write("model/sub/times.py", "TIMES = 1 + 2\n")
-    assert guest.build() == ["asked", "linked"]
-    assert made(guest) == "aaa"
+    assert guest.build() == ["started", "linked"]
+    assert firmware_of(guest) == "aaa"
     project.write("model/texts/b.txt", "b")
-    assert guest.build() == ["asked", "linked"]
-    assert made(guest) == "ababab"
+    assert guest.build() == ["started", "linked"]
+    assert firmware_of(guest) == "ababab"
     project.write("model/twice.py", worker + "# changed\n")
-    assert guest.build() == ["asked"]
+    assert guest.build() == ["started"]
     script = project.folder / "model" / "sub" / "SConscript"
     script.write_text(script.read_text().replace("times.TIMES", "1"))
-    assert guest.build() == ["asked", "linked"]
-    assert made(guest) == "ab"
+    assert guest.build() == ["started", "linked"]
+    assert firmware_of(guest) == "ab"
     assert guest.build() == []
 
 
@@ -186,20 +186,20 @@ def test_a_depfile_on_a_full_disk_fails_the_build(copying: Project, tmp_path: Pa
         assert sorted(path.name for path in disk.iterdir()) == ["filler"]
 
 
-def test_a_name_for_the_depfile_needs_a_depfile(copying: Project) -> None:
+def test_a_name_for_the_depfile_requires_a_depfile(copying: Project) -> None:
     ran = copying.phibuild("build", "--depfile-target", "stamp")
     assert ran.status == 2
     assert "a name in the file that --depfile writes" in " ".join(ran.text.split())
 
 
 @pytest.mark.parametrize("name", ["a b#c$d.txt", "a:b.txt", "a\\ b.txt"])
-def test_names_with_signs_are_what_make_and_ninja_read(guest: Guest, name: str) -> None:
+def test_make_and_ninja_read_names_with_special_characters(guest: Guest, name: str) -> None:
     guest.project.write(f"model/{name}", "signs ")
     quoted = BUILD.replace('"in.txt"', repr(name.replace("$", "$$")))
     guest.project.write("model/SConstruct", HEADER + quoted)
     guest.build()
-    assert made(guest) == "signs signs "
+    assert firmware_of(guest) == "signs signs "
     assert guest.build() == []
     guest.project.write(f"model/{name}", "others ")
-    assert guest.build() == ["asked", "linked"]
+    assert guest.build() == ["started", "linked"]
     assert guest.build() == []

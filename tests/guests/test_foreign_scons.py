@@ -1,5 +1,5 @@
-"""The builders in an SCons build of others, with and without phibuild in its Python: the same text,
-and in both forms nothing twice and nothing stale."""
+"""The builders in a third-party SCons build, with and without phibuild in its Python: the same text
+in both, one build for each change, nothing stale."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Return("copy")
 
 @dataclass(frozen=True)
 class Foreign(Project):
-    """A build of others in a folder; `started` is what it had of the phibuild command."""
+    """A third-party build in a folder; `started` has the phibuild commands that it started."""
 
     python: Path = Path(sys.executable)
 
@@ -84,7 +84,7 @@ OPPOSITE = [FORMS[1], FORMS[2]]  # each form, and each age, once
 def environments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("environments")
     names = {"oldest": OLDEST_SCONS, "newest": NEWEST_SCONS}
-    return {name: environment_with(folder / name, one) for name, one in names.items()}
+    return {name: environment_with(folder / name, scons) for name, scons in names.items()}
 
 
 @pytest.fixture(params=OPPOSITE)
@@ -106,12 +106,12 @@ def foreign(
         )
         command.chmod(0o755)
         settings["PATH"] = f"{command.parent}:{os.environ['PATH']}"
-    one = Foreign(project.folder, settings, python)
-    one.foreign_sconstruct()
-    one.write("model/SConscript", SCONSCRIPT)
-    one.write("model/twice.py", WORKER)
-    one.write("model/in.txt", "hello ")
-    return one
+    build = Foreign(project.folder, settings, python)
+    build.foreign_sconstruct()
+    build.write("model/SConscript", SCONSCRIPT)
+    build.write("model/twice.py", WORKER)
+    build.write("model/in.txt", "hello ")
+    return build
 
 
 def is_up_to_date(ran: Ran) -> bool:
@@ -163,7 +163,7 @@ def test_a_changed_module_of_a_worker_builds_once(foreign: Foreign) -> None:
         ("lambda dependency, target, info, repo_node=None: not os.path.exists(str(target))", 0),
     ],
 )
-def test_deciders_of_others_do_not_decide_about_models(
+def test_third_party_deciders_do_not_decide_about_models(
     foreign: Foreign, decider: str, duplicate: int
 ) -> None:
     foreign.foreign_sconstruct(decider, duplicate)
@@ -172,26 +172,26 @@ def test_deciders_of_others_do_not_decide_about_models(
     source = foreign.folder / "model" / "in.txt"
     seen = source.stat()
     source.write_text("bye   ")
-    os.utime(source, ns=(seen.st_atime_ns, seen.st_mtime_ns - 10**9))  # older than what was made
+    os.utime(source, ns=(seen.st_atime_ns, seen.st_mtime_ns - 10**9))  # older than the output
     assert foreign.build("build/model/copy").names("built") == ["build/model/copy"]
     assert is_up_to_date(foreign.build("build/model/copy"))
-    made = foreign.folder / "build" / "model" / "copy" / "copy.txt"
-    assert made.read_text() == "bye   bye   "
+    copy = foreign.folder / "build" / "model" / "copy" / "copy.txt"
+    assert copy.read_text() == "bye   bye   "
 
 
-def test_what_was_deleted_or_written_to_comes_back(foreign: Foreign) -> None:
+def test_a_deleted_or_changed_file_comes_back(foreign: Foreign) -> None:
     foreign.build()
-    made = foreign.folder / "build" / "model" / "copy" / "copy.txt"
-    made.unlink()
+    copy = foreign.folder / "build" / "model" / "copy" / "copy.txt"
+    copy.unlink()
     assert foreign.build().names("recalled") == ["build/model/copy"]
-    made.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    made.write_text("another text")
+    copy.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    copy.write_text("another text")
     assert foreign.build().status == 0
-    assert made.read_text() == "hello hello "
+    assert copy.read_text() == "hello hello "
     assert is_up_to_date(foreign.build())
 
 
-def test_cleaning_leaves_nothing_and_what_was_made_is_recalled(foreign: Foreign) -> None:
+def test_cleaning_leaves_nothing_and_a_new_build_recalls(foreign: Foreign) -> None:
     foreign.build("build/firmware", "build/model/other")
     foreign.build("-c", ".")
     left = {path.name for path in foreign.folder.rglob("*") if path.is_file()}
@@ -272,12 +272,12 @@ def test_a_source_that_the_foreign_build_makes_comes_first(foreign: Foreign) -> 
         "SConstruct",
         SCONSTRUCT.format(decider='"content"', duplicate=0).replace(
             "copy = ",
-            'env.Command("build/model/made.txt", "words", "cat $SOURCE > $TARGET")\ncopy = ',
+            'env.Command("build/model/words.txt", "words", "cat $SOURCE > $TARGET")\ncopy = ',
         )
         + 'Default("build/model/other")\n',
     )
     foreign.write("words", "one ")
-    foreign.write("model/SConscript", SCONSCRIPT.replace("in.txt", "made.txt", 1))
+    foreign.write("model/SConscript", SCONSCRIPT.replace("in.txt", "words.txt", 1))
     assert foreign.build().status == 0
     assert foreign.firmware == "one one "
     foreign.write("words", "two ")
@@ -382,18 +382,25 @@ def test_artifacts_are_installed_and_archived(foreign: Foreign) -> None:
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 
+def test_the_builders_of_disabled_plugins_are_left_out(foreign: Foreign) -> None:
+    foreign.write("SConstruct", 'print(hasattr(Environment(tools=["phibuild"]), "GGUF"))\n')
+    for disabled, is_offered in (("", True), ("gguf", False), ("", True)):
+        ran = foreign.build(PHIBUILD_DISABLED_PLUGINS=disabled)
+        assert ran.text.splitlines()[0] == str(is_offered), ran.text
+
+
 def test_a_changed_shard_builds_once(foreign: Foreign) -> None:
-    one = foreign.with_toolchains()
+    build = foreign.with_toolchains()
     seed = random.SystemRandom().randrange(2, 10**9)
-    write_checkpoint(one.folder / "phi", FAMILIES["phi-3"], layers=1, seed=seed)
-    one.write(
+    write_checkpoint(build.folder / "phi", FAMILIES["phi-3"], layers=1, seed=seed)
+    build.write(
         "SConstruct",
         'env = Environment(tools=["phibuild"])\n'
         'env.GGUF("tiny.gguf", env.PhiModel("phi"), quant="Q4_0")\n',
     )
-    assert one.build().names("built") == ["tiny.gguf"]
-    assert is_up_to_date(one.build())
-    change_tensor(one.folder / "phi", "model.norm.weight")
-    ran = one.build()
+    assert build.build().names("built") == ["tiny.gguf"]
+    assert is_up_to_date(build.build())
+    change_tensor(build.folder / "phi", "model.norm.weight")
+    ran = build.build()
     assert ran.names("built") == ["tiny.gguf"], ran.text
-    assert is_up_to_date(one.build())
+    assert is_up_to_date(build.build())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from phibuild_gguf.describe import describe, describe_imatrix
+from phibuild_gguf.format.block_fields import BLOCK_FIELDS
 
 from phibuild.api import (
     PhiError,
@@ -22,7 +23,7 @@ def test_a_file_is_described_with_long_values_cut_short(tmp_path: Path) -> None:
     start = len(SOUND) - 576 - 1024
     assert description.format == "GGUF"
     assert description.tensors == (
-        Tensor("blk.0.ffn_down.weight", "q4_K", (256, 4), 576, start),
+        Tensor("blk.0.ffn_down.weight", "q4_K", (256, 4), 576, start, block=BLOCK_FIELDS["q4_K"]),
         Tensor("blk.0.attn_norm.weight", "f32", (256,), 1024, start + 576),
     )
     assert description.metadata == (

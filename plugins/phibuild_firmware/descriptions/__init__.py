@@ -1,5 +1,5 @@
-"""Descriptions of a model's image in the words of other systems, so that these fetch it, check it
-and give it a place. One packager a system: a field that a system does not know is refused."""
+"""Descriptions of a model image for other systems, which fetch it, check it and store it. Each
+system has a packager of its own, so a field that it does not know is refused."""
 
 from phibuild_firmware.descriptions.esp_idf import ESP_PARTITIONS
 from phibuild_firmware.descriptions.genimage import GENIMAGE_SLOTS

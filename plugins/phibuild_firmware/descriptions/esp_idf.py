@@ -9,10 +9,10 @@ from typing import ClassVar
 from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
 from phibuild_firmware.descriptions.text import (
     ROUNDED,
+    comment,
     description,
+    limit_of,
     required,
-    room_in,
-    said_of,
     wrong,
 )
 
@@ -21,7 +21,7 @@ _BLOCK = 0x1000
 
 @dataclass(frozen=True, slots=True)
 class EspRecipe:
-    """The columns of a partition table. Types and subtypes of one's own are numbers."""
+    """The columns of a partition table. Custom types and subtypes are numbers."""
 
     outdated: ClassVar[dict[str, str]] = {}
 
@@ -34,7 +34,9 @@ class EspRecipe:
         None, "where the first slot begins; after the partition before it", kind="size"
     )
     size: int | None = recipe_field(
-        None, "of a slot; the image's, in whole blocks of 4 KiB; needed for two slots", kind="size"
+        None,
+        "of a slot; the image's, in whole blocks of 4 KiB; required for two slots",
+        kind="size",
     )
     slots: int = recipe_field(1, "2 for name_a and name_b", kind="int", choices=(1, 2))
     flags: tuple[str, ...] = recipe_field(
@@ -53,7 +55,7 @@ def _check(recipe: EspRecipe, about: ArtifactFacts, extras: Extras) -> None:
     for field in ("offset", "size"):
         value = getattr(recipe, field)
         if value is not None and (value % _BLOCK or value == 0):
-            raise wrong(recipe, field, "a multiple of 4 KiB")
+            raise wrong(recipe, field, "it must be a multiple of 4 KiB")
     if recipe.slots == 2:
         required(recipe, "size")
 
@@ -65,7 +67,7 @@ def _plan(recipe: EspRecipe, artifact: FileInput, about: ArtifactFacts, extras: 
     for number, name in enumerate(_names(recipe)):
         offset = "" if recipe.offset is None else hex(recipe.offset + number * (recipe.size or 0))
         rows.append(f"{name}, {recipe.type}, {recipe.subtype}, {offset}, {size}, {flags}\n")
-    head = said_of(artifact, about) + "# Name, Type, SubType, Offset, Size, Flags\n"
+    head = comment(artifact, about) + "# Name, Type, SubType, Offset, Size, Flags\n"
     return description(head + "".join(rows), artifact, limit=recipe.size)
 
 
@@ -74,7 +76,7 @@ def _names(recipe: EspRecipe) -> tuple[str, ...]:
 
 
 def _number(text: str) -> int:
-    """-1 for what is none."""
+    """-1 for a text that is not a number."""
     try:
         return int(text, 0)
     except ValueError:
@@ -85,9 +87,10 @@ ESP_PARTITIONS = Packager(
     name="esp-partitions",
     builder="EspPartitions",
     format="ESP-IDF",
+    kind="file",
     recipe=EspRecipe,
     check=_check,
     plan=_plan,
     label=lambda recipe: "A/B partitions" if recipe.slots == 2 else "partition",
-    room=lambda recipe, about: room_in(recipe, "size"),
+    size_limit=lambda recipe, about: limit_of(recipe, "size"),
 )

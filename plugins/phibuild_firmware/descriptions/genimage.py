@@ -9,12 +9,12 @@ from typing import ClassVar
 
 from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
 from phibuild_firmware.descriptions.text import (
+    comment,
     description,
+    limit_of,
     name_of,
     plain,
     required,
-    room_in,
-    said_of,
     wrong,
 )
 
@@ -28,7 +28,7 @@ class GenimageRecipe:
 
     outdated: ClassVar[dict[str, str]] = {}
 
-    slot_size: int | None = recipe_field(None, "bytes of each slot; needed", kind="size")
+    slot_size: int | None = recipe_field(None, "bytes of each slot; required", kind="size")
     slots: tuple[str, ...] = recipe_field(
         ("model_a", "model_b"), "names of the partitions", kind="strs"
     )
@@ -37,7 +37,10 @@ class GenimageRecipe:
         "gpt", "kind of partition table", kind="str", choices=("gpt", "mbr")
     )
     alignment: int = recipe_field(
-        1 << 20, "where slots may begin: slot_size is a multiple of it", kind="size", minimum=512
+        1 << 20,
+        "where slots may begin: slot_size must be a multiple of it",
+        kind="size",
+        minimum=512,
     )
 
 
@@ -46,15 +49,23 @@ def _check(recipe: GenimageRecipe, about: ArtifactFacts, extras: Extras) -> None
     plain(recipe, "disk")
     assert recipe.slot_size is not None
     if recipe.alignment % 512:
-        raise wrong(recipe, "alignment", "a multiple of a sector, 512")
+        raise wrong(recipe, "alignment", "it must be a multiple of a sector, 512")
     if recipe.slot_size % recipe.alignment or recipe.slot_size == 0:
-        raise wrong(recipe, "slot_size", f"a multiple of alignment={recipe.alignment}")
+        raise wrong(recipe, "slot_size", f"it must be a multiple of alignment={recipe.alignment}")
     most = 4 if recipe.partition_table == "mbr" else 128
     names = recipe.slots
     if not 1 <= len(names) <= most or len(set(names)) != len(names):
-        raise wrong(recipe, "slots", f"different names, at most {most} in {recipe.partition_table}")
+        raise wrong(
+            recipe,
+            "slots",
+            f"they must be different names, at most {most} in {recipe.partition_table}",
+        )
     if not all(re.fullmatch(rf"[A-Za-z0-9_.-]{{1,{_LONGEST}}}", name) for name in names):
-        raise wrong(recipe, "slots", f"letters, digits, _ . and -, at most {_LONGEST} of them")
+        raise wrong(
+            recipe,
+            "slots",
+            f"a name must be letters, digits, _ . and -, at most {_LONGEST} of them",
+        )
 
 
 def _plan(
@@ -62,11 +73,11 @@ def _plan(
 ) -> Action:
     is_gpt = recipe.partition_table == "gpt"
     disk = [f'partition-table-type = "{recipe.partition_table}"', f"align = {recipe.alignment}"]
-    # genimage draws lots for identifiers that it is not given; these are the same for each model.
+    # Without identifiers genimage would use random ones; these are the same for each model.
     disk.append(
         f'disk-uuid = "{_identifier(recipe.disk)}"' if is_gpt else "disk-signature = 0x50484931"
     )
-    text = f'{said_of(artifact, about)}image "{recipe.disk}" {{\n' + _section("hdimage", disk)
+    text = f'{comment(artifact, about)}image "{recipe.disk}" {{\n' + _section("hdimage", disk)
     for name in recipe.slots:
         slot = [f'image = "{name_of(artifact)}"', f"size = {recipe.slot_size}"]
         slot.append(
@@ -90,9 +101,10 @@ GENIMAGE_SLOTS = Packager(
     name="genimage-slots",
     builder="GenimageSlots",
     format="genimage",
+    kind="file",
     recipe=GenimageRecipe,
     check=_check,
     plan=_plan,
     label=lambda recipe: f"{len(recipe.slots)} slots",
-    room=lambda recipe, about: room_in(recipe, "slot_size"),
+    size_limit=lambda recipe, about: limit_of(recipe, "slot_size"),
 )

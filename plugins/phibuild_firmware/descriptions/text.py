@@ -1,12 +1,12 @@
-"""The text of a description: made from the recipe before the image exists, with places where the
-worker puts what only the image's bytes tell."""
+"""The text of a description: it comes from the recipe, before the image exists, with marks that the
+worker replaces by the image's digest and size."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from phibuild.api import Action, ArtifactFacts, FileInput, RecipeError, Room, frozen_recipe
+from phibuild.api import Action, ArtifactFacts, FileInput, RecipeError, SizeLimit, frozen_recipe
 
 SHA256, SIZE, ROUNDED = "@SHA256@", "@SIZE@", "@ROUNDED@"
 """The image's digest in hex, its bytes, and these rounded up to whole blocks of flash (hex)."""
@@ -25,19 +25,19 @@ def description(text: str, artifact: FileInput, *, limit: int | None = None) -> 
     )
 
 
-def room_in(recipe: Any, field: str) -> Room | None:
-    """What the slot of this size leaves for the image: all of it."""
+def limit_of(recipe: Any, field: str) -> SizeLimit | None:
+    """The limit that a field with the size of a slot sets."""
     size = getattr(recipe, field)
-    return None if size is None else Room(size, f"{field} of {size:,} bytes")
+    return None if size is None else SizeLimit(size, f"{field} of {size:,} bytes")
 
 
 def name_of(artifact: FileInput) -> str:
-    """The file name that other systems know the image by."""
+    """The image's file name in other systems."""
     return Path(artifact.path).name
 
 
-def said_of(artifact: FileInput, about: ArtifactFacts, *, license: str | None = None) -> str:
-    """The remark that each description begins with."""
+def comment(artifact: FileInput, about: ArtifactFacts, *, license: str | None = None) -> str:
+    """The comment at the beginning of each description."""
     known = license or about.model.license or "unknown: the model's card does not say"
     return (
         f"# Written by phibuild for {name_of(artifact)}: {SIZE} bytes, sha256 {SHA256}\n"
@@ -46,7 +46,7 @@ def said_of(artifact: FileInput, about: ArtifactFacts, *, license: str | None = 
 
 
 def summary(artifact: FileInput, about: ArtifactFacts) -> str:
-    """A line for people, where they wrote none."""
+    """The description if the recipe has none."""
     return ", ".join(filter(None, (about.model_name, about.format))) or name_of(artifact)
 
 
@@ -54,17 +54,19 @@ def required(recipe: Any, *fields: str) -> None:
     """RecipeError PHI202 for a field without a value."""
     for field in fields:
         if getattr(recipe, field) is None:
-            raise wrong(recipe, field, "the description cannot do without it")
+            raise wrong(recipe, field, f"write {field}=...")
 
 
 def plain(recipe: Any, *fields: str) -> None:
-    """RecipeError PHI202 for texts with signs that would end a quoted text, or the line."""
+    """RecipeError PHI202 for texts with characters that would end a quoted text, or the line."""
     for field in fields:
         value = getattr(recipe, field) or ""
-        if not value.isprintable() or any(sign in value for sign in '"\\'):
-            raise wrong(recipe, field, "one line, without quotes and backslashes")
+        if not value.isprintable() or any(character in value for character in '"\\'):
+            raise wrong(recipe, field, "it must be one line, without quotes and backslashes")
 
 
 def wrong(recipe: Any, field: str, hint: str) -> RecipeError:
-    """The error for a field's value."""
-    return RecipeError(f"{field}={getattr(recipe, field)!r} will not do", hint=hint, code="PHI202")
+    """The error for a value that is missing or not valid."""
+    value = getattr(recipe, field)
+    problem = f"{field} is required" if value is None else f"{field}={value!r} is not valid"
+    return RecipeError(problem, hint=hint, code="PHI202")

@@ -7,22 +7,22 @@ import hashlib
 import phiworker
 
 _BLOCK = 4096
-"""Flash is erased, and partitions begin and end, at multiples of this."""
+"""Flash is erased in blocks of this size, and partitions begin and end at multiples of it."""
 
 
 def main(job: phiworker.Job) -> None:
     artifact, limit = job.inputs["artifact"], job.recipe["limit"]
     if artifact.is_dir():
         raise phiworker.WorkerError(
-            "what is described is a folder, and other systems take one file",
-            hint="describe what env.FirmwareImage(...) makes of it",
+            "the artifact is a folder, and other systems require one file",
+            hint="pack it first, with env.FirmwareImage(...)",
             code="PHI203",
         )
     size = artifact.stat().st_size
     if limit is not None and size > limit:
         raise phiworker.WorkerError(
-            f"the image has {size:,} bytes, {size - limit:,} more than its place of {limit:,}",
-            hint="choose a lower precision, or a larger place",
+            f"the image has {size:,} bytes, {size - limit:,} more than its slot of {limit:,}",
+            hint="choose a lower precision, or a larger slot",
             code="PHI701",
         )
     with artifact.open("rb") as file:

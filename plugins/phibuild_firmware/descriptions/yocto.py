@@ -8,16 +8,16 @@ from typing import ClassVar
 from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
 from phibuild_firmware.descriptions.text import (
     SHA256,
+    comment,
     description,
     name_of,
     plain,
     required,
-    said_of,
     summary,
     wrong,
 )
 
-# OpenEmbedded's own copies of licences (meta/files/common-licenses), with the md5 that it wants.
+# OpenEmbedded's own copies of licences (meta/files/common-licenses), with the md5 that it requires.
 _COMMON = {
     "MIT": "0835ade698e0bcf8506ecda2f7b4f302",
     "Apache-2.0": "89aea4e17d99a7cacdbeed46a0096b10",
@@ -26,36 +26,36 @@ _COMMON = {
 
 @dataclass(frozen=True, slots=True)
 class YoctoRecipe:
-    """What a recipe says beside the digest. Its name and version are those of its file."""
+    """The fields of a recipe besides the digest. Its name and version are those of its file."""
 
     outdated: ClassVar[dict[str, str]] = {}
 
     url: str | None = recipe_field(
-        None, "where the image can be fetched; @SHA256@ in it is its digest; needed", kind="str"
+        None, "where the image can be fetched; @SHA256@ in it is its digest; required", kind="str"
     )
     license: str | None = recipe_field(
         None, "SPDX name of the licence; what the model's card says", kind="str"
     )
     license_checksum: str | None = recipe_field(
-        None, "LIC_FILES_CHKSUM; known for MIT and Apache-2.0, else needed", kind="str"
+        None, "LIC_FILES_CHKSUM; known for MIT and Apache-2.0, else required", kind="str"
     )
     description: str | None = recipe_field(None, "a line for people", kind="str")
-    homepage: str | None = recipe_field(None, "where people read of the model", kind="str")
+    homepage: str | None = recipe_field(None, "the model's web page", kind="str")
     folder: str = recipe_field("${datadir}/models", "where the image is installed", kind="str")
 
 
 def _license(recipe: YoctoRecipe, about: ArtifactFacts) -> str | None:
-    found = recipe.license or about.model.license
-    return next((name for name in _COMMON if name.lower() == found.lower()), found)
+    licence = recipe.license or about.model.license
+    return next((name for name in _COMMON if name.lower() == licence.lower()), licence)
 
 
 def _check(recipe: YoctoRecipe, about: ArtifactFacts, extras: Extras) -> None:
     required(recipe, "url")
     plain(recipe, "url", "license", "license_checksum", "description", "homepage", "folder")
     if not recipe.folder.startswith(("/", "${")):
-        raise wrong(recipe, "folder", "an absolute path on the device")
+        raise wrong(recipe, "folder", "it must be an absolute path on the device")
     if about.format and not about.model.architecture and about.model_name:
-        return  # the model is still to be made, and with it its card
+        return  # another target has yet to make the model, and its card
     name = _license(recipe, about)
     if not name:
         raise wrong(recipe, "license", "the model's card does not say: write license=...")
@@ -75,7 +75,7 @@ def _plan(recipe: YoctoRecipe, artifact: FileInput, about: ArtifactFacts, extras
     homepage = f'HOMEPAGE = "{recipe.homepage}"\n' if recipe.homepage else ""
     installed = f"{recipe.folder.rstrip('/')}/{name}"
     text = f"""\
-{said_of(artifact, about, license=recipe.license)}
+{comment(artifact, about, license=recipe.license)}
 SUMMARY = "{recipe.description or summary(artifact, about)}"
 {homepage}LICENSE = "{licence}"
 LIC_FILES_CHKSUM = "{checksum}"
@@ -113,6 +113,7 @@ YOCTO_RECIPE = Packager(
     name="yocto-recipe",
     builder="YoctoRecipe",
     format="Yocto",
+    kind="file",
     recipe=YoctoRecipe,
     check=_check,
     plan=_plan,

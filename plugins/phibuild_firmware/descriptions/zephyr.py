@@ -10,10 +10,10 @@ from typing import ClassVar
 from phibuild.api import Action, ArtifactFacts, Extras, FileInput, Packager, recipe_field
 from phibuild_firmware.descriptions.text import (
     SHA256,
+    comment,
     description,
     name_of,
     required,
-    said_of,
     summary,
     wrong,
 )
@@ -26,11 +26,11 @@ class ZephyrRecipe:
     outdated: ClassVar[dict[str, str]] = {}
 
     url: str | None = recipe_field(
-        None, "where the image can be fetched; @SHA256@ in it is its digest; needed", kind="str"
+        None, "where the image can be fetched; @SHA256@ in it is its digest; required", kind="str"
     )
-    version: str | None = recipe_field(None, "version of the blob; needed", kind="str")
+    version: str | None = recipe_field(None, "version of the blob; required", kind="str")
     license_path: str | None = recipe_field(
-        None, "the licence's text, as a path in the module; needed", kind="str"
+        None, "the licence's text, as a path in the module; required", kind="str"
     )
     path: str | None = recipe_field(
         None, "where the blob goes, below zephyr/blobs; the image's own name", kind="str"
@@ -45,7 +45,7 @@ def _check(recipe: ZephyrRecipe, about: ArtifactFacts, extras: Extras) -> None:
     for field in ("path", "license_path"):
         path = PurePosixPath(getattr(recipe, field) or "")
         if path.is_absolute() or ".." in path.parts:
-            raise wrong(recipe, field, "a path inside the module")
+            raise wrong(recipe, field, "it must be a path inside the module")
 
 
 def _plan(
@@ -61,10 +61,10 @@ def _plan(
         "description": recipe.description or summary(artifact, about),
         **({"doc-url": recipe.doc_url} if recipe.doc_url else {}),
     }
-    # A text in JSON is one in YAML, whatever is in it.
+    # Every text in JSON is one in YAML.
     fields = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in blob.items()]
     module = f"name: {json.dumps(recipe.module, ensure_ascii=False)}\n" if recipe.module else ""
-    text = said_of(artifact, about) + module + "blobs:\n  - " + "\n    ".join(fields) + "\n"
+    text = comment(artifact, about) + module + "blobs:\n  - " + "\n    ".join(fields) + "\n"
     return description(text, artifact)
 
 
@@ -72,6 +72,7 @@ ZEPHYR_MODULE = Packager(
     name="zephyr-module",
     builder="ZephyrModule",
     format="Zephyr",
+    kind="file",
     recipe=ZephyrRecipe,
     check=_check,
     plan=_plan,

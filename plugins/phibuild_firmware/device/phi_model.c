@@ -1,7 +1,7 @@
 #include "phi_model.h"
 
-/* All that is needed of libc; a freestanding compiler has no string.h. */
-int memcmp(const void *one, const void *other, size_t size);
+/* The only functions of libc; a freestanding compiler has no string.h. */
+int memcmp(const void *left, const void *right, size_t size);
 void *memcpy(void *to, const void *from, size_t size);
 
 static uint32_t little32(const uint8_t *bytes)
@@ -24,7 +24,7 @@ static int is_zero(const uint8_t *bytes, size_t size)
     return any == 0;
 }
 
-/* After its first zero byte a text has nothing but zero bytes. */
+/* After its first zero byte a text has only zero bytes. */
 static int is_text(const uint8_t *bytes, size_t size)
 {
     size_t length = 0;
@@ -115,16 +115,16 @@ enum phi_model_status phi_model_finish_payload(const struct phi_model *model,
                                                                      : PHI_MODEL_PAYLOAD_DIGEST;
 }
 
-static int differs(const uint8_t *expected, const uint8_t *found)
+static int differs(const uint8_t *expected, const uint8_t *actual)
 {
     return !is_zero(expected, PHI_MODEL_DIGEST_SIZE) &&
-           memcmp(expected, found, PHI_MODEL_DIGEST_SIZE) != 0;
+           memcmp(expected, actual, PHI_MODEL_DIGEST_SIZE) != 0;
 }
 
 enum phi_model_status phi_model_matches(const struct phi_model *model,
                                         const struct phi_model_expected *expected)
 {
-    /* First what says more: a firmware of another tokenizer is of another image, too. */
+    /* The most specific first: with another tokenizer, the whole image differs too. */
     if (differs(expected->tokenizer_digest, model->tokenizer_digest)) {
         return PHI_MODEL_TOKENIZER;
     }
@@ -161,7 +161,7 @@ enum phi_model_status phi_model_check_signature(const struct phi_model *model,
     if (size < PHI_MODEL_DESCRIPTOR_SIZE) {
         return PHI_MODEL_TOO_SHORT;
     }
-    /* Signed are these bytes: they have to be those that the model was read from. */
+    /* The signature covers these bytes, so they must be those that the model was read from. */
     if (memcmp(bytes + 368, model->descriptor_sha256, PHI_MODEL_DIGEST_SIZE) != 0) {
         return PHI_MODEL_SIGNATURE;
     }
@@ -175,14 +175,14 @@ const char *phi_model_status_text(enum phi_model_status status)
     switch (status) {
     case PHI_MODEL_OK: return "ok";
     case PHI_MODEL_TOO_SHORT: return "the image is too short";
-    case PHI_MODEL_NOT_A_MODEL: return "there is no model image";
-    case PHI_MODEL_UNKNOWN_VERSION: return "the image is of an unknown version";
+    case PHI_MODEL_NOT_A_MODEL: return "not a model image";
+    case PHI_MODEL_UNKNOWN_VERSION: return "the image's version is not supported";
     case PHI_MODEL_MALFORMED: return "the descriptor is malformed";
     case PHI_MODEL_DESCRIPTOR_DIGEST: return "the descriptor was changed";
     case PHI_MODEL_PAYLOAD_DIGEST: return "the payload was changed";
     case PHI_MODEL_STALE_FIRMWARE: return "the firmware is for another image";
-    case PHI_MODEL_TOKENIZER: return "the tokenizer is another one";
-    case PHI_MODEL_CHAT_TEMPLATE: return "the chat template is another one";
+    case PHI_MODEL_TOKENIZER: return "the tokenizer does not match";
+    case PHI_MODEL_CHAT_TEMPLATE: return "the chat template does not match";
     case PHI_MODEL_NO_SIGNATURE: return "the image is not signed";
     case PHI_MODEL_SIGNATURE: return "the signature is wrong";
     }
@@ -201,7 +201,7 @@ static const uint32_t ROUND[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-static uint32_t turned(uint32_t word, unsigned by)
+static uint32_t rotated(uint32_t word, unsigned by)
 {
     return word >> by | word << (32 - by);
 }
@@ -214,16 +214,16 @@ static void compress(struct phi_sha256 *sha, const uint8_t *block)
                (uint32_t)block[4 * i + 2] << 8 | (uint32_t)block[4 * i + 3];
     }
     for (size_t i = 16; i < 64; i++) {
-        const uint32_t low = turned(w[i - 15], 7) ^ turned(w[i - 15], 18) ^ w[i - 15] >> 3;
-        const uint32_t high = turned(w[i - 2], 17) ^ turned(w[i - 2], 19) ^ w[i - 2] >> 10;
+        const uint32_t low = rotated(w[i - 15], 7) ^ rotated(w[i - 15], 18) ^ w[i - 15] >> 3;
+        const uint32_t high = rotated(w[i - 2], 17) ^ rotated(w[i - 2], 19) ^ w[i - 2] >> 10;
         w[i] = w[i - 16] + low + w[i - 7] + high;
     }
     memcpy(v, sha->state, sizeof v);
     for (size_t i = 0; i < 64; i++) {
-        const uint32_t high = turned(v[4], 6) ^ turned(v[4], 11) ^ turned(v[4], 25);
+        const uint32_t high = rotated(v[4], 6) ^ rotated(v[4], 11) ^ rotated(v[4], 25);
         const uint32_t chosen = (v[4] & v[5]) ^ (~v[4] & v[6]);
         const uint32_t first = v[7] + high + chosen + ROUND[i] + w[i];
-        const uint32_t low = turned(v[0], 2) ^ turned(v[0], 13) ^ turned(v[0], 22);
+        const uint32_t low = rotated(v[0], 2) ^ rotated(v[0], 13) ^ rotated(v[0], 22);
         const uint32_t most = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
         v[7] = v[6];
         v[6] = v[5];
@@ -255,11 +255,11 @@ static void portable_update(void *context, const uint8_t *bytes, size_t size)
     sha->length += size;
     if (used != 0) {
         const size_t room = 64 - used;
-        const size_t taken = size < room ? size : room;
-        memcpy(sha->block + used, bytes, taken);
-        bytes += taken;
-        size -= taken;
-        if (used + taken < 64) {
+        const size_t count = size < room ? size : room;
+        memcpy(sha->block + used, bytes, count);
+        bytes += count;
+        size -= count;
+        if (used + count < 64) {
             return;
         }
         compress(sha, sha->block);

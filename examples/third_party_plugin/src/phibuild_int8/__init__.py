@@ -38,6 +38,9 @@ def phibuild_backends() -> tuple[Backend, ...]:
             plan=plan,
             label=label,
             describe=describe,
+            suffix=".safetensors",
+            format_code="INT8",
+            starters=({"group_size": 64}, {}),
         ),
     )
 

@@ -24,7 +24,7 @@ def describe(path: Path) -> Description:
     try:
         header = json.loads(text)
         recipe = json.loads(header.pop("__metadata__")["int8"])
-        tensors = [_tensor(name, fields, length - 8 - size) for name, fields in header.items()]
+        tensors = [_tensor(name, fields, 8 + size, length) for name, fields in header.items()]
         metadata = tuple((str(name), str(value)) for name, value in recipe.items())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(
@@ -35,14 +35,14 @@ def describe(path: Path) -> Description:
     return Description("safetensors-int8", tuple(sorted(tensors, key=_name)), metadata)
 
 
-def _tensor(name: str, fields: dict[str, Any], room: int) -> Tensor:
+def _tensor(name: str, fields: dict[str, Any], start: int, length: int) -> Tensor:
     begin, end = fields["data_offsets"]
     shape = tuple(fields["shape"])
     if any(type(number) is not int or number < 0 for number in (begin, end, *shape)):
         raise ValueError(f"{name} has a shape or a place that is not of whole numbers")
-    if end > room or end - begin != math.prod(shape) * _SIZES[fields["dtype"]]:
+    if start + end > length or end - begin != math.prod(shape) * _SIZES[fields["dtype"]]:
         raise ValueError(f"{name} is not where or not as large as the header says")
-    return Tensor(name, fields["dtype"], shape, end - begin)
+    return Tensor(name, fields["dtype"], shape, end - begin, start + begin)
 
 
 def _name(tensor: Tensor) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import SCons.Errors
 
 _HERE = Path(__file__).absolute().parent
+_DISABLED = "PHIBUILD_DISABLED_PLUGINS"
 
 
 def find_command() -> list[str]:
@@ -45,14 +46,15 @@ def ask_for_offers(command: list[str]) -> dict[str, Any]:
             f"[PHI504] {' '.join(command)} does not work: {error}\n"
             "  hint: the environment variable PHIBUILD may name another"
         ) from None
-    return {"command": command, **json.loads(text)}
+    return {"command": command, _DISABLED: os.environ.get(_DISABLED), **json.loads(text)}
 
 
 def is_current(offers: Any, command: list[str]) -> bool:
-    """Whether the command would answer the same again: nothing was installed since."""
+    """Whether the command would answer the same: no plugin was installed or disabled since."""
     return (
         bool(offers)
         and offers["command"] == command
+        and offers.get(_DISABLED) == os.environ.get(_DISABLED)
         and all(_time_of(Path(place)) == seen for place, seen in offers["places"].items())
     )
 

@@ -1,5 +1,5 @@
-/* A libFuzzer target: whatever the delta, applying it ends and touches nothing beyond its memory. The
-   digest is always zero, so that what lies behind a check is reached, and zstd only copies. */
+/* A libFuzzer target: whatever the delta, applying it ends and stays within its memory. The digest
+   is always zero, so that the code behind each check is reached, and zstd only copies. */
 #include "phi_delta.h"
 
 #include <stdlib.h>

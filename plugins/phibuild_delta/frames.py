@@ -5,36 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from phibuild_firmware.delta.records import damaged
+from phibuild_delta.records import damaged
 
 _LEVEL = 12
 
 
 def compressed(content: bytes, old: bytes = b"") -> bytes:
-    """One frame, which says how large its content is."""
+    """One frame, with the size of its content in its header."""
     import zstandard
 
     return bytes(zstandard.ZstdCompressor(level=_LEVEL, **_dictionary(old)).compress(content))
 
 
 def compressed_parts(parts: Sequence[bytes]) -> bytes:
-    """One frame of parts that are unlike each other: none shares a block, and so a table of
-    frequencies, with the next."""
+    """One frame of unlike parts, each with blocks, and so tables of frequencies, of its own."""
     import zstandard
 
-    # Short matches cost more than the letters that they stand for: these are noise and zeros.
-    how = zstandard.ZstdCompressionParameters.from_level(
+    # Short matches cost more than the literals that they replace: these are noise and zeros.
+    parameters = zstandard.ZstdCompressionParameters.from_level(
         19, strategy=zstandard.STRATEGY_BTOPT, min_match=7
     )
     whole = sum(map(len, parts))
-    frame = zstandard.ZstdCompressor(compression_params=how).compressobj(size=whole)
-    cut = zstandard.COMPRESSOBJ_FLUSH_BLOCK
-    pieces = [frame.compress(part) + frame.flush(cut) for part in parts]
-    return b"".join([*pieces, frame.flush()])
+    frame = zstandard.ZstdCompressor(compression_params=parameters).compressobj(size=whole)
+    end_block = zstandard.COMPRESSOBJ_FLUSH_BLOCK
+    blocks = [frame.compress(part) + frame.flush(end_block) for part in parts]
+    return b"".join([*blocks, frame.flush()])
 
 
 def decompressed(frame: bytes, most: int, old: bytes = b"") -> bytes:
-    """What a frame holds; PackagingError PHI703 if it is more than that many bytes."""
+    """The content of a frame; PackagingError PHI703 if it has more than `most` bytes."""
     import zstandard
 
     try:

@@ -12,19 +12,21 @@ from typing import Any, TypeVar
 import click
 
 from phibuild.api import PackagingError
-from phibuild_firmware.delta.apply import apply_delta
-from phibuild_firmware.delta.make import WINDOW, make_delta
-from phibuild_firmware.delta.records import LARGEST_WINDOW, SMALLEST_WINDOW
-from phibuild_firmware.delta.spaces import files_of
+from phibuild_delta.apply import apply_delta
+from phibuild_delta.make import WINDOW, make_delta
+from phibuild_delta.records import LARGEST_WINDOW, SMALLEST_WINDOW
+from phibuild_delta.spaces import files_of
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 _EXISTING = click.Path(exists=True, path_type=Path)
 _SUFFIX = ".phidelta"
 
 
-def _output(otherwise: str) -> Callable[[_CommandT], _CommandT]:
+def _output(default: str) -> Callable[[_CommandT], _CommandT]:
     return click.option(
-        *("-o", "--output"), type=click.Path(path_type=Path), help=f"What to write; {otherwise}."
+        *("-o", "--output"),
+        type=click.Path(path_type=Path),
+        help=f"What to write; {default} by default.",
     )
 
 
@@ -36,16 +38,16 @@ def command() -> None:
 @command.command("make")
 @click.argument("old", type=_EXISTING)
 @click.argument("new", type=_EXISTING)
-@_output(f"NEW{_SUFFIX} unless it is given")
+@_output(f"NEW{_SUFFIX}")
 @click.option(
     "--window",
     type=click.IntRange(SMALLEST_WINDOW >> 10, LARGEST_WINDOW >> 10),
     default=WINDOW >> 10,
     show_default=True,
-    help="KiB of the new bytes that one record makes; a device needs three times as much memory.",
+    help="KiB of new bytes in one record. A device needs three times as much memory.",
 )
 def make(old: Path, new: Path, output: Path | None, window: int) -> None:
-    """Write what makes NEW of OLD, both files or both folders."""
+    """Write the delta that turns OLD into NEW, both files or both folders."""
     output = output or Path(f"{new}{_SUFFIX}")
     with _bar("compare") as progress:
         make_delta(old, new, output, progress, window=window << 10)
@@ -56,31 +58,31 @@ def make(old: Path, new: Path, output: Path | None, window: int) -> None:
 @command.command("apply")
 @click.argument("old", type=_EXISTING)
 @click.argument("delta", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_output(f"DELTA without {_SUFFIX} unless it is given")
+@_output(f"DELTA without {_SUFFIX}")
 def apply(old: Path, delta: Path, output: Path | None) -> None:
-    """Make the new artifact of OLD and DELTA; goes on where an earlier run was cut off."""
-    output = output or _made_by(delta)
+    """Write the new artifact from OLD and DELTA. Resumes a run that was cut off."""
+    output = output or _output_of(delta)
     with _bar("apply") as progress:
         apply_delta(old, delta, output, progress)
-    click.echo(f"{output}: {_size(output):,} bytes, as they should be")
+    click.echo(f"{output}: {_size(output):,} bytes, checked")
 
 
-def _made_by(delta: Path) -> Path:
-    """The name of what a delta makes, by its own; nothing is replaced that nobody named."""
+def _output_of(delta: Path) -> Path:
+    """The delta's path without its suffix; PackagingError PHI703 if it has none, or that exists."""
     output = delta.with_suffix("")
     if delta.suffix == _SUFFIX and not os.path.lexists(output):
         return output
-    why = "is there already" if delta.suffix == _SUFFIX else "does not tell what it makes"
-    raise PackagingError(f"{output} {why}", hint="name what to write: -o NEW", code="PHI703")
+    problem = "already exists" if delta.suffix == _SUFFIX else f"does not end with {_SUFFIX}"
+    raise PackagingError(f"{output} {problem}", hint="name the output: -o NEW", code="PHI703")
 
 
 def _size(artifact: Path) -> int:
-    return sum(one.size for one in files_of(artifact))
+    return sum(file.size for file in files_of(artifact))
 
 
 @contextmanager
 def _bar(label: str) -> Iterator[Callable[[float], None]]:
-    """A bar on a terminal, nothing elsewhere; it takes the share that is done."""
+    """A bar on a terminal, nothing elsewhere. Yields a function of the share that is done."""
     with click.progressbar(
         length=1000, label=label, hidden=not sys.stderr.isatty(), file=sys.stderr
     ) as bar:

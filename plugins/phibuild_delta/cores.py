@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-MOST = 8
+_MOST = 8
 _ItemT = TypeVar("_ItemT")
 _ResultT = TypeVar("_ResultT")
 
 
 def in_order(function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT]) -> Iterator[_ResultT]:
-    """The results; at most one item more than there are cores is in memory. zstd, SHA-256 and
-    numpy let other threads run meanwhile."""
-    cores = min(os.cpu_count() or 1, MOST)
+    """The results. At most one item more than there are cores is in memory. zstd, SHA-256 and
+    numpy let other threads run."""
+    cores = min(os.cpu_count() or 1, _MOST)
     pending: deque[Future[_ResultT]] = deque()
     with ThreadPoolExecutor(cores) as pool:
         try:
@@ -27,5 +27,5 @@ def in_order(function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT]) ->
             while pending:
                 yield pending.popleft().result()
         finally:
-            for one in pending:
-                one.cancel()
+            for future in pending:
+                future.cancel()

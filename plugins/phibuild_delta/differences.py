@@ -1,8 +1,8 @@
 """Differences of two windows, sorted by the fields of quantization blocks: where all weights moved
-a little, scales differ in low bits and quants hardly, and each compresses among its like.
+a little, scales differ in low bits and quants hardly at all, so each field compresses well alone.
 
-Where few bytes differ, their distances and values are kept apart: zstd spends a bit on every byte
-that is no match, and two bytes and more on a match, which is twice of what such a list takes.
+Where few bytes differ, the distances between them and their values are stored instead: zstd spends
+a bit on every literal and at least two bytes on a match, twice the size of such a list.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from phibuild_firmware.delta.records import Field
+from phibuild_delta.records import Field
 
 _SPARSE_BELOW = 0.25
 
@@ -19,21 +19,22 @@ _SPARSE_BELOW = 0.25
 def subtract(
     new: bytes, old: bytes, fields: Sequence[Field]
 ) -> tuple[list[bytes], tuple[Field, ...]]:
-    """New minus old, field after field, in parts of like bytes, and which fields are sparse now.
-    Both are of one length, of whole blocks."""
+    """New minus old, field after field, in parts of like bytes; and the fields, with the sparse
+    ones marked. Both windows have the same length, of whole blocks."""
     import numpy as np
 
     parts: list[bytes] = []
     chosen = []
-    for field, of_new, of_old in _columns(fields, *(_blocks(one, fields) for one in (new, old))):
+    blocks = (_blocks(new, fields), _blocks(old, fields))
+    for field, new_column, old_column in _columns(fields, *blocks):
         if field.is_number:
-            one, other = (_numbers(of, field.width) for of in (of_new, of_old))
-            moved = one - other
+            moved = _numbers(new_column, field.width) - _numbers(old_column, field.width)
             sign = moved >> (8 * field.width - 1)
             folded = (moved << 1) ^ (0 - sign)  # small numbers of either sign have few bits
-            parts += [one.tobytes() for one in folded.view(np.uint8).reshape(-1, field.width).T]
+            planes = folded.view(np.uint8).reshape(-1, field.width).T
+            parts += [plane.tobytes() for plane in planes]
         else:
-            plane = (of_new - of_old).ravel()
+            plane = (new_column - old_column).ravel()
             places = np.flatnonzero(plane)
             is_sparse = len(places) < _SPARSE_BELOW * len(plane)
             field = field._replace(is_sparse=is_sparse)
@@ -43,7 +44,7 @@ def subtract(
 
 
 def add(differences: bytes, old: bytes, fields: Sequence[Field]) -> bytes:
-    """What `subtract` was given as new; ValueError for differences that do not fit."""
+    """The new window of `subtract`; ValueError for differences that do not fit the old one."""
     import numpy as np
 
     content = np.frombuffer(differences, np.uint8)
@@ -74,14 +75,14 @@ def add(differences: bytes, old: bytes, fields: Sequence[Field]) -> bytes:
 def _blocks(content: Any, fields: Sequence[Field]) -> Any:
     import numpy as np
 
-    stride = sum(one.width for one in fields)
+    stride = sum(field.width for field in fields)
     return np.frombuffer(content, np.uint8).reshape(-1, stride)
 
 
 def _columns(fields: Sequence[Field], *blocks: Any) -> Iterator[tuple[Any, ...]]:
     at = 0
     for field in fields:
-        yield (field, *(one[:, at : at + field.width] for one in blocks))
+        yield (field, *(block[:, at : at + field.width] for block in blocks))
         at += field.width
 
 
@@ -92,21 +93,21 @@ def _numbers(column: Any, width: int) -> Any:
 
 
 def _sparse(plane: Any, places: Any) -> list[bytes]:
-    """A count, for each entry how many bytes to pass, for each the byte that follows. A distance of
-    more than 255 takes entries of 255 and a zero."""
+    """A count, the number of bytes to skip before each entry, and the byte of each entry. A
+    distance above 255 needs entries of 255 and a zero."""
     import numpy as np
 
     gaps = np.diff(places, prepend=-1) - 1
     entry = np.cumsum((gaps >> 8) + 1) - 1
     count = int(entry[-1]) + 1 if len(entry) else 0
-    passed: Any = np.full(count, 255, np.uint8)
+    skipped: Any = np.full(count, 255, np.uint8)
     values: Any = np.zeros(count, np.uint8)
-    passed[entry], values[entry] = gaps & 255, plane[places]
-    return [struct.pack("<I", count) + passed.tobytes(), values.tobytes()]
+    skipped[entry], values[entry] = gaps & 255, plane[places]
+    return [struct.pack("<I", count) + skipped.tobytes(), values.tobytes()]
 
 
 def _dense(content: Any, size: int) -> tuple[Any, int]:
-    """The plane of that many bytes, and how many were read."""
+    """The plane of `size` bytes, and how many bytes of `content` it used."""
     import numpy as np
 
     count = int.from_bytes(content[:4].tobytes(), "little")

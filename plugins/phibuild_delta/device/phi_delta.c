@@ -1,7 +1,7 @@
 #include "phi_delta.h"
 
-/* All that is needed of libc; a freestanding compiler has no string.h. */
-int memcmp(const void *one, const void *other, size_t size);
+/* The only function of libc; a freestanding compiler has no string.h. */
+int memcmp(const void *left, const void *right, size_t size);
 
 enum { COPY, RAW, ZSTD, DIFFERENCES, WITH_OLD };
 
@@ -69,7 +69,7 @@ enum phi_delta_status phi_delta_parse(const uint8_t bytes[PHI_DELTA_HEADER_SIZE]
     return PHI_DELTA_OK;
 }
 
-/* Reads a record and its fields; `room` is what of the new bytes is still to be made. */
+/* Reads a record and its fields; `room` is the number of new bytes that are left to write. */
 static enum phi_delta_status next_record(const struct phi_delta_device *device,
                                          const struct phi_delta *delta, uint64_t room,
                                          uint8_t head[RECORD_SIZE], struct record *record)
@@ -117,7 +117,8 @@ static enum phi_delta_status next_record(const struct phi_delta_device *device,
     return stride != 0 && record->size % stride != 0 ? PHI_DELTA_MALFORMED : PHI_DELTA_OK;
 }
 
-/* Adds a list of places and values; how many bytes of `from` it took, 0 if it does not fit. */
+/* Adds a list of distances and values; returns the bytes of `from` that it used, 0 if they do not
+   fit. */
 static size_t add_sparse(uint8_t *column, size_t plane, size_t width, size_t stride,
                          const uint8_t *from, size_t left)
 {
@@ -128,10 +129,10 @@ static size_t add_sparse(uint8_t *column, size_t plane, size_t width, size_t str
     if (count > (left - 4) / 2) {
         return 0;
     }
-    const uint8_t *passed = from + 4;
-    const uint8_t *values = passed + count;
+    const uint8_t *skipped = from + 4;
+    const uint8_t *values = skipped + count;
     for (size_t i = 0, at = 0; i < count; i++, at++) {
-        at += passed[i];
+        at += skipped[i];
         if (at >= plane) {
             return 0;
         }
@@ -159,7 +160,7 @@ static void add_numbers(uint8_t *column, size_t blocks, size_t width, size_t str
     }
 }
 
-/* Adds differences to the old bytes, in place; 0 if they do not fit. */
+/* Adds differences to the old bytes, in place; returns 0 if they do not fit. */
 static int add_differences(uint8_t *bytes, const struct record *record, const uint8_t *from,
                            size_t left)
 {
@@ -171,10 +172,10 @@ static int add_differences(uint8_t *bytes, const struct record *record, const ui
     for (uint32_t i = 0; i < record->field_count; i++) {
         const size_t width = record->fields[i] & (NUMBER - 1u);
         const size_t plane = blocks * width;
-        size_t taken = plane;
+        size_t used = plane;
         if ((record->fields[i] & SPARSE) != 0) {
-            taken = add_sparse(bytes, plane, width, stride, from, left);
-            if (taken == 0) {
+            used = add_sparse(bytes, plane, width, stride, from, left);
+            if (used == 0) {
                 return 0;
             }
         } else if (plane > left) {
@@ -187,8 +188,8 @@ static int add_differences(uint8_t *bytes, const struct record *record, const ui
                 *byte = (uint8_t)(*byte + from[at]);
             }
         }
-        from += taken;
-        left -= taken;
+        from += used;
+        left -= used;
         bytes += width;
     }
     return left == 0;
@@ -208,34 +209,34 @@ static enum phi_delta_status check_all(const struct phi_delta_device *device,
                                        int (*read)(void *, uint64_t, uint8_t *, size_t),
                                        uint64_t size, const uint8_t *expected,
                                        const struct phi_sha256_ops *sha, uint8_t *memory,
-                                       size_t room, enum phi_delta_status otherwise)
+                                       size_t room, enum phi_delta_status mismatch)
 {
     uint8_t digest[PHI_MODEL_DIGEST_SIZE];
     sha->begin(sha->context);
     for (uint64_t at = 0; at < size;) {
-        const size_t taken = size - at < room ? (size_t)(size - at) : room;
-        if (!read(device->context, at, memory, taken)) {
+        const size_t count = size - at < room ? (size_t)(size - at) : room;
+        if (!read(device->context, at, memory, count)) {
             return PHI_DELTA_READ;
         }
-        sha->update(sha->context, memory, taken);
-        at += taken;
+        sha->update(sha->context, memory, count);
+        at += count;
     }
     sha->finish(sha->context, digest);
-    return memcmp(digest, expected, sizeof digest) == 0 ? PHI_DELTA_OK : otherwise;
+    return memcmp(digest, expected, sizeof digest) == 0 ? PHI_DELTA_OK : mismatch;
 }
 
-/* Makes one window. Three of them are the memory: `first` has old bytes, and new ones where
-   differences are added to them; `second` is what zstd makes; `third` has what is packed. */
-static enum phi_delta_status make_window(const struct phi_delta_device *device,
+/* Computes one window. The memory is three windows: `first` holds old bytes, to which differences
+   are added, `second` the output of zstd, and `third` the packed bytes. */
+static enum phi_delta_status compute_window(const struct phi_delta_device *device,
                                          const struct record *record, uint32_t window,
                                          uint8_t *first, uint8_t *second, uint8_t *third,
-                                         const uint8_t **made)
+                                         const uint8_t **result)
 {
     if (record->kind != RAW && record->old_size != 0 &&
         !device->read_old(device->context, record->old_offset, first, record->old_size)) {
         return PHI_DELTA_READ;
     }
-    *made = record->kind == RAW ? third : first;
+    *result = record->kind == RAW ? third : first;
     if (record->kind == COPY || record->kind == RAW) {
         return PHI_DELTA_OK;
     }
@@ -249,7 +250,7 @@ static enum phi_delta_status make_window(const struct phi_delta_device *device,
     if (record->kind == DIFFERENCES) {
         return add_differences(first, record, second, size) ? PHI_DELTA_OK : PHI_DELTA_MALFORMED;
     }
-    *made = second;
+    *result = second;
     return size == record->size ? PHI_DELTA_OK : PHI_DELTA_MALFORMED;
 }
 
@@ -277,7 +278,7 @@ enum phi_delta_status phi_delta_apply(const struct phi_delta_device *device,
                        window, PHI_DELTA_ANOTHER_OLD);
     uint64_t done = 0;
     for (uint32_t i = 0; i < delta.records && status == PHI_DELTA_OK; i++) {
-        const uint8_t *made = memory;
+        const uint8_t *result = memory;
         status = next_record(device, &delta, delta.new_size - done, head, &record);
         if (status != PHI_DELTA_OK) {
             break;
@@ -288,12 +289,12 @@ enum phi_delta_status phi_delta_apply(const struct phi_delta_device *device,
         }
         if (!device->read_new(device->context, done, memory, record.size) ||
             !has_digest(sha, memory, record.size, record.sha256)) {
-            status = make_window(device, &record, delta.window, memory, second, third, &made);
-            if (status == PHI_DELTA_OK && !has_digest(sha, made, record.size, record.sha256)) {
+            status = compute_window(device, &record, delta.window, memory, second, third, &result);
+            if (status == PHI_DELTA_OK && !has_digest(sha, result, record.size, record.sha256)) {
                 status = PHI_DELTA_DAMAGED;
             }
             if (status == PHI_DELTA_OK &&
-                !device->write_new(device->context, done, made, record.size)) {
+                !device->write_new(device->context, done, result, record.size)) {
                 status = PHI_DELTA_WRITE;
             }
         }
@@ -313,25 +314,25 @@ const char *phi_delta_status_text(enum phi_delta_status status)
 {
     switch (status) {
     case PHI_DELTA_OK:
-        return "the new model is there";
+        return "the new model is complete";
     case PHI_DELTA_NOT_A_DELTA:
-        return "this is no delta";
+        return "not a delta";
     case PHI_DELTA_UNKNOWN_VERSION:
-        return "the delta is of a newer format";
+        return "the delta's version is not supported";
     case PHI_DELTA_TREE:
-        return "the delta is of folders";
+        return "the delta is for folders";
     case PHI_DELTA_MALFORMED:
-        return "the delta contradicts itself";
+        return "the delta is malformed";
     case PHI_DELTA_MEMORY_SHORT:
         return "the delta's window needs more memory";
     case PHI_DELTA_ANOTHER_OLD:
-        return "the delta is of another old model";
+        return "the delta is for another old model";
     case PHI_DELTA_READ:
         return "reading failed, or the delta is cut off";
     case PHI_DELTA_WRITE:
         return "writing failed";
     case PHI_DELTA_DAMAGED:
-        return "the new model does not come out as it should";
+        return "the new model has a wrong digest";
     }
     return "unknown status";
 }

@@ -1,4 +1,4 @@
-"""Deltas: any file out of any other, refused where they do not fit, resumed where they were cut."""
+"""Deltas: from any file to any other, refused for wrong old bytes, resumed after a cut."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phibuild_firmware.delta import apply, records
-from phibuild_firmware.delta.apply import apply_delta, partial_path
-from phibuild_firmware.delta.differences import add, subtract
-from phibuild_firmware.delta.make import WINDOW, make_delta
-from phibuild_firmware.delta.records import Field
-from phibuild_firmware.delta.regions import Region, regions, windows
-from phibuild_firmware.delta.spaces import File, Space, files_of
+from phibuild_delta import apply, records
+from phibuild_delta.apply import apply_delta, partial_path
+from phibuild_delta.differences import add, subtract
+from phibuild_delta.make import WINDOW, make_delta
+from phibuild_delta.records import Field
+from phibuild_delta.regions import Region, regions, windows
+from phibuild_delta.spaces import File, Space, files_of
 
 from phibuild.model.errors import PackagingError
 from tests.snapshots import snapshot
@@ -31,15 +31,15 @@ class Files:
 
     def __init__(self, folder: Path, old: bytes, new: bytes) -> None:
         self.old, self.new = folder / "old", folder / "new"
-        self.delta, self.made = folder / "delta", folder / "made"
+        self.delta, self.result = folder / "delta", folder / "result"
         self.old.write_bytes(old)
         self.new.write_bytes(new)
         make_delta(self.old, self.new, self.delta)
-        self.part = partial_path(self.made, self.delta)
+        self.part = partial_path(self.result, self.delta)
 
     def apply(self) -> bytes:
-        apply_delta(self.old, self.delta, self.made)
-        return self.made.read_bytes()
+        apply_delta(self.old, self.delta, self.result)
+        return self.result.read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(tmp_path_factory.mktemp("delta"), OLD, NEW)
 
 
-def test_the_new_file_comes_out(files: Files) -> None:
+def test_the_result_is_the_new_file(files: Files) -> None:
     assert files.apply() == NEW
     assert not files.part.exists()
 
 
-def test_equal_files_make_a_delta_of_nothing(tmp_path: Path) -> None:
+def test_the_delta_of_equal_files_is_tiny(tmp_path: Path) -> None:
     files = Files(tmp_path, OLD, OLD)
     assert files.delta.stat().st_size < 1000
     assert files.apply() == OLD
@@ -78,10 +78,10 @@ FIELDS = st.lists(
 
 @settings(deadline=None)
 @given(fields=FIELDS, data=st.data(), blocks=st.integers(1, 60), changes=st.integers(0, 9))
-def test_differences_are_undone(
+def test_add_is_the_inverse_of_subtract(
     fields: list[Field], data: st.DataObject, blocks: int, changes: int
 ) -> None:
-    size = blocks * sum(one.width for one in fields)
+    size = blocks * sum(field.width for field in fields)
     old = data.draw(st.binary(min_size=size, max_size=size))
     new = bytearray(data.draw(st.binary(min_size=size, max_size=size)) if changes > 7 else old)
     for _ in range(changes):
@@ -90,7 +90,7 @@ def test_differences_are_undone(
     assert add(b"".join(parts), old, chosen) == new
 
 
-def test_distant_differences_are_undone() -> None:
+def test_distant_differences_are_added() -> None:
     old, new = bytes(5000), bytearray(5000)
     for at in (255, 511, 512, 1024, 1025, 4999):
         new[at] = 9
@@ -103,14 +103,15 @@ def test_distant_differences_are_undone() -> None:
 def test_windows_hold_whole_blocks_and_leave_no_gap() -> None:
     fields = (Field(2, True), Field(16))
     region = Region(7, 18 * 500_000, 9, 18 * 500_000, fields)
-    cut = list(windows(region, WINDOW, [File("", 10_000_000)]))
-    assert all(one.size % 18 == 0 for one in cut)
-    assert sum(one.size for one in cut) == region.size
-    assert [one.offset - 7 for one in cut] == [one.old_offset - 9 for one in cut if one.old_offset]
-    assert max(one.size for one in cut) <= WINDOW
+    parts = list(windows(region, WINDOW, [File("", 10_000_000)]))
+    assert all(part.size % 18 == 0 for part in parts)
+    assert sum(part.size for part in parts) == region.size
+    old_offsets = [part.old_offset for part in parts if part.old_offset]
+    assert [part.offset - 7 for part in parts] == [offset - 9 for offset in old_offsets]
+    assert max(part.size for part in parts) <= WINDOW
 
 
-def test_another_old_file_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_wrong_old_file_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     files = Files(tmp_path, OLD, NEW)
     files.old.write_bytes(OLD[:-1] + b"x")
     with pytest.raises(PackagingError, match="is not what") as refusal:
@@ -119,18 +120,18 @@ def test_another_old_file_is_refused_before_anything_is_written(tmp_path: Path) 
     assert not files.part.exists()
 
 
-def test_what_is_there_is_kept_until_the_new_file_is_whole(tmp_path: Path) -> None:
+def test_an_existing_file_is_kept_when_a_delta_is_damaged(tmp_path: Path) -> None:
     files = Files(tmp_path, OLD, NEW)
-    files.made.write_bytes(b"what was there")
+    files.result.write_bytes(b"existing")
     content = bytearray(files.delta.read_bytes())
     content[-1] ^= 1
     files.delta.write_bytes(content)
     with pytest.raises(PackagingError):
         files.apply()
-    assert files.made.read_bytes() == b"what was there"
+    assert files.result.read_bytes() == b"existing"
 
 
-def test_it_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+def test_it_resumes_where_it_was_cut_off(tmp_path: Path) -> None:
     """After a loss of power the file is short, and its last bytes may be anything."""
     files = Files(tmp_path, OLD, NEW)
     for _ in range(12):
@@ -138,25 +139,25 @@ def test_it_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
         garbage = RANDOM.randbytes(RANDOM.randrange(5000))
         files.part.write_bytes(NEW[:length] + garbage)
         assert files.apply() == NEW
-        files.made.unlink()
+        files.result.unlink()
 
 
-def test_what_was_made_before_is_not_made_again(
+def test_finished_windows_are_not_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also behind a window whose write was lost."""
     files = Files(tmp_path, OLD, NEW)
     files.part.write_bytes(bytes(WINDOW) + NEW[WINDOW:])
-    made: list[int] = []
-    real = apply._window
+    computed: list[int] = []
+    real = apply._content
     monkeypatch.setattr(
-        apply, "_window", lambda record, *rest: (made.append(1), real(record, *rest))[1]
+        apply, "_content", lambda record, *rest: (computed.append(1), real(record, *rest))[1]
     )
     assert files.apply() == NEW
-    assert len(made) == 1
+    assert len(computed) == 1
 
 
-def test_a_longer_file_of_an_earlier_update_is_cut(tmp_path: Path) -> None:
+def test_a_longer_file_of_an_earlier_update_is_truncated(tmp_path: Path) -> None:
     files = Files(tmp_path, b"old" * 99, b"new" * 99)
     files.part.write_bytes(b"new" * 200)
     assert files.apply() == b"new" * 99
@@ -172,10 +173,10 @@ def test_a_changed_delta_is_refused(
     content[at % len(content)] ^= 1 << bit
     files.delta.write_bytes(content)
     try:
-        assert files.apply() == files.new.read_bytes()  # a bit that zstd does not look at
+        assert files.apply() == files.new.read_bytes()  # a bit that zstd ignores
     except PackagingError as error:
         assert error.code == "PHI703"
-        assert not files.made.exists()
+        assert not files.result.exists()
 
 
 @settings(deadline=None)
@@ -223,29 +224,29 @@ def test_weights_that_moved_a_little_cost_a_little(tmp_path: Path) -> None:
     moved = weights * (1 + 0.001 * random_.standard_normal(weights.shape, numpy.float32))
     old, new = a_gguf(tmp_path / "a.gguf", weights), a_gguf(tmp_path / "b.gguf", moved)
     with Space(old, files_of(old)) as before, Space(new, files_of(new)) as after:
-        found = [one.fields for one in regions(old, before, new, after)]
-    assert found == [(Field(1),), (Field(2, True), Field(16)), (Field(4, True),)]
+        fields = [region.fields for region in regions(old, before, new, after)]
+    assert fields == [(Field(1),), (Field(2, True), Field(16)), (Field(4, True),)]
     make_delta(old, new, tmp_path / "delta")
     share = (tmp_path / "delta").stat().st_size / new.stat().st_size
     assert share < 0.04
-    apply_delta(old, tmp_path / "delta", tmp_path / "made")
-    made = hashlib.sha256((tmp_path / "made").read_bytes()).digest()
-    assert made == hashlib.sha256(new.read_bytes()).digest()
+    result = tmp_path / "result"
+    apply_delta(old, tmp_path / "delta", result)
+    assert hashlib.sha256(result.read_bytes()).digest() == hashlib.sha256(new.read_bytes()).digest()
 
 
-def test_what_exists_is_not_replaced_unless_it_is_the_result(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_replaced_unless_it_is_the_result(tmp_path: Path) -> None:
     files = Files(tmp_path, b"old" * 99, b"new" * 99)
     assert files.apply() == b"new" * 99
-    seen = files.made.stat().st_mtime_ns
+    seen = files.result.stat().st_mtime_ns
     assert files.apply() == b"new" * 99
-    assert files.made.stat().st_mtime_ns == seen
+    assert files.result.stat().st_mtime_ns == seen
     for content in (b"mine", b"mew" * 99):
-        files.made.write_bytes(content)
-        with pytest.raises(PackagingError, match="is there already") as refusal:
+        files.result.write_bytes(content)
+        with pytest.raises(PackagingError, match="already exists") as refusal:
             files.apply()
         assert refusal.value.code == "PHI703"
-        assert files.made.read_bytes() == content
-    with pytest.raises(PackagingError, match="is there already"):
+        assert files.result.read_bytes() == content
+    with pytest.raises(PackagingError, match="already exists"):
         apply_delta(files.old, files.delta, files.old)
     assert files.old.read_bytes() == b"old" * 99
 
@@ -254,22 +255,22 @@ def test_what_exists_is_not_replaced_unless_it_is_the_result(tmp_path: Path) -> 
 def test_a_link_is_not_replaced(tmp_path: Path, leads_to: str) -> None:
     files = Files(tmp_path, b"old" * 99, b"new" * 99)
     (tmp_path / "mine").write_bytes(b"mine")
-    files.made.symlink_to(leads_to)
+    files.result.symlink_to(leads_to)
     before = snapshot(tmp_path)
-    with pytest.raises(PackagingError, match="is there already"):
+    with pytest.raises(PackagingError, match="already exists"):
         files.apply()
     assert snapshot(tmp_path) == before
 
 
-def test_a_part_of_the_users_is_not_touched(tmp_path: Path) -> None:
+def test_another_file_with_the_suffix_part_is_not_touched(tmp_path: Path) -> None:
     files = Files(tmp_path, b"old" * 99, b"new" * 99)
-    (tmp_path / "made.part").mkdir()
-    (tmp_path / "made.part" / "notes.txt").write_bytes(b"mine")
+    (tmp_path / "result.part").mkdir()
+    (tmp_path / "result.part" / "notes.txt").write_bytes(b"mine")
     assert files.apply() == b"new" * 99
-    assert (tmp_path / "made.part" / "notes.txt").read_bytes() == b"mine"
+    assert (tmp_path / "result.part" / "notes.txt").read_bytes() == b"mine"
 
 
-def test_a_delta_replaces_a_delta_and_nothing_else(tmp_path: Path) -> None:
+def test_a_delta_replaces_only_a_delta(tmp_path: Path) -> None:
     files = Files(tmp_path, b"old" * 99, b"new" * 99)
     make_delta(files.old, files.new, files.delta)
     (tmp_path / "mine").write_bytes(b"mine")
@@ -278,8 +279,8 @@ def test_a_delta_replaces_a_delta_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("not/there")
     for name in ("old", "new", "mine", "folder", "link", "dangling"):
         before = snapshot(tmp_path)
-        with pytest.raises(PackagingError, match="is there already, and is not a delta"):
+        with pytest.raises(PackagingError, match="already exists, and is not a delta"):
             make_delta(files.old, files.new, tmp_path / name)
         assert snapshot(tmp_path) == before
-    with pytest.raises(PackagingError, match="is there already"):
+    with pytest.raises(PackagingError, match="already exists"):
         make_delta(files.delta, files.new, files.delta)

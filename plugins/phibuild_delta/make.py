@@ -1,4 +1,4 @@
-"""Makes a delta: each window of the new bytes by the way that takes the fewest bytes."""
+"""Makes a delta: each window of the new bytes becomes the record with the fewest bytes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from phibuild.api import PackagingError
-from phibuild_firmware.delta.cores import in_order
-from phibuild_firmware.delta.differences import subtract
-from phibuild_firmware.delta.frames import compressed, compressed_parts
-from phibuild_firmware.delta.records import (
+from phibuild_delta.cores import in_order
+from phibuild_delta.differences import subtract
+from phibuild_delta.frames import compressed, compressed_parts
+from phibuild_delta.records import (
     COPY,
     DIFFERENCES,
     FILE,
@@ -28,12 +28,12 @@ from phibuild_firmware.delta.records import (
     Record,
     write_files,
 )
-from phibuild_firmware.delta.regions import Region, regions, windows
-from phibuild_firmware.delta.spaces import Space, files_of
+from phibuild_delta.regions import Region, regions, windows
+from phibuild_delta.spaces import Space, files_of
 
 WINDOW = 1 << 20
 _GOOD_ENOUGH = 0.3
-"""Differences that take no more of a window are not compared with other ways, which are slow."""
+"""Differences of no more than this share of a window are used without trying slower encodings."""
 
 
 def make_delta(
@@ -44,21 +44,21 @@ def make_delta(
     *,
     window: int = WINDOW,
 ) -> None:
-    """Write the delta that makes `new` of `old`, both files or both folders.
+    """Write the delta that turns `old` into `new`, both files or both folders.
 
-    Memory: about 24 times `window` for each of at most eight cores. PackagingError PHI703 for what
-    no delta can be made of.
+    Memory: about 24 times `window` for each of at most eight cores. PackagingError PHI703 for
+    artifacts that deltas do not support.
     """
     if old.is_dir() != new.is_dir():
         raise PackagingError(
             f"{old} and {new} are not both files or both folders",
-            hint="a delta is of two artifacts of one format",
+            hint="both must be artifacts of one format",
             code="PHI703",
         )
     if not SMALLEST_WINDOW <= window <= LARGEST_WINDOW:
         raise PackagingError(
-            f"a window of {window:,} bytes cannot be",
-            hint=f"it has {SMALLEST_WINDOW:,} to {LARGEST_WINDOW:,} bytes",
+            f"a window of {window:,} bytes is not supported",
+            hint=f"it must be between {SMALLEST_WINDOW:,} and {LARGEST_WINDOW:,}",
             code="PHI703",
         )
     _refuse_to_replace(delta, old, new)
@@ -80,19 +80,19 @@ def make_delta(
                 new_files=len(new_files) if is_tree else 0,
                 files_size=len(entries),
             )
-            cut = (
-                one
+            parts = (
+                part
                 for region in regions(old, before, new, after)
-                for one in windows(region, window, old_files)
+                for part in windows(region, window, old_files)
             )
             with beside.open("xb") as out:
                 out.write(header.to_bytes() + entries)
-                count = made = 0
-                for record in in_order(lambda one: _smallest(one, before, after, window), cut):
+                count = done = 0
+                for record in in_order(lambda part: _smallest(part, before, after, window), parts):
                     out.write(record.to_bytes())
                     count += 1
-                    made += record.size
-                    progress(made / after.size)
+                    done += record.size
+                    progress(done / after.size)
                 out.seek(0)
                 out.write(header._replace(records=count).to_bytes())
         beside.replace(delta)
@@ -110,7 +110,7 @@ def _refuse_to_replace(delta: Path, *sources: Path) -> None:
         if is_delta and not any(delta.samefile(source) for source in sources):
             return
     raise PackagingError(
-        f"{delta} is there already, and is not a delta",
+        f"{delta} already exists, and is not a delta",
         hint="write to another path: -o DELTA",
         code="PHI703",
     )
@@ -123,19 +123,19 @@ def _smallest(region: Region, before: Space, after: Space, window: int) -> Recor
     sha256 = hashlib.sha256(content).digest()
 
     def record(kind: int, packed: bytes, fields: tuple[Field, ...] = ()) -> Record:
-        where = (0, 0) if kind in (RAW, ZSTD) else (old_offset, len(old))
-        return Record(kind, region.size, *where, sha256, fields, packed)
+        old_bytes = (0, 0) if kind in (RAW, ZSTD) else (old_offset, len(old))
+        return Record(kind, region.size, *old_bytes, sha256, fields, packed)
 
     if content == old:
         return record(COPY, b"")
-    ways = [record(RAW, content)]
+    records = [record(RAW, content)]
     if len(old) == len(content):
         parts, fields = subtract(content, old, region.fields)
         if sum(map(len, parts)) <= window:
-            ways.append(record(DIFFERENCES, compressed_parts(parts), fields))
-            if len(ways[-1].packed) <= _GOOD_ENOUGH * region.size:
-                return ways[-1]
-    ways.append(record(ZSTD, compressed(content)))
+            records.append(record(DIFFERENCES, compressed_parts(parts), fields))
+            if len(records[-1].packed) <= _GOOD_ENOUGH * region.size:
+                return records[-1]
+    records.append(record(ZSTD, compressed(content)))
     if old:
-        ways.append(record(WITH_OLD, compressed(content, old)))
-    return min(ways, key=lambda one: len(one.packed))
+        records.append(record(WITH_OLD, compressed(content, old)))
+    return min(records, key=lambda candidate: len(candidate.packed))

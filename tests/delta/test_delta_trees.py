@@ -1,4 +1,4 @@
-"""Deltas of folders: what is added, removed, renamed; nothing outside, nothing half made."""
+"""Deltas of folders: files added, removed and renamed; nothing outside, nothing half done."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from phibuild_firmware.delta import records
-from phibuild_firmware.delta.apply import apply_delta, partial_path
-from phibuild_firmware.delta.make import make_delta
-from phibuild_firmware.delta.spaces import File, files_of
+from phibuild_delta import records
+from phibuild_delta.apply import apply_delta, partial_path
+from phibuild_delta.make import make_delta
+from phibuild_delta.spaces import File, files_of
 
 from phibuild.model.errors import PackagingError
 from tests.conftest import Project
@@ -59,9 +59,9 @@ class Trees:
     def __init__(self, folder: Path, window: int = 1 << 20) -> None:
         self.old, self.new = written(folder / "old", OLD), written(folder / "new", NEW)
         (self.new / "new/c.txt").chmod(0o755)
-        self.delta, self.made = folder / "delta", folder / "made"
+        self.delta, self.result = folder / "delta", folder / "result"
         make_delta(self.old, self.new, self.delta, window=window)
-        self.part = partial_path(self.made, self.delta)
+        self.part = partial_path(self.result, self.delta)
 
 
 @pytest.fixture
@@ -70,39 +70,39 @@ def trees(tmp_path: Path) -> Trees:
 
 
 def test_files_are_added_removed_renamed_and_changed(trees: Trees) -> None:
-    apply_delta(trees.old, trees.delta, trees.made)
-    assert read(trees.made) == NEW
-    assert [one.is_executable for one in files_of(trees.made)] == [
-        one.path == "new/c.txt" for one in files_of(trees.new)
+    apply_delta(trees.old, trees.delta, trees.result)
+    assert read(trees.result) == NEW
+    assert [file.is_executable for file in files_of(trees.result)] == [
+        file.path == "new/c.txt" for file in files_of(trees.new)
     ]
     assert not trees.part.exists()
     assert trees.delta.stat().st_size < 2000
 
 
-def test_a_run_that_was_cut_off_at_its_very_end_is_done(trees: Trees) -> None:
-    apply_delta(trees.old, trees.delta, trees.made)
-    apply_delta(trees.old, trees.delta, trees.made)
-    (trees.made / "model.bin").write_bytes(b"another")
-    with pytest.raises(PackagingError, match="is there already"):
-        apply_delta(trees.old, trees.delta, trees.made)
-    assert (trees.made / "model.bin").read_bytes() == b"another"
-    file = trees.made / "model.bin"
-    with pytest.raises(PackagingError, match="is there already"):
+def test_a_run_that_was_cut_off_at_its_very_end_is_complete(trees: Trees) -> None:
+    apply_delta(trees.old, trees.delta, trees.result)
+    apply_delta(trees.old, trees.delta, trees.result)
+    (trees.result / "model.bin").write_bytes(b"another")
+    with pytest.raises(PackagingError, match="already exists"):
+        apply_delta(trees.old, trees.delta, trees.result)
+    assert (trees.result / "model.bin").read_bytes() == b"another"
+    file = trees.result / "model.bin"
+    with pytest.raises(PackagingError, match="already exists"):
         apply_delta(trees.old, trees.delta, file)
     assert file.read_bytes() == b"another"
 
 
 @pytest.mark.parametrize("change", ["gone/b.txt", "model.bin", "more"])
-def test_another_old_folder_is_refused_before_anything_is_written(
+def test_a_wrong_old_folder_is_refused_before_anything_is_written(
     trees: Trees, change: str
 ) -> None:
     (trees.old / change).write_bytes(b"other")
     with pytest.raises(PackagingError, match="is not what"):
-        apply_delta(trees.old, trees.delta, trees.made)
+        apply_delta(trees.old, trees.delta, trees.result)
     assert not trees.part.exists()
 
 
-def test_it_goes_on_with_whatever_a_loss_of_power_left(tmp_path: Path) -> None:
+def test_it_resumes_with_whatever_a_loss_of_power_left(tmp_path: Path) -> None:
     """Files that are short, have pages of zeros or garbage, are missing, or are folders now."""
     trees = Trees(tmp_path, window=4096)
     for _ in range(12):
@@ -117,22 +117,33 @@ def test_it_goes_on_with_whatever_a_loss_of_power_left(tmp_path: Path) -> None:
         if RANDOM.random() < 0.5:
             (trees.part / "empty").unlink(missing_ok=True)
             written(trees.part, {"empty/is a folder": b""})
-        apply_delta(trees.old, trees.delta, trees.made)
-        assert read(trees.made) == NEW
-        trees.made.rename(tmp_path / f"{RANDOM.random()}")
+        apply_delta(trees.old, trees.delta, trees.result)
+        assert read(trees.result) == NEW
+        trees.result.rename(tmp_path / f"{RANDOM.random()}")
 
 
 @pytest.mark.parametrize("kind", ["file", "tree"])
-def test_it_goes_on_after_kill_9(tmp_path: Path, kind: str) -> None:
+def test_it_resumes_after_kill_9(tmp_path: Path, kind: str) -> None:
     files = {"one": RANDOM.randbytes(6_000_000), "two": RANDOM.randbytes(3_000_000)}
     changed = {"one": files["one"][::-1], "two": bytes(byte ^ 1 for byte in files["two"])}
     old, new = written(tmp_path / "old", files), written(tmp_path / "new", changed)
     if kind == "file":
         old, new = old / "one", new / "one"
-    delta, made = tmp_path / "delta", tmp_path / "made"
+    delta, result = tmp_path / "delta", tmp_path / "result"
     make_delta(old, new, delta, window=4096)
-    command = [sys.executable, "-P", "-m", "phibuild.cli", "delta", "apply", old, delta, "-o", made]
-    killed, part = 0, partial_path(made, delta)
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "phibuild.cli",
+        "delta",
+        "apply",
+        old,
+        delta,
+        "-o",
+        result,
+    ]
+    killed, part = 0, partial_path(result, delta)
     for _ in range(30):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None and not part.exists():
@@ -142,12 +153,12 @@ def test_it_goes_on_after_kill_9(tmp_path: Path, kind: str) -> None:
         killed += process.wait() == -signal.SIGKILL
         if killed == 5:
             break
-        if made.exists():  # it was quicker
-            made.unlink() if kind == "file" else shutil.rmtree(made)
+        if result.exists():  # it was quicker
+            result.unlink() if kind == "file" else shutil.rmtree(result)
     assert killed == 5
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert files_of(made) == files_of(new)
-    content = made.read_bytes() if kind == "file" else read(made)
+    assert files_of(result) == files_of(new)
+    content = result.read_bytes() if kind == "file" else read(result)
     assert content == (changed["one"] if kind == "file" else changed)
     assert not part.exists()
 
@@ -176,7 +187,7 @@ def test_paths_that_leave_the_tree_are_refused(tmp_path: Path, paths: list[str])
     header = records.Header(1, 4096, 0, 0, 0, empty, empty, 0, len(paths), len(entries))
     delta.write_bytes(header.to_bytes() + entries)
     with pytest.raises(PackagingError) as refusal:
-        apply_delta(old, delta, tmp_path / "made")
+        apply_delta(old, delta, tmp_path / "result")
     assert refusal.value.code == "PHI703"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["delta", "old"]
 
@@ -185,7 +196,7 @@ def test_links_are_refused(tmp_path: Path) -> None:
     old, new = written(tmp_path / "old", OLD), tmp_path / "new"
     new.mkdir()
     (new / "link").symlink_to("/etc/passwd")
-    with pytest.raises(PackagingError, match="is no ordinary file"):
+    with pytest.raises(PackagingError, match="is not a regular file"):
         make_delta(old, new, tmp_path / "delta")
 
 
@@ -195,8 +206,8 @@ def test_a_link_in_what_an_earlier_run_left_is_not_followed(trees: Trees, tmp_pa
     trees.part.mkdir()
     (trees.part / "model.bin").symlink_to(outside)
     (trees.part / "config").symlink_to(tmp_path)
-    apply_delta(trees.old, trees.delta, trees.made)
-    assert read(trees.made) == NEW
+    apply_delta(trees.old, trees.delta, trees.result)
+    assert read(trees.result) == NEW
     assert outside.read_bytes() == b"untouched"
 
 
@@ -230,8 +241,8 @@ def test_tensors_are_found_where_a_longer_header_moved_them(tmp_path: Path) -> N
     new = an_mlx_model(tmp_path / "new", bytes(changed), second, "x" * 333)
     make_delta(old, new, tmp_path / "delta", window=4096)
     assert (tmp_path / "delta").stat().st_size < 3500
-    apply_delta(old, tmp_path / "delta", tmp_path / "made")
-    assert read(tmp_path / "made") == read(new)
+    apply_delta(old, tmp_path / "delta", tmp_path / "result")
+    assert read(tmp_path / "result") == read(new)
 
 
 def test_tensors_are_found_in_the_tar_of_a_model_image(project: Project) -> None:
@@ -240,11 +251,11 @@ def test_tensors_are_found_in_the_tar_of_a_model_image(project: Project) -> None
     changed[500] ^= 3
     an_mlx_model(project.folder / "a", first, second, "")
     an_mlx_model(project.folder / "b", bytes(changed), second, "x" * 3333)
-    project.sconstruct("".join(f'env.FirmwareImage("{one}.img", "{one}")\n' for one in "ab"))
+    project.sconstruct("".join(f'env.FirmwareImage("{name}.img", "{name}")\n' for name in "ab"))
     ran = project.scons()
     assert ran.status == 0, ran.text
-    old, new, delta, made = (project.folder / name for name in ("a.img", "b.img", "d", "made"))
+    old, new, delta, result = (project.folder / name for name in ("a.img", "b.img", "d", "result"))
     make_delta(old, new, delta, window=4096)
     assert delta.stat().st_size < 5000
-    apply_delta(old, delta, made)
-    assert made.read_bytes() == new.read_bytes()
+    apply_delta(old, delta, result)
+    assert result.read_bytes() == new.read_bytes()

@@ -1,4 +1,4 @@
-"""The packager behind `env.MCUbootImage`: its recipe, its room, its plan, and what `show` says."""
+"""The packager behind `env.MCUbootImage`: one file as a signed image that MCUboot can install."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from phibuild.api import (
     Description,
     Extras,
     FileInput,
+    Packager,
     PackagingError,
     RecipeError,
-    Room,
+    SizeLimit,
     frozen_recipe,
     recipe_field,
 )
 from phibuild_firmware import mcuboot
-from phibuild_firmware.actions import with_key
+from phibuild_firmware.keys import with_key
 
-_HERE = Path(__file__).parent
-_FOLDERS = ("ONNX", "OpenVINO IR", "MLX", "embedded model", "device sources")
+_FORMAT = "MCUboot image"
+_WORKER = Path(__file__).with_name("worker_mcuboot.py")
 
 
 @dataclass(frozen=True, slots=True)
 class McubootRecipe:
-    """How a file becomes an MCUboot image; names as imgtool has them."""
+    """How a file becomes an MCUboot image; the names are imgtool's."""
 
     outdated: ClassVar[dict[str, str]] = {"key": "signing_key"}
 
     version: str | None = recipe_field(
-        None, 'version that MCUboot compares, "1.2.3" or "1.2.3+4"; has to be given', kind="str"
+        None, 'version that MCUboot compares, "1.2.3" or "1.2.3+4"; required', kind="str"
     )
     slot_size: int | None = recipe_field(
         None, "bytes of the slot, with the trailer; checked before any work is done", kind="size"
@@ -48,7 +49,7 @@ class McubootRecipe:
         8, "bytes that the flash writes at once", kind="int", choices=(1, 2, 4, 8, 16, 32)
     )
     max_sectors: int = recipe_field(
-        128, "sectors of the slot that the trailer can tell of", kind="int", minimum=1
+        128, "sectors of the slot that the trailer covers", kind="int", minimum=1
     )
     overwrite_only: bool = recipe_field(
         False, "MCUboot overwrites and does not swap: the trailer is small", kind="bool"
@@ -59,7 +60,7 @@ class McubootRecipe:
 
         def wrong(field: str, hint: str) -> RecipeError:
             value = getattr(self, field)
-            return RecipeError(f"{field}={value!r} is not possible", hint=hint, code="PHI202")
+            return RecipeError(f"{field}={value!r} is not valid", hint=hint, code="PHI202")
 
         try:
             mcuboot.parse_version(self.version or "")
@@ -69,17 +70,21 @@ class McubootRecipe:
             raise wrong("header_size", "a multiple of 32 below 64 KiB, such as 4096")
         if self.erase_size is not None and self.erase_size < 1:
             raise wrong("erase_size", "the size of a block of the flash, such as 4096")
-        if self.slot_size is not None and payload_room(self) < 1:
-            raise wrong("slot_size", "more than header, signature and trailer take")
+        if self.slot_size is not None and slot_limit(self, self.slot_size) < 1:
+            raise wrong("slot_size", "more than header, signature and trailer")
 
 
-def payload_room(recipe: McubootRecipe) -> int:
-    """What a slot leaves for the payload."""
-    assert recipe.slot_size is not None
-    return recipe.slot_size - recipe.header_size - mcuboot.TLVS_SIZE - _trailer(recipe)
+def slot_limit(recipe: McubootRecipe, slot_size: int) -> int:
+    """The largest payload of a slot."""
+    return payload_limit(recipe, slot_size - _trailer_size(recipe))
 
 
-def _trailer(recipe: McubootRecipe) -> int:
+def payload_limit(recipe: McubootRecipe, size: int) -> int:
+    """The largest payload of an image of at most this size."""
+    return size - recipe.header_size - mcuboot.TLVS_SIZE
+
+
+def _trailer_size(recipe: McubootRecipe) -> int:
     size = mcuboot.trailer_size(
         recipe.align, recipe.max_sectors, overwrite_only=recipe.overwrite_only
     )
@@ -87,25 +92,19 @@ def _trailer(recipe: McubootRecipe) -> int:
     return -(-size // block) * block
 
 
-def room(recipe: McubootRecipe, about: ArtifactFacts) -> Room | None:
-    """The same, and what it is made of, for people."""
+def _size_limit(recipe: McubootRecipe, about: ArtifactFacts) -> SizeLimit | None:
     if recipe.slot_size is None:
         return None
-    return Room(
-        payload_room(recipe),
+    return SizeLimit(
+        slot_limit(recipe, recipe.slot_size),
         f"slot_size of {recipe.slot_size:,} bytes less a header of {recipe.header_size:,},"
-        f" {mcuboot.TLVS_SIZE} of TLVs and a trailer of {_trailer(recipe):,}",
+        f" {mcuboot.TLVS_SIZE} of TLVs and a trailer of {_trailer_size(recipe):,}",
     )
 
 
-def holds(recipe: McubootRecipe, size: int) -> int:
-    """The largest payload of an image of this size."""
-    return size - recipe.header_size - mcuboot.TLVS_SIZE
-
-
-def check(recipe: McubootRecipe, about: ArtifactFacts, extras: Extras) -> None:
+def _check(recipe: McubootRecipe, about: ArtifactFacts, extras: Extras) -> None:
     """RecipeError PHI203 for a folder, or without a key."""
-    if about.format in _FOLDERS:
+    if about.kind == "tree":
         raise RecipeError(
             f"an MCUboot image holds one file, and {about.format} is a folder",
             hint="pack it first, with env.FirmwareImage(...)",
@@ -113,24 +112,24 @@ def check(recipe: McubootRecipe, about: ArtifactFacts, extras: Extras) -> None:
         )
     if "signing_key" not in extras:
         raise RecipeError(
-            "an MCUboot image has to be signed",
+            "an MCUboot image requires a signature",
             hint='write signing_key="keys/model.pem", an ed25519 key',
             code="PHI203",
         )
 
 
-def plan(
+def _plan(
     recipe: McubootRecipe, artifact: FileInput, about: ArtifactFacts, extras: Extras
 ) -> Action:
-    """What writes the image: a file."""
+    slot = recipe.slot_size
     fields = {
         "version": mcuboot.parse_version(recipe.version or ""),
         "header_size": recipe.header_size,
-        "room": None if recipe.slot_size is None else payload_room(recipe),
+        "payload_limit": None if slot is None else slot_limit(recipe, slot),
     }
     action = Action(
         name="firmware.mcuboot",
-        worker=_HERE / "worker_mcuboot.py",
+        worker=_WORKER,
         toolchain="signing",
         recipe=frozen_recipe(fields),
         inputs=(("artifact", artifact),),
@@ -138,32 +137,43 @@ def plan(
     return with_key(action, "signing_key", extras)
 
 
-def label(recipe: McubootRecipe) -> str:
-    """What the summary shows: the version."""
-    return str(recipe.version)
-
-
-def describe(path: Path) -> Description:
-    """What the header and the TLVs say; PackagingError PHI702 if the digest is another one."""
+def _describe(path: Path) -> Description:
+    """The header and the TLVs; PackagingError PHI702 if the digest is wrong."""
     try:
         with path.open("rb") as image:
-            found = mcuboot.parse(image.read(32))
+            header = mcuboot.parse(image.read(32))
             image.seek(0)
-            digest, left = hashlib.sha256(), found.header_size + found.payload_size
+            digest, left = hashlib.sha256(), header.header_size + header.payload_size
             while left and (content := image.read(min(left, 1 << 20))):
                 digest.update(content)
                 left -= len(content)
             values = mcuboot.parse_tlvs(image.read())
         if digest.digest() != values[mcuboot.SHA256]:
-            raise mcuboot.BadMcubootImage("it does not have the digest that it says")
+            raise mcuboot.BadMcubootImage("its digest does not match its bytes")
     except mcuboot.BadMcubootImage as error:
         raise PackagingError(f"{path}: {error}", hint="build it again", code="PHI702") from None
     metadata = {
-        "version": str(found.version),
-        "header_size": str(found.header_size),
-        "payload_size": str(found.payload_size),
+        "version": str(header.version),
+        "header_size": str(header.header_size),
+        "payload_size": str(header.payload_size),
         "sha256": values[mcuboot.SHA256].hex(),
         "signature": "ed25519",
         "key_hash": values[mcuboot.KEYHASH].hex(),
     }
-    return Description("MCUboot image", (), tuple(metadata.items()))
+    return Description(_FORMAT, (), tuple(metadata.items()))
+
+
+MCUBOOT_IMAGE = Packager(
+    name="mcuboot-image",
+    builder="MCUbootImage",
+    format=_FORMAT,
+    kind="file",
+    recipe=McubootRecipe,
+    check=_check,
+    plan=_plan,
+    label=lambda recipe: str(recipe.version),
+    extras=("signing_key",),
+    describe=_describe,
+    size_limit=_size_limit,
+    payload_limit=payload_limit,
+)

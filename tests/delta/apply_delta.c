@@ -50,9 +50,9 @@ static size_t decompress(void *context, uint8_t *to, size_t room, const uint8_t 
 {
     (void)context;
     ZSTD_DCtx *zstd = ZSTD_createDCtx();
-    const size_t made = ZSTD_decompress_usingDict(zstd, to, room, frame, size, old, old_size);
+    const size_t size_out = ZSTD_decompress_usingDict(zstd, to, room, frame, size, old, old_size);
     ZSTD_freeDCtx(zstd);
-    return ZSTD_isError(made) ? SIZE_MAX : made;
+    return ZSTD_isError(size_out) ? SIZE_MAX : size_out;
 }
 
 int main(int count, char **arguments)
@@ -60,9 +60,9 @@ int main(int count, char **arguments)
     if (count < 5) {
         return 2;
     }
-    FILE *made = fopen(arguments[3], "r+b");
+    FILE *existing = fopen(arguments[3], "r+b");
     struct board board = {fopen(arguments[1], "rb"), fopen(arguments[2], "rb"),
-                          made != NULL ? made : fopen(arguments[3], "w+b"),
+                          existing != NULL ? existing : fopen(arguments[3], "w+b"),
                           count > 5 ? strtol(arguments[5], NULL, 10) : -1};
     const size_t size = PHI_DELTA_MEMORY(strtoul(arguments[4], NULL, 10));
     uint8_t *memory = malloc(size);

@@ -1,1 +1,0 @@
-"""Deltas between two files of one format, for updates over the air."""
