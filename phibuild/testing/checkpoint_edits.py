@@ -11,17 +11,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from phibuild.testing.checkpoints import spelt_files
-from phibuild.testing.configs import config
-from phibuild.testing.families import FAMILIES, Dtype, Family, Size
-from phibuild.testing.shards import (
+from phibuild.testing._checkpoints.configs import config
+from phibuild.testing._checkpoints.families import FAMILIES, Dtype, Family, Size
+from phibuild.testing._checkpoints.shards import (
     BYTES_PER_VALUE,
     Extent,
     read_extents,
     read_tensors,
     write_shards,
 )
-from phibuild.testing.tokenizer_files import Spelling, as_json
+from phibuild.testing._checkpoints.tokenizer_files import Spelling, as_json
+from phibuild.testing.checkpoints import spelt_files
 
 DTYPES: tuple[Dtype, ...] = ("bf16", "f16", "f32")
 SPELLINGS: tuple[Spelling, ...] = ("published", "transformers5")

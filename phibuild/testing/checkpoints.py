@@ -10,12 +10,17 @@ from functools import partial
 from math import prod
 from pathlib import Path
 
-from phibuild.testing.configs import config, generation_config
-from phibuild.testing.families import FAMILIES, Dtype, Family, Size, tensor_specs
-from phibuild.testing.shards import Tensor, write_shards
-from phibuild.testing.tokenizer_files import Spelling, as_json, setting_files, vocabulary_files
-from phibuild.testing.tokenizers import make_tokenizer
-from phibuild.testing.weights import SAFETENSORS_DTYPE, weight_chunks
+from phibuild.testing._checkpoints.configs import config, generation_config
+from phibuild.testing._checkpoints.families import FAMILIES, Dtype, Family, Size, tensor_specs
+from phibuild.testing._checkpoints.shards import Tensor, write_shards
+from phibuild.testing._checkpoints.tokenizer_files import (
+    Spelling,
+    as_json,
+    setting_files,
+    vocabulary_files,
+)
+from phibuild.testing._checkpoints.tokenizers import make_tokenizer
+from phibuild.testing._checkpoints.weights import SAFETENSORS_DTYPE, weight_chunks
 
 __all__ = [
     "FAMILIES",

@@ -16,7 +16,7 @@ from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.recipe import parse_recipe, rules_of
 from phibuild.offers import Backend
 from phibuild.registry import load_registry
-from phibuild.testing.imports import forgotten_and_superfluous
+from phibuild.testing._worker_imports import forgotten_and_superfluous
 
 
 class BackendContract:

@@ -16,8 +16,8 @@ from phibuild.source.architecture import canonical_architecture
 from phibuild.source.families import FAMILIES as SOURCES
 from phibuild.source.families import dimensions, expected_tensors, with_defaults
 from phibuild.store import Index
+from phibuild.testing._checkpoints.shards import read_tensors, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.shards import read_tensors, write_shards
 
 TRANSFORMERS = """\
 import json, sys, torch

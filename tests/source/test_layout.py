@@ -20,10 +20,10 @@ from phibuild.source.families import dimensions, expected_tensors, with_defaults
 from phibuild.source.layout import check_tensors
 from phibuild.source.safetensors import Span
 from phibuild.store import Index
+from phibuild.testing._checkpoints.configs import config
+from phibuild.testing._checkpoints.families import Size, tensor_specs
+from phibuild.testing._checkpoints.shards import Tensor, read_tensors, write_shard, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.configs import config
-from phibuild.testing.families import Size, tensor_specs
-from phibuild.testing.shards import Tensor, read_tensors, write_shard, write_shards
 
 SIZE = Size(layers=2)
 Edit = Callable[[list[Tensor]], Iterable[Tensor]]

@@ -9,8 +9,8 @@ import pytest
 from phibuild.source import read_checkpoint
 from phibuild.source.summary import Summary, summarize
 from phibuild.store import Index
+from phibuild.testing._checkpoints.shards import Tensor, read_tensors, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.shards import Tensor, read_tensors, write_shards
 from tests.source.checkpoints import a_checkpoint, edit_json, in_two_shards, write_json
 
 

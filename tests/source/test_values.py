@@ -16,9 +16,9 @@ from phibuild.model.errors import SourceError
 from phibuild.source import read_checkpoint
 from phibuild.source.values import Magnitude
 from phibuild.store import Index
+from phibuild.testing._checkpoints.families import Dtype
+from phibuild.testing._checkpoints.shards import Tensor, read_tensors, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.families import Dtype
-from phibuild.testing.shards import Tensor, read_tensors, write_shards
 
 BITS: dict[Dtype, dict[str, bytes]] = {
     "bf16": {"nan": b"\xc0\x7f", "-inf": b"\x80\xff", "inf": b"\x80\x7f", "-nan": b"\x81\xff"},

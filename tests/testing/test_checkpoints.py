@@ -14,6 +14,9 @@ import safetensors
 from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 
+from phibuild.testing._checkpoints.families import tensor_specs
+from phibuild.testing._checkpoints.shards import read_tensors
+from phibuild.testing._checkpoints.vocabularies import TEXT
 from phibuild.testing.checkpoint_edits import (
     change_tensor,
     chat_template,
@@ -22,9 +25,6 @@ from phibuild.testing.checkpoint_edits import (
     set_chat_template,
 )
 from phibuild.testing.checkpoints import FAMILIES, Family, random_size, write_checkpoint
-from phibuild.testing.families import tensor_specs
-from phibuild.testing.shards import read_tensors
-from phibuild.testing.vocabularies import TEXT
 
 TEXTS = (
     " ".join(TEXT.split()),

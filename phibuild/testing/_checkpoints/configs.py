@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from phibuild.testing.families import (
+from phibuild.testing._checkpoints.families import (
     LONG_CONTEXT,
     ORIGINAL_CONTEXT,
     Dtype,
@@ -12,8 +12,8 @@ from phibuild.testing.families import (
     Size,
     rope_factors,
 )
-from phibuild.testing.tokenizer_files import Spelling
-from phibuild.testing.tokenizers import Tokenizer, make_tokenizer
+from phibuild.testing._checkpoints.tokenizer_files import Spelling
+from phibuild.testing._checkpoints.tokenizers import Tokenizer, make_tokenizer
 
 TORCH_DTYPE = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 

@@ -21,7 +21,7 @@ endif()
 
 # Beside the Python that this package is installed for, else on the PATH; never in a sysroot.
 find_program(PHIBUILD_EXECUTABLE phibuild
-  HINTS "${CMAKE_CURRENT_LIST_DIR}/../../../../../bin"
+  HINTS "${CMAKE_CURRENT_LIST_DIR}/../../../../../../bin"
   NO_CMAKE_FIND_ROOT_PATH
   DOC "The command phibuild")
 if(NOT PHIBUILD_EXECUTABLE)
