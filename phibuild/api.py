@@ -40,6 +40,7 @@ from phibuild.offers import (
     Tensor,
 )
 from phibuild.registry import describe_artifact
+from phibuild.source.safetensors import SafetensorsHeader, Span, read_safetensors_header
 from phibuild.toolchain.compiler import (
     Compiler,
     CrossCompiler,
@@ -75,8 +76,10 @@ __all__ = [
     "RecipeError",
     "Room",
     "Runtime",
+    "SafetensorsHeader",
     "Slice",
     "SourceError",
+    "Span",
     "Step",
     "Tensor",
     "ToolchainError",
@@ -89,6 +92,7 @@ __all__ = [
     "open_regular",
     "parse_recipe",
     "read_regular",
+    "read_safetensors_header",
     "recipe_field",
     "recipe_values",
     "rules_of",

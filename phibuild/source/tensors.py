@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from phibuild.model.digest import Digest
 from phibuild.model.errors import SourceError
-from phibuild.source.safetensors import Span, read_spans
+from phibuild.source.safetensors import Span, read_safetensors_header
 from phibuild.threads import in_threads
 
 _BLOCK = 4 << 20
@@ -63,7 +63,7 @@ def read_headers(shards: tuple[Path, ...], memory: Memory) -> Shards:
     owners: dict[str, Path] = {}
     for shard in shards:
         text = memory.recall(shard, "weights")
-        found[shard] = read_spans(shard) if text is None else _from_text(text)
+        found[shard] = read_safetensors_header(shard).spans if text is None else _from_text(text)
         for tensor in found[shard]:
             if owners.setdefault(tensor.name, shard) != shard:
                 raise SourceError(
@@ -108,7 +108,7 @@ def _read_span(path: Path, span: Span) -> SourceTensor:
     digest, magnitude = hashlib.sha256(), Magnitude(span.dtype)
     with path.open("rb", buffering=0) as stream:
         buffer = memoryview(bytearray(min(_BLOCK, max(span.size, 1))))
-        stream.seek(span.begin)
+        stream.seek(span.offset)
         left = span.size
         while left:
             count = stream.readinto(buffer[: min(left, len(buffer))])

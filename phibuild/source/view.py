@@ -12,7 +12,7 @@ from phibuild.source.checkpoint import Checkpoint
 from phibuild.source.documents import checked_json
 from phibuild.source.files import TOKENIZER_BYTES, TOKENIZER_JSON
 from phibuild.source.reading import read_content
-from phibuild.source.safetensors import Span, read_spans, write_part
+from phibuild.source.safetensors import Span, read_safetensors_header, write_part
 
 
 def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> None:
@@ -48,9 +48,9 @@ def tensor_places(checkpoint: Checkpoint, folder: Path) -> list[list[object]]:
     that has the weights."""
     digests = {tensor.name: tensor.digest.hex for tensor in checkpoint.tensors}
     return sorted(
-        [one.name, one.dtype, one.shape, digests[one.name], str(path), one.begin, one.size]
+        [span.name, span.dtype, span.shape, digests[span.name], str(path), span.offset, span.size]
         for path in folder.glob("*.safetensors")
-        for one in read_spans(path)
+        for span in read_safetensors_header(path).spans
     )
 
 
@@ -76,7 +76,7 @@ def _kept(checkpoint: Checkpoint, shard: Path) -> tuple[Span, ...] | None:
     """The tensors of a shard that are part of the model; None if all are."""
     if not checkpoint.leftovers:
         return None
-    spans = read_spans(shard)
+    spans = read_safetensors_header(shard).spans
     kept = tuple(span for span in spans if span.name not in checkpoint.leftovers)
     return None if kept == spans else kept
 
@@ -85,7 +85,7 @@ def _write_index(folder: Path) -> None:
     places: dict[str, str] = {}
     total = 0
     for path in sorted(folder.glob("*.safetensors")):
-        for span in read_spans(path):
+        for span in read_safetensors_header(path).spans:
             places[span.name] = path.name
             total += span.size
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from phibuild.testing._checkpoints.configs import config, generation_config
 from phibuild.testing._checkpoints.families import FAMILIES, Dtype, Family, Size, tensor_specs
-from phibuild.testing._checkpoints.shards import Tensor, write_shards
+from phibuild.testing._checkpoints.shards import WritableTensor, write_shards
 from phibuild.testing._checkpoints.tokenizer_files import (
     Spelling,
     as_json,
@@ -70,7 +70,7 @@ def write_checkpoint(
     tokenizer = make_tokenizer(family.tokenizer, vocab)
     template = tokenizer.chat_template if chat_template is None else chat_template
     tensors = [
-        Tensor(
+        WritableTensor(
             spec.name,
             SAFETENSORS_DTYPE[dtype],
             spec.shape,

@@ -29,7 +29,7 @@ from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES
 from phibuild.source import lay_out, tensor_places
 from phibuild.testing._checkpoints.families import Size, tensor_specs
-from phibuild.testing._checkpoints.shards import Tensor, write_shards
+from phibuild.testing._checkpoints.shards import WritableTensor, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends import plain_converter
 
@@ -107,7 +107,7 @@ def narrow(checkpoint: Path) -> None:
     write_shards(
         checkpoint,
         [
-            Tensor(one.name, "BF16", one.shape, lambda shape=one.shape: content(shape))
+            WritableTensor(one.name, "BF16", one.shape, lambda shape=one.shape: content(shape))
             for one in tensor_specs(FAMILIES["phi-3"], size)
         ],
         1,

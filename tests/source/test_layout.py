@@ -22,11 +22,16 @@ from phibuild.source.safetensors import Span
 from phibuild.store import Index
 from phibuild.testing._checkpoints.configs import config
 from phibuild.testing._checkpoints.families import Size, tensor_specs
-from phibuild.testing._checkpoints.shards import Tensor, read_tensors, write_shard, write_shards
+from phibuild.testing._checkpoints.shards import (
+    WritableTensor,
+    read_tensors,
+    write_shard,
+    write_shards,
+)
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 
 SIZE = Size(layers=2)
-Edit = Callable[[list[Tensor]], Iterable[Tensor]]
+Edit = Callable[[list[WritableTensor]], Iterable[WritableTensor]]
 
 
 @pytest.fixture
@@ -232,18 +237,18 @@ def edited(folder: Path, edit: Edit) -> Path:
     return folder
 
 
-def copied(tensor: Tensor, name: str) -> Tensor:
+def copied(tensor: WritableTensor, name: str) -> WritableTensor:
     return replace(tensor, name=name)
 
 
-def tables(tensors: list[Tensor]) -> Iterable[Tensor]:
-    yield Tensor(
+def tables(tensors: list[WritableTensor]) -> Iterable[WritableTensor]:
+    yield WritableTensor(
         "model.layers.0.self_attn.rotary_emb.inv_freq", "F32", (8,), lambda: [bytes(range(32))]
     )
     yield from tensors
 
 
-def tied_head(tensors: list[Tensor]) -> Iterable[Tensor]:
+def tied_head(tensors: list[WritableTensor]) -> Iterable[WritableTensor]:
     yield from tensors
     yield copied(next(one for one in tensors if "embed" in one.name), "lm_head.weight")
 
@@ -275,7 +280,7 @@ def test_a_shard_of_leftovers_alone_is_not_shown(tmp_path: Path, memory: Index) 
 
 
 def test_a_tied_head_of_other_values_is_refused(tmp_path: Path, memory: Index) -> None:
-    def other_head(tensors: list[Tensor]) -> Iterable[Tensor]:
+    def other_head(tensors: list[WritableTensor]) -> Iterable[WritableTensor]:
         embedding = next(one for one in tensors if "embed" in one.name)
         turned = b"".join(embedding.chunks())
         yield from tensors

@@ -9,7 +9,7 @@ import pytest
 from phibuild.source import read_checkpoint
 from phibuild.source.summary import Summary, summarize
 from phibuild.store import Index
-from phibuild.testing._checkpoints.shards import Tensor, read_tensors, write_shards
+from phibuild.testing._checkpoints.shards import WritableTensor, read_tensors, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.source.checkpoints import a_checkpoint, edit_json, in_two_shards, write_json
 
@@ -40,7 +40,7 @@ def test_a_published_checkpoint_has_no_warnings(tmp_path: Path) -> None:
 
 def test_tensors_that_are_left_out_are_named(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "m", FAMILIES["phi-3"], layers=1)
-    table = Tensor("model.rotary_emb.inv_freq", "F32", (4,), lambda: [bytes(16)])
+    table = WritableTensor("model.rotary_emb.inv_freq", "F32", (4,), lambda: [bytes(16)])
     write_shards(folder, [*read_tensors(folder), table], 1)
     (warning,) = summary_of(folder).warnings
     assert "model.rotary_emb.inv_freq" in warning

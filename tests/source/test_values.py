@@ -17,7 +17,7 @@ from phibuild.source import read_checkpoint
 from phibuild.source.values import Magnitude
 from phibuild.store import Index
 from phibuild.testing._checkpoints.families import Dtype
-from phibuild.testing._checkpoints.shards import Tensor, read_tensors, write_shards
+from phibuild.testing._checkpoints.shards import WritableTensor, read_tensors, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 
 BITS: dict[Dtype, dict[str, bytes]] = {
@@ -66,7 +66,7 @@ def test_a_value_that_is_not_finite_is_refused_by_its_tensor(
     bits, tensors = BITS[dtype][value], read_tensors(folder)
     name = next(one.name for one in tensors if place in one.name)
 
-    def changed(tensor: Tensor) -> Iterator[bytes]:
+    def changed(tensor: WritableTensor) -> Iterator[bytes]:
         content = b"".join(bytes(one) for one in tensor.chunks())
         middle = len(content) // 2
         yield content[:middle] + bits + content[middle + len(bits) :]
