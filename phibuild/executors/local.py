@@ -26,7 +26,7 @@ from phibuild.executors.messages import (
 from phibuild.executors.missing import missing_module
 from phibuild.model.action import HOST, Action
 from phibuild.model.errors import ActionError, PhiError, error_of_code
-from phibuild.process.supervised import Interrupted, MessageTooLong, Outcome, run_logged
+from phibuild.process.supervised import Interrupted, MessageTooLong, ProcessExit, run_logged
 
 _PROTOCOL = 4
 _TAIL = 64 << 10
@@ -91,7 +91,7 @@ class Listener(Protocol):
         """A file of an output is complete and has this digest."""
 
 
-def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
+def run_worker(order: WorkOrder, listener: Listener) -> ProcessExit:
     """Run the worker to its end. A PhiError with code, hint and the log's tail if it fails; the
     caller throws the workspace away."""
     for folder in ("home", "tmp"):
@@ -225,7 +225,7 @@ def last_words(log: Path) -> str:
         return file.read(_TAIL).decode("utf-8", "replace")
 
 
-def _unexplained(order: WorkOrder, outcome: Outcome) -> PhiError:
+def _unexplained(order: WorkOrder, outcome: ProcessExit) -> PhiError:
     name = order.action.name
     log = last_words(order.log)
     if "No space left on device" in log or shutil.disk_usage(order.workspace).free < 1 << 20:

@@ -21,7 +21,7 @@ HOST = "host"
 OWN = "phibuild"
 """The same interpreter with the packages that are installed there, phibuild among them."""
 
-TOLD = "told.txt"
+NOTES = "notes.txt"
 """The file in a result by which a worker tells people what it decided: the first paragraph in a
 plan, all of it where an artifact is shown or explained."""
 
@@ -52,7 +52,7 @@ class Program(NamedTuple):
 
     name: str
     ask: tuple[str, ...]
-    tells: str
+    pattern: str
     hint: str
     with_python: bool = False
 
@@ -130,7 +130,7 @@ def step_of(one: Input) -> Step | None:
     return one.of if isinstance(one, Part) else one
 
 
-def taken_of(one: Input, result: Tree) -> Tree:
+def input_tree(one: Input, result: Tree) -> Tree:
     """What the input is of the result of its step; ActionError PHI403 if the result lacks it."""
     if not isinstance(one, Part):
         return result

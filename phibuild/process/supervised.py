@@ -26,7 +26,7 @@ _CHECK_LOG = 0.5
 _BLOCK = 1 << 20
 
 
-class Outcome(NamedTuple):
+class ProcessExit(NamedTuple):
     """How a program ended: exit status (negative: the signal that killed it), wall time in seconds,
     peak resident memory in bytes of the largest process among it and its waited-for children."""
 
@@ -50,7 +50,7 @@ def run_logged(
     environment: Mapping[str, str],
     log: Path,
     on_message: Callable[[bytes], bytes] = lambda _: b"",
-) -> Outcome:
+) -> ProcessExit:
     """Run a program with its output in `log`, and end whatever it leaves behind. Lines that it
     writes to the file descriptor named by PHIBUILD_MESSAGES go to `on_message`, whose answer it can
     read from the one that PHIBUILD_ANSWERS names. When `on_message` raises, the program is killed
@@ -79,7 +79,7 @@ def run_logged(
             served.end()
             raise
     _idle.append(served)
-    return Outcome(status, time.monotonic() - start, peak)
+    return ProcessExit(status, time.monotonic() - start, peak)
 
 
 class _Messages:

@@ -23,7 +23,7 @@ from phibuild.source.files import (
     check_index,
     find_files,
 )
-from phibuild.source.layout import Header, check_tensors, is_leftover, torch_dtype
+from phibuild.source.layout import TensorInfo, check_tensors, is_leftover, torch_dtype
 from phibuild.source.reading import read_content, unreadable
 from phibuild.source.tensors import Memory, SourceTensor, read_headers, read_tensors
 from phibuild.source.tokens import check_tokens
@@ -96,7 +96,7 @@ def _read(
     )
 
 
-def _complete(folder: Path, documents: Documents, headers: Sequence[Header]) -> Documents:
+def _complete(folder: Path, documents: Documents, headers: Sequence[TensorInfo]) -> Documents:
     """The documents with every field written out that toolkits have different defaults for, once
     the tensors are those that config.json implies."""
     fields = with_defaults(documents.architecture)

@@ -23,7 +23,7 @@ _TORCH_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _TABLES = (".rotary_emb.inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached")
 
 
-class Header(Protocol):
+class TensorInfo(Protocol):
     """What the header of a safetensors file says of a tensor; `shape` is (out, in)."""
 
     @property
@@ -40,7 +40,7 @@ def is_leftover(name: str) -> bool:
     return f".{name}".endswith(_TABLES)
 
 
-def check_tensors(folder: Path, fields: Fields, tensors: Iterable[Header]) -> None:
+def check_tensors(folder: Path, fields: Fields, tensors: Iterable[TensorInfo]) -> None:
     """Compare the tensors with those that config.json implies: `fields` are its canonical fields
     with the family's defaults. A `model_type` that is not a Phi family is not checked.
 
@@ -71,7 +71,7 @@ def check_tensors(folder: Path, fields: Fields, tensors: Iterable[Header]) -> No
         raise refusal(folder, fields, stored=shapes, expected=expected, optional=optional)
 
 
-def torch_dtype(tensors: Iterable[Header]) -> str | None:
+def torch_dtype(tensors: Iterable[TensorInfo]) -> str | None:
     """The narrowest dtype that holds every value of the checkpoint, by torch's name. config.json
     may say another one, and toolkits convert the weights to what it says. None for other dtypes
     than BF16, F16 and F32."""
@@ -81,7 +81,7 @@ def torch_dtype(tensors: Iterable[Header]) -> str | None:
     return _TORCH_DTYPES[dtypes.pop()] if len(dtypes) == 1 else "float32"
 
 
-def _check_dtypes(folder: Path, tensors: Iterable[Header]) -> None:
+def _check_dtypes(folder: Path, tensors: Iterable[TensorInfo]) -> None:
     odd = [one for one in tensors if one.dtype not in _FLOATS]
     if not odd:
         return

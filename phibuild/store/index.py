@@ -37,10 +37,10 @@ class Cost(NamedTuple):
     input_bytes: int
     seconds: float
     peak_bytes: int
-    made_bytes: int | None
+    output_bytes: int | None
 
 
-class Piece(NamedTuple):
+class ObjectRange(NamedTuple):
     """A range of bytes in an object, in bytes; `sha256` are the hexadecimal digits of theirs."""
 
     offset: int
@@ -145,12 +145,12 @@ class Index:
             "INSERT OR IGNORE INTO slices VALUES (?, ?)", [(digest, json.dumps(items))]
         )
 
-    def piece(self, key: str) -> tuple[str, Piece] | None:
+    def piece(self, key: str) -> tuple[str, ObjectRange] | None:
         """The name of an object, and the range of it that has this key."""
         row = self._one("SELECT object, start, size, digest FROM pieces WHERE key=?", key)
-        return None if row is None else (row[0], Piece(row[1], row[2], row[3]))
+        return None if row is None else (row[0], ObjectRange(row[1], row[2], row[3]))
 
-    def record_pieces(self, name: str, pieces: Mapping[str, Piece]) -> None:
+    def record_pieces(self, name: str, pieces: Mapping[str, ObjectRange]) -> None:
         """Remember ranges of the object of this name, in place of what had these keys before."""
         rows = [(key, name, one.offset, one.size, one.sha256) for key, one in pieces.items()]
         self._database.write("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
@@ -170,12 +170,12 @@ class Index:
         """The paths at which files were ever placed, or seen to lie as placed."""
         return [os.fsdecode(path) for (path,) in self._database.rows("SELECT path FROM placed")]
 
-    def pieces_of(self, name: str) -> dict[str, Piece]:
+    def pieces_of(self, name: str) -> dict[str, ObjectRange]:
         """The ranges of the object of this name, by key."""
         rows = self._database.rows(
             "SELECT key, start, size, digest FROM pieces WHERE object=?", name
         )
-        return {row[0]: Piece(*row[1:]) for row in rows}
+        return {row[0]: ObjectRange(*row[1:]) for row in rows}
 
     def forget_pieces(self, keys: Iterable[str]) -> None:
         """Forget these pieces."""

@@ -35,7 +35,7 @@ from phibuild.model.tree import THE_FILE, Entry, Tree
 from phibuild.store.aside import make_folder, move_aside
 from phibuild.store.copying import SMALL, are_hard_links_requested, copy_file, may_be_links
 from phibuild.store.files import new_name, write_text
-from phibuild.store.index import Index, Piece, hash_file
+from phibuild.store.index import Index, ObjectRange, hash_file
 from phibuild.store.leases import Lease
 from phibuild.store.locks import locked
 from phibuild.store.placements import place_of
@@ -65,8 +65,8 @@ def object_name(entry: Entry) -> str:
     return entry.digest.hex + (".x" if entry.executable else "")
 
 
-class Told(NamedTuple):
-    """A digest that whoever wrote a file took on the way, and the file's stat signature then."""
+class KnownDigest(NamedTuple):
+    """The digest of a file as its writer reports it, and the file's stat signature then."""
 
     digest: Digest
     signature: str
@@ -150,7 +150,7 @@ class Store:
 
     # Pieces
 
-    def recall_piece(self, key: str) -> tuple[Path, Piece] | None:
+    def recall_piece(self, key: str) -> tuple[Path, ObjectRange] | None:
         """Where the piece of this key lies: an object and a range of it. None if it is not known,
         or its object is gone or was changed. Whoever reads it compares its sha256."""
         known = self.index.piece(key)
@@ -161,17 +161,17 @@ class Store:
         sealed = self.index.recall(place, "seal") is not None
         return (place, known[1]) if sealed else None
 
-    def record_pieces(self, entry: Entry, pieces: Mapping[str, Piece]) -> None:
+    def record_pieces(self, entry: Entry, pieces: Mapping[str, ObjectRange]) -> None:
         """Remember ranges of an object by their keys. It costs no disk."""
         self.index.record_pieces(self.object_path(entry).name, pieces)
 
     # Objects
 
-    def put(self, path: Path, told: Mapping[str, Told] = MappingProxyType({})) -> Tree:
-        """Move a file or folder that an action made into the store. A file of it whose digest was
-        `told`, by its name in the tree, is read only if it has changed since."""
+    def put(self, path: Path, known: Mapping[str, KnownDigest] = MappingProxyType({})) -> Tree:
+        """Move a file or folder that an action built into the store. A file whose digest is
+        `known`, by its name in the tree, is read only if it has changed since."""
         if path.is_file() and not path.is_symlink():
-            return Tree((self._put_file(path, THE_FILE, told.get(THE_FILE)),))
+            return Tree((self._put_file(path, THE_FILE, known.get(THE_FILE)),))
         files = sorted(
             (child.relative_to(path).as_posix(), child)
             for child in path.rglob("*")
@@ -180,11 +180,11 @@ class Store:
         for name, child in files:
             if child.is_symlink() or not child.is_file():
                 raise StoreError(f"{name} in the output is not a regular file", code="PHI403")
-        return Tree(tuple(self._put_file(child, name, told.get(name)) for name, child in files))
+        return Tree(tuple(self._put_file(child, name, known.get(name)) for name, child in files))
 
-    def told(self, path: Path, digest: Digest) -> Told:
+    def known_digest(self, path: Path, digest: Digest) -> KnownDigest:
         """A digest for `put`, of a file as it is now."""
-        return Told(digest, self.index.signature(path))
+        return KnownDigest(digest, self.index.signature(path))
 
     def has(self, tree: Tree) -> bool:
         """Whether every file of the tree is here and is what its name says. They stay then while
@@ -293,15 +293,15 @@ class Store:
     def _object_named(self, name: str) -> str:
         return f"{self.root}/objects/{name[:2]}/{name}"
 
-    def _put_file(self, path: Path, name: str, told: Told | None) -> Entry:
+    def _put_file(self, path: Path, name: str, known: KnownDigest | None) -> Entry:
         stat = path.stat()
         executable = bool(stat.st_mode & 0o100)
         is_known = (
-            told is not None
+            known is not None
             and stat.st_size >= SMALL  # it costs nothing to read less
-            and told.signature == self.index.signature(path)
+            and known.signature == self.index.signature(path)
         )
-        digest = told.digest if told is not None and is_known else hash_file(path)
+        digest = known.digest if known is not None and is_known else hash_file(path)
         entry = Entry(name, digest, stat.st_size, executable)
         place = self.object_path(entry)
         self.lease.hold([place.name])

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from phibuild.store.index import Piece, hash_file
+from phibuild.store.index import ObjectRange, hash_file
 from phibuild.store.store import Store
 from phibuild.store.survey import Survey, survey
 
@@ -71,7 +71,7 @@ def _results(store: Store, found: Survey) -> Iterator[Fault]:
             yield Fault(store.root / "results" / key, what)
 
 
-def _object(path: Path, pieces: dict[str, Piece]) -> Iterator[Fault]:
+def _object(path: Path, pieces: dict[str, ObjectRange]) -> Iterator[Fault]:
     try:
         if hash_file(path).hex != path.name.removesuffix(".x"):
             yield Fault(path, "holds other bytes than its name says")
@@ -84,7 +84,7 @@ def _object(path: Path, pieces: dict[str, Piece]) -> Iterator[Fault]:
         yield Fault(path, f"has {len(wrong)} pieces that are not what is known of them", wrong)
 
 
-def _is_right(path: Path, piece: Piece) -> bool:
+def _is_right(path: Path, piece: ObjectRange) -> bool:
     digest = hashlib.sha256()
     left = piece.size
     with path.open("rb") as stream:

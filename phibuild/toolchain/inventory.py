@@ -30,7 +30,7 @@ class Item(NamedTuple):
 CHANGED = "was changed"
 
 
-class Difference(NamedTuple):
+class FileDifference(NamedTuple):
     """A path in a toolchain's folder, and how it differs, for people."""
 
     path: str
@@ -71,7 +71,7 @@ def from_text(text: str) -> Inventory | None:
 
 def differences(
     folder: Path, inventory: Inventory, *, without: str, reads: bool
-) -> list[Difference]:
+) -> list[FileDifference]:
     """What is not as it was installed. Unless it `reads`, a file of the right size counts as
     unchanged."""
     there = set(_paths(folder)) - {without}
@@ -89,9 +89,13 @@ def differences(
 
     changed = list(in_threads(is_changed, known, most=_THREADS))
     return [
-        *(Difference(path, "is missing") for path in inventory if path not in there),
-        *(Difference(path, CHANGED) for path, is_so in zip(known, changed, strict=True) if is_so),
-        *(Difference(path, "was added") for path in sorted(there) if path not in inventory),
+        *(FileDifference(path, "is missing") for path in inventory if path not in there),
+        *(
+            FileDifference(path, CHANGED)
+            for path, is_so in zip(known, changed, strict=True)
+            if is_so
+        ),
+        *(FileDifference(path, "was added") for path in sorted(there) if path not in inventory),
     ]
 
 

@@ -55,7 +55,7 @@ def ask(program: Program, path: Path) -> str:
         told = capture([path, *program.ask], may_fail=True)
     except OSError as error:
         told = str(error)
-    lines = [line.strip() for line in told.splitlines() if re.search(program.tells, line)]
+    lines = [line.strip() for line in told.splitlines() if re.search(program.pattern, line)]
     if not lines:
         raise ToolchainError(
             f"{path} {' '.join(program.ask)} does not tell its version, but: {told.strip()[:200]}",

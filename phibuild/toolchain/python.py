@@ -22,7 +22,7 @@ from phibuild.toolchain.lock import read_lock
 from phibuild.toolchain.removal import Removal, is_within, remove_owned, set_aside
 
 if TYPE_CHECKING:
-    from phibuild.toolchain.inventory import Difference
+    from phibuild.toolchain.inventory import FileDifference
 
 _DONE = "phibuild-complete"
 _PIP_TO_UV = {
@@ -72,10 +72,12 @@ class Interpreters(NamedTuple):
         what it has compiled by the names of modules' files."""
         return self.path_of(toolchain).resolve() / "bin" / "python"
 
-    def differences(self, toolchain: PythonToolchain, *, reads: bool) -> list[Difference] | None:
+    def differences(
+        self, toolchain: PythonToolchain, *, reads: bool
+    ) -> list[FileDifference] | None:
         """What is not as it was installed; None if there is no list of its files, as of those that
         an earlier version installed. Unless it `reads`, only sizes are compared."""
-        from phibuild.toolchain.inventory import Difference, differences, from_text
+        from phibuild.toolchain.inventory import FileDifference, differences, from_text
 
         folder = self.path_of(toolchain).resolve()
         try:
@@ -84,7 +86,7 @@ class Interpreters(NamedTuple):
                 return None
             return differences(folder, inventory, without=_DONE, reads=reads)
         except OSError as error:
-            return [Difference(str(error.filename), f"cannot be read: {error.strerror}")]
+            return [FileDifference(str(error.filename), f"cannot be read: {error.strerror}")]
 
     def remove(self, toolchain: PythonToolchain) -> Removal:
         """Remove the environment and what Python compiled of it; the caller holds its lock. Of a

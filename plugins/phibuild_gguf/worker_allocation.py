@@ -1,6 +1,6 @@
 """Chooses a type for each tensor under a limit of bytes; runs under phibuild's Python.
 
-Makes `overrides.json`, the recipe fields that gguf.write is to go by, and `told.txt`, what people
+Makes `overrides.json`, the recipe fields that gguf.write is to go by, and `notes.txt`, what people
 are told of it.
 """
 
@@ -56,7 +56,7 @@ def main(job: phiworker.Job) -> None:
         *(f'    r"{pattern}": "{kind}",' for pattern, kind in overrides),
         "}",
     ]
-    (job.output / "told.txt").write_text("".join(f"{line}\n" for line in told), "utf-8")
+    (job.output / "notes.txt").write_text("".join(f"{line}\n" for line in told), "utf-8")
 
 
 def told_loss(allocation: Allocation) -> str:

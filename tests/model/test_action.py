@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.model.action import Action, Part, taken_of
+from phibuild.model.action import Action, Part, input_tree
 from phibuild.model.digest import Digest
 from phibuild.model.errors import ActionError
 from phibuild.model.tree import Entry, Tree
@@ -16,12 +16,12 @@ MADE = Tree((Entry("model/weights", Digest.of(b"w"), 1, False),))
 
 
 def test_a_part_is_what_lies_under_its_path() -> None:
-    assert [one.path for one in taken_of(Part(MAKER, "model"), MADE).entries] == ["weights"]
-    assert taken_of(MAKER, MADE) == MADE
+    assert [one.path for one in input_tree(Part(MAKER, "model"), MADE).entries] == ["weights"]
+    assert input_tree(MAKER, MADE) == MADE
 
 
 def test_a_part_that_was_not_made_is_an_error_that_names_it() -> None:
     with pytest.raises(ActionError) as caught:
-        taken_of(Part(MAKER, "base/config.json"), MADE)
+        input_tree(Part(MAKER, "base/config.json"), MADE)
     assert caught.value.code == "PHI403"
     assert "maker did not make base/config.json" in caught.value.message

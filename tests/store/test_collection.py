@@ -13,7 +13,7 @@ import pytest
 from phibuild.model.digest import Digest
 from phibuild.model.facts import Fact
 from phibuild.model.manifest import Manifest
-from phibuild.store import ActionResult, Piece, Store, place_artifact
+from phibuild.store import ActionResult, ObjectRange, Store, place_artifact
 from phibuild.store.collection import Plan, carry_out, collect_to_limit, plan_collection
 from phibuild.store.settings import limit_of, pin, pins_of, set_limit, unpin
 from phibuild.store.usage import counted, disk_usage
@@ -220,7 +220,7 @@ def test_pieces_and_rows_of_what_is_gone_go(store: Store, tmp_path: Path) -> Non
     os.utime(store.result_path(new.key))
     for result in (old, new):
         (entry,) = result.tree.entries
-        store.record_pieces(entry, {f"piece of {result.action}": Piece(0, 1, "0")})
+        store.record_pieces(entry, {f"piece of {result.action}": ObjectRange(0, 1, "0")})
         store.index.record_items(result.facts[0].value, {"a": "b"})
     file = tmp_path / "file"
     file.write_text("text")

@@ -44,19 +44,19 @@ def test_a_file_comes_back_as_it_was(store: Store, tmp_path: Path) -> None:
 def test_a_file_whose_digest_was_told_is_read_only_if_it_changed_since(store: Store) -> None:
     path = store.root / "made"
     path.write_bytes(bytes(SMALL))
-    told = {".": store.told(path, Digest.of(b"what the worker says"))}
-    assert store.put(path, told).entries[0].digest == Digest.of(b"what the worker says")
+    known = {".": store.known_digest(path, Digest.of(b"what the worker says"))}
+    assert store.put(path, known).entries[0].digest == Digest.of(b"what the worker says")
     path.write_bytes(bytes(SMALL))
-    told = {".": store.told(path, Digest.of(b"what the worker says"))}
+    known = {".": store.known_digest(path, Digest.of(b"what the worker says"))}
     path.write_bytes(b"x" * SMALL)
-    assert store.put(path, told).entries[0].digest == Digest.of(b"x" * SMALL)
+    assert store.put(path, known).entries[0].digest == Digest.of(b"x" * SMALL)
 
 
 def test_a_small_file_is_read_whatever_was_told_of_it(store: Store) -> None:
     path = store.root / "made"
     path.write_text("hello")
-    told = {".": store.told(path, Digest.of(b"what the worker says"))}
-    assert store.put(path, told).entries[0].digest == Digest.of(b"hello")
+    known = {".": store.known_digest(path, Digest.of(b"what the worker says"))}
+    assert store.put(path, known).entries[0].digest == Digest.of(b"hello")
 
 
 def test_a_folder_comes_back_with_its_executables(store: Store, tmp_path: Path) -> None:
