@@ -66,7 +66,8 @@ def place_artifact(
 
     StoreError PHI302 if an object is gone or damaged, PHI304 if something else is at the path.
     """
-    from phibuild.store.place import beside, carry_others, keep  # null builds place nothing
+    from phibuild.renaming import KEPT, rename_beside  # null builds place nothing
+    from phibuild.store.place import beside, carry_others
 
     kept: list[Path] = []
     changed: tuple[str, ...] = ()
@@ -89,7 +90,7 @@ def place_artifact(
                 if keeps_others:
                     carry_others(old, target, known)
             if not remove_known(str(old), old_paths):
-                kept.append(keep(old, target))
+                kept.append(rename_beside(old, target, KEPT))
         if reused.are_unchanged():  # else the next build reads them
             if reused.touch():
                 intend(store.index, tree, str(target), built=str(target))  # with the new times

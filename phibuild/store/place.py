@@ -19,15 +19,13 @@ from typing import NamedTuple
 
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import Tree
-from phibuild.store.exchange import exchange, rename_new
+from phibuild.renaming import KEPT, exchange, rename_beside, rename_new, shortened
 from phibuild.store.strangers import FILE, FOLDER, carry_over, kind_of, remove_known
 
 _SUFFIX = ".phi-new"
 _JOURNAL = "journal.json"
 _NEW, _OLD = "new", "old"
 _FILE, _OLD_FILE = "new-file", "old-file"
-_LONGEST = 200
-"""Bytes of a target's name that longer names begin with."""
 
 
 class Beside(NamedTuple):
@@ -62,7 +60,7 @@ class Beside(NamedTuple):
         if kind_of(str(old)) == FILE and is_ours(old):
             old.unlink()
             return []
-        return [keep(old, path)]
+        return [rename_beside(old, path, KEPT)]
 
 
 @contextlib.contextmanager
@@ -95,19 +93,6 @@ def replace_file(path: Path, text: str, *, is_ours: Callable[[Path], bool]) -> l
         return [*kept, *room.write(path, text, is_ours=is_ours)]
 
 
-def keep(place: Path, target: Path) -> Path:
-    """Give what is not phibuild's a free name beside the target, and return that."""
-    number = 1
-    while True:
-        kept = target.with_name(f"{_short(target.name)}.kept-{number}")
-        try:
-            rename_new(place, kept)
-        except FileExistsError:
-            number += 1
-        else:
-            return kept
-
-
 def carry_others(old: Path, target: Path, known: Tree) -> None:
     """Move what other rules put into a replaced folder into the new one."""
     carry_over(str(old), str(target), {entry.path for entry in known.entries})
@@ -128,14 +113,7 @@ def as_place_error(error: OSError, target: Path) -> StoreError:
 
 
 def _prefix(target: Path) -> str:
-    return f".{_short(target.name)}."
-
-
-def _short(name: str) -> str:
-    """The beginning of a name, so that a longer name made of it is not too long."""
-    while len(os.fsencode(name)) > _LONGEST:
-        name = name[:-1]
-    return name
+    return f".{shortened(target.name)}."
 
 
 def clear_leftovers(target: Path, on_kept: Callable[[Path], None]) -> None:
@@ -176,7 +154,7 @@ def _clear(
     for name in (_NEW, _OLD):
         place = folder / name
         if not remove_known(str(place), files):
-            on_kept(keep(place, target))
+            on_kept(rename_beside(place, target, KEPT))
     for name in (_FILE, _OLD_FILE, _JOURNAL):
         with contextlib.suppress(FileNotFoundError):
             (folder / name).unlink()

@@ -231,7 +231,7 @@ class Store:
         with workspace(path.parent, prefix=INSTALLING) as folder:
             self.show(tree, folder / "new")
             if os.path.lexists(path):
-                from phibuild.store.exchange import exchange
+                from phibuild.renaming import exchange
 
                 exchange(folder / "new", path, aside=folder / "old")
             else:

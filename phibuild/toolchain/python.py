@@ -19,7 +19,7 @@ from phibuild.model.errors import ToolchainError
 from phibuild.model.facts import Fact, Facts
 from phibuild.offers import PythonToolchain
 from phibuild.toolchain.lock import read_lock
-from phibuild.toolchain.removal import Removal, is_within, remove_owned, set_aside
+from phibuild.toolchain.removal import Removal, is_within, remove_owned
 
 if TYPE_CHECKING:
     from phibuild.toolchain.inventory import FileDifference
@@ -145,9 +145,8 @@ class Interpreters(NamedTuple):
     def install(self, toolchain: PythonToolchain) -> Path | None:
         """Make the environment; the caller holds its lock. A half-made one is removed; anything
         that phibuild did not make gets another name, which is returned."""
-        from phibuild.process.supervised import (
-            run_logged,  # builds with nothing to do start nothing
-        )
+        from phibuild.process.supervised import run_logged  # null builds start nothing
+        from phibuild.renaming import KEPT, rename_beside
 
         folder = self.path_of(toolchain)
         self.root.mkdir(parents=True, exist_ok=True)
@@ -156,7 +155,7 @@ class Interpreters(NamedTuple):
         if not folder.is_symlink() and self._is_own(folder):
             shutil.rmtree(folder, ignore_errors=True)
         elif os.path.lexists(folder):
-            aside = set_aside(folder)
+            aside = rename_beside(folder, folder, KEPT)
         log.unlink(missing_ok=True)
         uv = _uv()
         # This interpreter makes the environment: markers and hashes were read with it.

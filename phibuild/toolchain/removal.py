@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import itertools
 import os
 import shutil
 from pathlib import Path
@@ -46,13 +45,3 @@ def remove_owned(folder: Path, *, is_own: bool) -> Removal:
 def is_within(folder: Path, root: Path) -> bool:
     """Whether a folder lies below a root without a link at or below it."""
     return not root.is_symlink() and folder.resolve() == root.resolve() / folder.relative_to(root)
-
-
-def set_aside(path: Path) -> Path:
-    """Give something another name beside its own, and return that."""
-    for number in itertools.count(1):
-        aside = path.with_name(f"{path.name}.kept-{number}")
-        if not os.path.lexists(aside):
-            path.rename(aside)
-            return aside
-    raise AssertionError("there is always another number")
