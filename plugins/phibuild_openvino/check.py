@@ -48,7 +48,7 @@ def _check_unused(recipe: OpenVinoRecipe, *, calibrated: bool) -> None:
     names = (*(() if recipe.precision == "int8" else ("sym",)), *_FOR_INT4, *_OF_CALIBRATION)
     for name in names:
         value = getattr(recipe, name)
-        if value not in (None, False, harmless.get(name)):
+        if value is not None and value is not False and value != harmless.get(name):
             raise _refusal(
                 f"{name}={value!r} has no effect with precision={recipe.precision!r}",
                 hint=f"leave {name} out, or take precision='int4'",
