@@ -64,7 +64,7 @@ def test_text_that_is_not_utf_8_is_refused(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"model_type": "phi3", "model_type": "phi"}', "key 'model_type' is there twice"),
+        ('{"model_type": "phi3", "model_type": "phi"}', "key 'model_type' appears twice"),
         ('{"model_type": "phi3", "x": NaN}', "NaN is not a JSON number"),
         ('{"model_type": "phi3", "x": -Infinity}', "-Infinity is not a JSON number"),
         ('{"model_type": "phi3", "x": "\\ud800"}', "half of a character"),
