@@ -1,4 +1,4 @@
-"""The view of a checkpoint that a worker is shown: the slices it declared, and nothing else."""
+"""The view of a checkpoint for a worker: the slices that its action declares, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from phibuild.source.safetensors import Span, read_safetensors_header, write_par
 
 
 def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> None:
-    """Fill `folder`. Shards are links; documents are written in their canonical form, so that what
-    a worker can read is what the slices' digests were taken of."""
+    """Fill `folder`. Shards are links; documents are written in the canonical form that the digests
+    of slices cover."""
     folder.mkdir(parents=True)
     documents = checkpoint.documents
     if "weights" in slices:
@@ -28,7 +28,7 @@ def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> 
     if "generation" in slices and documents.generation is not None:
         _write_json(folder / "generation_config.json", documents.generation)
     if "tokenizer" in slices:
-        for source, _ in checkpoint.files:  # one that came later is in no digest
+        for source, _ in checkpoint.files:  # a file that was added since is in no digest
             name = source.name
             if name in TOKENIZER_JSON or name in TOKENIZER_BYTES:
                 is_json = name in TOKENIZER_JSON
@@ -55,9 +55,8 @@ def tensor_places(checkpoint: Checkpoint, folder: Path) -> list[list[object]]:
 
 
 def _lay_out_weights(checkpoint: Checkpoint, folder: Path) -> None:
-    """Shards under the names that every toolkit expects, whatever they were called. A shard that
-    holds tensors which are not part of the model is copied without them: toolkits treat those in
-    different ways."""
+    """Show shards under the names that every toolkit expects. A shard with tensors that are not
+    part of the model is copied without them: toolkits treat those differently."""
     kept = {shard: _kept(checkpoint, shard) for shard in checkpoint.shards}
     shards = [shard for shard in checkpoint.shards if kept[shard] != ()]
     for position, shard in enumerate(shards, start=1):

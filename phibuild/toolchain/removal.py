@@ -1,4 +1,4 @@
-"""Removing toolchains: only what phibuild made, and never through a link out of the store."""
+"""Removes toolchains: only those that phibuild installed, and never through a link."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Removal(enum.Enum):
 
 
 def remove_link(folder: Path) -> Removal | None:
-    """Handle a toolchain's folder that is not there, or is there by a link; None for any other."""
+    """Handle a toolchain's folder that does not exist or is a link; None for any other."""
     if not os.path.lexists(folder):
         return Removal.ABSENT
     if folder.parent.is_symlink():
@@ -32,7 +32,7 @@ def remove_link(folder: Path) -> Removal | None:
 
 
 def remove_owned(folder: Path, *, is_own: bool) -> Removal:
-    """Remove a toolchain's folder, if phibuild made it and it lies where its path says."""
+    """Remove a toolchain's folder, if phibuild installed it and no link leads to it."""
     ended = remove_link(folder)
     if ended is not None:
         return ended

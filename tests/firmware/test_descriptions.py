@@ -270,7 +270,7 @@ def test_what_is_larger_than_its_slot_is_refused(project: Project) -> None:
         ("EspPartitions", 'type="0x40"', '"undefined" (of type "data")'),
         ("EspPartitions", "offset=100", "a multiple of 4 KiB"),
         ("EspPartitions", "slots=2", "size=None will not do"),
-        ("EspPartitions", 'flags=["hidden"]', "possible are encrypted, readonly"),
+        ("EspPartitions", 'flags=["hidden"]', "possible values: encrypted, readonly"),
         ("GenimageSlots", "", "slot_size=None will not do"),
         ("GenimageSlots", 'slot_size="1 MB"', "a multiple of alignment"),
         ("GenimageSlots", 'slot_size="1 MiB", slots=["a", "a"]', "different names"),

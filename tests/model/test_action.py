@@ -24,4 +24,4 @@ def test_a_part_that_was_not_made_is_an_error_that_names_it() -> None:
     with pytest.raises(ActionError) as caught:
         input_tree(Part(MAKER, "base/config.json"), MADE)
     assert caught.value.code == "PHI403"
-    assert "maker did not make base/config.json" in caught.value.message
+    assert "the result of maker has no base/config.json" in caught.value.message

@@ -1,5 +1,5 @@
-"""`scons -c`: the files of an artifact that may be removed. The same as phibuild's own cleaning, for a
-Python that cannot import phibuild."""
+"""`scons -c`: the files of an artifact that may be removed; as phibuild does it, for a Python that
+cannot import phibuild."""
 
 from __future__ import annotations
 
