@@ -1,4 +1,4 @@
-"""Bytes at rest: objects by digest, action results by key, and what was seen of files."""
+"""Bytes at rest: objects by digest, action results by key, and facts about files."""
 
 from phibuild.store.artifacts import (
     in_the_way,

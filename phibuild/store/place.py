@@ -1,7 +1,7 @@
-"""Putting an artifact in its place: built beside the target, then exchanged with it in one step.
+"""Places an artifact: built beside the target, then exchanged with it in one step.
 
-What was there is removed file by file, as far as it is known to be phibuild's. Anything else that
-is found then is kept beside the target under another name.
+Phibuild's own files in the old one are removed one by one. Anything else is kept beside the target
+under another name.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class Beside(NamedTuple):
         return self.folder / _NEW
 
     def swap(self, target: Path) -> Path | None:
-        """Put what was built at `target`. Returns where that which was there lies now.
-        FileExistsError if something took a free path in the meantime."""
+        """Put the new artifact at `target`. Returns the path of the old one; None without one.
+        FileExistsError if a free path is no longer free."""
         if not os.path.lexists(target):
             rename_new(self.new, target)
             return None
         return exchange(self.new, target, aside=self.folder / _OLD)
 
     def write(self, path: Path, text: str, *, is_ours: Callable[[Path], bool]) -> list[Path]:
-        """Write a file over one that `is_ours`. Anything else that is there in that moment is kept.
-        Returns where."""
+        """Write a file over one that `is_ours`. Anything else that is there at that moment is kept;
+        returns its new path."""
         new = self.folder / _FILE
         new.write_text(text, "utf-8")
         if not os.path.lexists(path):
@@ -67,9 +67,8 @@ class Beside(NamedTuple):
 def beside(
     target: Path, files: Collection[str], *, on_kept: Callable[[Path], None]
 ) -> Iterator[Beside]:
-    """A folder beside the target; `files` are the paths of what phibuild puts there and of what it
-    replaces. Afterwards nothing of it is left; what was in it and is none of these files is moved
-    to a path that is reported."""
+    """A folder beside the target; `files` are the paths of phibuild's files, new and old. It is
+    removed afterwards; any other file in it is moved to a path that is reported."""
     target.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(target, on_kept)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=_SUFFIX, dir=target.parent))
@@ -94,7 +93,7 @@ def replace_file(path: Path, text: str, *, is_ours: Callable[[Path], bool]) -> l
 
 
 def carry_others(old: Path, target: Path, known: Tree) -> None:
-    """Move what other rules put into a replaced folder into the new one."""
+    """Move the files of other rules from a replaced folder into the new one."""
     carry_over(str(old), str(target), {entry.path for entry in known.entries})
 
 
