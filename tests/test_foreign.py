@@ -55,8 +55,8 @@ def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     ],
 )
 def test_good_json(text: str, value: object) -> None:
-    found = strict_json(text)
-    assert value is None or found == value
+    value_read = strict_json(text)
+    assert value is None or value_read == value
 
 
 @pytest.mark.parametrize(

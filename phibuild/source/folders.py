@@ -47,7 +47,7 @@ def explain_path(path: Path) -> SourceError:
             f"; if {name} is a model on the Hugging Face Hub, download it first:"
             f" hf download {name} --local-dir {path}"
         )
-    return SourceError(f"there is no checkpoint folder {path}", hint=hint)
+    return SourceError(f"the checkpoint folder {path} does not exist", hint=hint)
 
 
 def explain_folder(folder: Path, names: Collection[str]) -> SourceError:

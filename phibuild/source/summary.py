@@ -113,7 +113,7 @@ def _warnings(checkpoint: Checkpoint, ignored: tuple[IgnoredFile, ...]) -> Itera
     if GENERATION not in names:
         yield f"{GENERATION} is missing: the ends of text are those of {CONFIG}"
     if documents.template is None:
-        yield "there is no chat template: a base model, or a file is missing"
+        yield "the chat template is missing: a base model, or a missing file"
     if isinstance(documents.template, list) and not any(
         template["name"] == DEFAULT for template in documents.template
     ):

@@ -1,4 +1,4 @@
-"""Edits of a checkpoint, each of which changes one thing and leaves every other byte as it was.
+"""Edits of a checkpoint, each of which changes one thing and no other byte.
 
 Files are replaced, never written into: a hard link or an open reader keeps the old content.
 """
@@ -108,7 +108,7 @@ def recognised(fields: dict[str, Any]) -> tuple[Family, Size, Dtype]:
     for family, dtype, spelling in product(FAMILIES.values(), DTYPES, SPELLINGS):
         if config(family, size, dtype, spelling) == fields:
             return family, size, dtype
-    raise ValueError("config.json is not as write_checkpoint writes it")
+    raise ValueError("write_checkpoint did not write this config.json")
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -32,7 +32,7 @@ __all__ = [
     "write_checkpoint",
 ]
 
-# Whoever runs the code that a checkpoint brings along fails, and says so.
+# The code in a checkpoint must not run: it fails with a message.
 REMOTE_CODE = b'raise RuntimeError("code out of a checkpoint was run")\n'
 
 README = """---
@@ -59,7 +59,7 @@ def write_checkpoint(
     chat_template: str | None = None,
     scale: float = 1.0,
 ) -> Path:
-    """Write a checkpoint into the folder, which is made if need be, and return the folder.
+    """Write a checkpoint into the folder, which is created if needed, and return the folder.
 
     Without a ``dtype`` or a ``chat_template`` it has those of its family (Phi-2 has no template;
     an empty one leaves it out). ``scale`` multiplies the standard deviation of the matrices.
@@ -130,8 +130,10 @@ def random_checkpoint(
 
 def random_size(billions: float) -> Size:
     """The size of a ``random_checkpoint``: as many layers as come nearest."""
-    one, two = (
+    one_layer, two_layers = (
         sum(prod(spec.shape) for spec in tensor_specs(FAMILIES["phi-3"], size))
         for size in (Size(2048, 1, 32064), Size(2048, 2, 32064))
     )
-    return Size(2048, max(1, 1 + round((billions * 1e9 - one) / (two - one))), 32064)
+    return Size(
+        2048, max(1, 1 + round((billions * 1e9 - one_layer) / (two_layers - one_layer))), 32064
+    )

@@ -187,8 +187,8 @@ def _of_file(path: Path, read: Callable[[Path], object], error: type[Exception])
 
 
 READERS = {
-    one.name: one
-    for one in (
+    reader.name: reader
+    for reader in (
         Reader("safetensors", _safetensors, seeds.safetensors),
         *(
             Reader(name, _checkpoint(name), partial_seed)

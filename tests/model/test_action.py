@@ -12,16 +12,16 @@ from phibuild.model.errors import ActionError
 from phibuild.model.tree import Entry, Tree
 
 MAKER = Action(name="maker", worker=Path("worker.py"), toolchain="host")
-MADE = Tree((Entry("model/weights", Digest.of(b"w"), 1, False),))
+RESULT = Tree((Entry("model/weights", Digest.of(b"w"), 1, False),))
 
 
 def test_a_part_is_what_lies_under_its_path() -> None:
-    assert [one.path for one in input_tree(Part(MAKER, "model"), MADE).entries] == ["weights"]
-    assert input_tree(MAKER, MADE) == MADE
+    assert [entry.path for entry in input_tree(Part(MAKER, "model"), RESULT).entries] == ["weights"]
+    assert input_tree(MAKER, RESULT) == RESULT
 
 
 def test_a_part_that_was_not_made_is_an_error_that_names_it() -> None:
     with pytest.raises(ActionError) as caught:
-        input_tree(Part(MAKER, "base/config.json"), MADE)
+        input_tree(Part(MAKER, "base/config.json"), RESULT)
     assert caught.value.code == "PHI403"
     assert "the result of maker has no base/config.json" in caught.value.message

@@ -221,7 +221,7 @@ def test_programs_run_side_by_side(run: Callable[..., ProcessExit], tmp_path: Pa
     folders = [tmp_path / str(number) for number in range(4)]
     ended: list[ProcessExit] = []
 
-    def one(folder: Path) -> None:
+    def run_sleeper(folder: Path) -> None:
         folder.mkdir()
         ended.append(
             run_logged(
@@ -232,7 +232,7 @@ def test_programs_run_side_by_side(run: Callable[..., ProcessExit], tmp_path: Pa
             )
         )
 
-    threads = [threading.Thread(target=one, args=(folder,)) for folder in folders]
+    threads = [threading.Thread(target=run_sleeper, args=(folder,)) for folder in folders]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -244,8 +244,8 @@ def test_programs_run_side_by_side(run: Callable[..., ProcessExit], tmp_path: Pa
 def test_children_are_found_where_the_kernel_does_not_list_them() -> None:
     children = [subprocess.Popen(["sleep", "600"]) for _ in range(2)]
     try:
-        for found in (supervisor.children(), supervisor._children_by_stat()):
-            assert {child.pid for child in children} <= set(found)
+        for numbers in (supervisor.children(), supervisor._children_by_stat()):
+            assert {child.pid for child in children} <= set(numbers)
     finally:
         for child in children:
             child.kill()

@@ -170,7 +170,7 @@ def test_templates_in_files_go_before_those_of_the_settings(folder: Path, read: 
         {"name": "tool_use", "template": "{{ t }}"},
     ]
     (folder / TEMPLATE).unlink()
-    assert [one["name"] for one in read().documents.template or ()] == ["rag", "tool_use"]  # type: ignore[index]
+    assert [template["name"] for template in read().documents.template or ()] == ["rag", "tool_use"]  # type: ignore[index]
 
 
 def test_a_named_template_is_a_file_of_the_checkpoint(folder: Path, read: Read) -> None:

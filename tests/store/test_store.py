@@ -68,8 +68,8 @@ def test_a_folder_comes_back_with_its_executables(store: Store, tmp_path: Path) 
 
 
 def test_equal_bytes_are_kept_once(store: Store) -> None:
-    one, other = a_file(store, name="one"), a_file(store, name="other")
-    assert one == other
+    first, second = a_file(store, name="one"), a_file(store, name="other")
+    assert first == second
     assert len([path for path in (store.root / "objects").rglob("*") if path.is_file()]) == 1
 
 
@@ -154,8 +154,8 @@ def test_an_empty_folder_and_an_empty_file_system_become_stores(tmp_path: Path) 
     for name, inside in (("empty", ()), ("disk", ("lost+found",)), ("linked", ("toolchains",))):
         folder = tmp_path / name
         folder.mkdir()
-        for one in inside:
-            (folder / one).mkdir()
+        for child in inside:
+            (folder / child).mkdir()
         Store(folder)
         assert (folder / "format").is_file()
 
@@ -167,4 +167,4 @@ def test_processes_may_create_a_store_at_the_same_time(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(tmp_path / "store")]
     started = [subprocess.Popen(command) for _ in range(6)]
-    assert [one.wait() for one in started] == [0] * 6
+    assert [process.wait() for process in started] == [0] * 6

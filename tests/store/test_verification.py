@@ -10,7 +10,7 @@ import pytest
 
 from phibuild.store import ObjectRange, Store
 from tests.conftest import Project
-from tests.store.test_collection import a_result
+from tests.store.collecting import a_result
 
 
 def change_under_kept_time(path: Path) -> None:

@@ -116,9 +116,9 @@ def test_spellings_differ_as_transformers_changed_them(tmp_path: Path) -> None:
 def test_safetensors_reads_every_tensor(
     tmp_path: Path, family: Family, dtype: Any, name: str
 ) -> None:
-    found = tensors(a_checkpoint(tmp_path, family, dtype=dtype))
-    assert {fields["dtype"] for fields in found.values()} == {name}
-    assert ("lm_head.weight" in found) is not family.tied
+    stored = tensors(a_checkpoint(tmp_path, family, dtype=dtype))
+    assert {fields["dtype"] for fields in stored.values()} == {name}
+    assert ("lm_head.weight" in stored) is not family.tied
 
 
 def test_bf16_is_f32_rounded_to_nearest(tmp_path: Path) -> None:
