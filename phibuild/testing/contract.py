@@ -14,7 +14,7 @@ import pytest
 from phibuild.engine.declaration import NO_MODEL
 from phibuild.model.action import HOST, OWN, SLICES, Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError, RecipeError
-from phibuild.model.recipe import FieldRules, parse_recipe, rules_of
+from phibuild.model.recipe import FieldRules, Kind, parse_recipe, rules_of
 from phibuild.offers import Backend
 from phibuild.registry import load_registry
 from phibuild.testing._worker_imports import forgotten_and_superfluous
@@ -32,7 +32,7 @@ class BackendContract:
 
     @pytest.fixture
     def backend(self) -> Backend:
-        """The backend, through the entry points like anyone's."""
+        """The backend, loaded through its entry point."""
         named = [b for b in load_registry().backends.values() if b.name == self.backend_name]
         assert named, f"no installed plugin offers the backend {self.backend_name!r}"
         return named[0]
@@ -62,7 +62,7 @@ class BackendContract:
         assert len(set(plans)) == len(plans)
 
     def test_every_field_changes_the_plan_or_is_refused(self, backend: Backend) -> None:
-        """A field that the plan forgot shows by two values that are accepted and plan the same."""
+        """The plan forgets a field if it is the same for two values that are accepted."""
         for name, rules in rules_of(backend.recipe).items():
             examples = [fields[name] for fields in self.good_fields if name in fields]
             for fields in self.good_fields:
@@ -144,19 +144,19 @@ class BackendContract:
 
 def _values(rules: FieldRules) -> tuple[Any, ...]:
     """Values of a field's kind, some of which should be accepted."""
+    if rules.choices is not None:
+        return rules.choices
     limits = tuple(limit for limit in (rules.minimum, rules.maximum) if limit is not None)
-    return (
-        rules.choices
-        or {
-            "bool": (False, True),
-            "int": (*map(int, limits), 1, 2, 16, 32, 64, 128, 256),
-            "float": (*limits, 0.25, 0.5, 0.75),
-            "str": ("a", "b"),
-            "strs": (["a"], ["b"]),
-            "str_map": ({"a": "b"}, {"b": "a"}),
-            "size": (*map(int, limits), 1 << 20, 1 << 30),
-        }[rules.kind]
-    )
+    values: dict[Kind, tuple[Any, ...]] = {
+        "bool": (False, True),
+        "int": (*map(int, limits), 1, 2, 16, 32, 64, 128, 256),
+        "float": (*limits, 0.25, 0.5, 0.75),
+        "str": ("a", "b"),
+        "strs": (["a"], ["b"]),
+        "str_map": ({"a": "b"}, {"b": "a"}),
+        "size": (*map(int, limits), 1 << 20, 1 << 30),
+    }
+    return values[rules.kind]
 
 
 def _actions(step: Step) -> Iterator[Action]:

@@ -36,8 +36,8 @@ class Run(NamedTuple):
 def fuzz(reader: Reader, seconds: int, folder: Path) -> Run:
     """Fuzz one reader."""
     corpus, crashes = folder / "corpus", folder / "crashes"
-    for folder in (corpus, crashes):
-        folder.mkdir(parents=True, exist_ok=True)
+    for place in (corpus, crashes):
+        place.mkdir(parents=True, exist_ok=True)
     seeds = reader.seeds()
     for number, seed in enumerate(seeds):
         (corpus / f"seed-{number}").write_bytes(seed)

@@ -76,10 +76,10 @@ def shared() -> Iterator[Shared]:
         pytest.skip("only root can start programs as other users")
     root = Path(tempfile.mkdtemp(dir="/tmp", prefix="phibuild-users-"))
     root.chmod(0o755)
-    store_of_users = Shared(root)
-    store_of_users.store.mkdir()
-    os.chown(store_of_users.store, USER, GROUP)
-    store_of_users.store.chmod(0o2775)
+    users = Shared(root)
+    users.store.mkdir()
+    os.chown(users.store, USER, GROUP)
+    users.store.chmod(0o2775)
     probe = subprocess.run(
         [
             "/usr/bin/python3",
@@ -95,7 +95,7 @@ def shared() -> Iterator[Shared]:
     if probe.returncode != 0:
         shutil.rmtree(root)
         pytest.skip("other users may not read this Python or these sources")
-    yield store_of_users
+    yield users
     subprocess.run(["chmod", "-R", "u+rwX", root], check=True)
     shutil.rmtree(root)
 

@@ -19,7 +19,7 @@ TORCH_DTYPE = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 
 
 def config(family: Family, size: Size, dtype: Dtype, spelling: Spelling) -> dict[str, Any]:
-    """What config.json says."""
+    """The fields of config.json."""
     published = published_config(family, size, dtype)
     return published if spelling == "published" else transformers5_config(published)
 

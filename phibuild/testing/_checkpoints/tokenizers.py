@@ -29,7 +29,7 @@ class AddedToken:
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """A tokenizer as a value. ``stops`` end generation; an empty ``pad`` is none."""
+    """A tokenizer as a value. ``stops`` end generation; an empty ``pad`` means none."""
 
     kind: TokenizerKind
     vocabulary: Vocabulary
