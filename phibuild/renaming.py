@@ -1,4 +1,4 @@
-"""Renames that destroy nothing: two names exchanged, a name that is free, the next free name.
+"""Renames that destroy nothing: exchange two files, or move one to a free name.
 
 Where the kernel has no such call (renameat2: Linux 3.15), the name is checked just before.
 """
@@ -16,9 +16,9 @@ _AT_CWD = -100
 _NO_REPLACE = 1
 _EXCHANGE = 2
 KEPT = ".kept-"
-"""The mark of what is not phibuild's and lay where phibuild builds."""
+"""The mark of files that are not phibuild's and were moved out of its way."""
 _LONGEST_NAME = 200
-"""Bytes of a file's name that longer names begin with."""
+"""Bytes of a name before a mark is added."""
 
 
 def exchange(new: Path, old: Path, *, aside: Path) -> Path:

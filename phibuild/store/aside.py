@@ -24,10 +24,9 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        wrong = (parent for parent in (*reversed(path.parents), path) if not parent.is_dir())
-        first = next(wrong)
-        if first.is_symlink():
+        wrong = next(part for part in (*reversed(path.parents), path) if not part.is_dir())
+        if wrong.is_symlink():
             raise
-        move_aside(first)
+        move_aside(wrong)
         path.mkdir(parents=True, exist_ok=True)
     return path

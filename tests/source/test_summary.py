@@ -82,7 +82,7 @@ def test_each_slice_names_its_files(folder: Path) -> None:
         ("LICENSE", "about the model", False),
         ("NOTICE.md", "about the model", False),
         ("SECURITY.md", "about the model", False),
-        (".gitattributes", "other tools", False),
+        (".gitattributes", "another tool", False),
         ("phi.gguf", "another format", False),
     ],
 )

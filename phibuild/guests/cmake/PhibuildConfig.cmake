@@ -27,7 +27,7 @@ find_program(PHIBUILD_EXECUTABLE phibuild
 if(NOT PHIBUILD_EXECUTABLE)
   set(Phibuild_FOUND FALSE)
   set(Phibuild_NOT_FOUND_MESSAGE
-    "there is no command phibuild on the PATH: pip install phibuild, or set PHIBUILD_EXECUTABLE")
+    "phibuild was not found on PATH: pip install phibuild, or set PHIBUILD_EXECUTABLE")
   return()
 endif()
 

@@ -28,8 +28,8 @@ def find_command() -> list[str]:
     path = beside if is_installed and os.access(beside, os.X_OK) else shutil.which("phibuild")
     if path is None:
         raise SCons.Errors.StopError(
-            f"[PHI504] this Python ({sys.executable}) cannot import phibuild, and there is no"
-            " command phibuild\n"
+            f"[PHI504] this Python ({sys.executable}) cannot import phibuild, and the"
+            " command phibuild was not found on PATH\n"
             "  hint: put it on PATH, or its path into the environment variable PHIBUILD"
         )
     return [path]
