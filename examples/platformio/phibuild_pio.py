@@ -1,4 +1,4 @@
-"""Gives a PlatformIO project the builders of phibuild. Made by `phibuild platformio-script`.
+"""Gives a PlatformIO project the builders of phibuild. Written by `phibuild platformio-script`.
 
 In platformio.ini, `extra_scripts = pre:phibuild_pio.py, pre:model.py`: model.py is yours.
 """
@@ -13,10 +13,10 @@ from SCons.Script import DefaultEnvironment
 
 
 def site_folder() -> Path:
-    """Where the SCons tool is: in this Python's phibuild, else where the command says."""
-    found = importlib.util.find_spec("phibuild")
-    if found is not None and found.origin is not None:
-        return Path(found.origin).parent / "guests" / "scons"
+    """The folder of the SCons tool: in this Python's phibuild, else as the command prints it."""
+    package = importlib.util.find_spec("phibuild")
+    if package is not None and package.origin is not None:
+        return Path(package.origin).parent / "guests" / "scons"
     command = shlex.split(os.environ.get("PHIBUILD", "phibuild"))
     try:
         return Path(subprocess.check_output([*command, "scons-site"], text=True).strip())
