@@ -42,6 +42,7 @@ from phibuild.offers import (
     Tensor,
 )
 from phibuild.registry import describe_artifact, describe_contents
+from phibuild.source.safetensors import SafetensorsHeader, Span, read_safetensors_header
 from phibuild.toolchain.compiler import (
     Compiler,
     CrossCompiler,
@@ -78,9 +79,11 @@ __all__ = [
     "PythonToolchain",
     "RecipeError",
     "Runtime",
+    "SafetensorsHeader",
     "SizeLimit",
     "Slice",
     "SourceError",
+    "Span",
     "Step",
     "Tensor",
     "ToolchainError",
@@ -94,6 +97,7 @@ __all__ = [
     "open_regular",
     "parse_recipe",
     "read_regular",
+    "read_safetensors_header",
     "recipe_field",
     "recipe_values",
     "rules_of",

@@ -1,7 +1,7 @@
-"""Reads what others wrote: regular files of a bounded size, and JSON that has one meaning.
+"""Reads third-party files: regular files of a bounded size, and JSON with one meaning.
 
-A pipe would hold the build for ever, a device has no end, and a document may nest or repeat its
-keys until no two readers agree. Everything that phibuild did not write is opened here.
+A pipe would block the build for ever, a device has no end, and a document may nest so deeply or
+repeat its keys so that readers disagree. Every file that phibuild did not write is opened here.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _MOST_VALUES = 4_000_000
-"""Twice those of a tokenizer with 260,000 tokens and 510,000 merges. Each takes up to 72 bytes."""
+"""Twice those of a tokenizer with 260,000 tokens and 510,000 merges. Each needs up to 72 bytes."""
 _DEEPEST = 64
 _MOST_DIGITS = 308
 """Of a whole number that a float can hold."""
 
 
 class UnsuitableFile(OSError):
-    """Something that is not a regular file, or that is too large to be what its name says."""
+    """Not a regular file, or too large for its name."""
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading. OSError, without waiting, if there is none or it cannot be read;
+    """Open a file for reading. OSError at once if it does not exist or cannot be read;
     UnsuitableFile for a folder, a pipe, a socket or a device."""
     _check_kind(os.stat(path))  # noqa: PTH116 - null builds come here; opening may act on a device
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -43,7 +43,7 @@ def read_regular(path: Path, *, most: int) -> bytes:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
-            raise UnsuitableFile(f"it has {size:,} bytes, and at most {most:,} make sense")
+            raise UnsuitableFile(f"it has {size:,} bytes, more than {most:,}")
         return file.read(size)
 
 
@@ -60,9 +60,8 @@ def kind_of_file(mode: int) -> str:
 
 
 def strict_json(text: str) -> Any:
-    """A JSON document in which each key of an object is there once, each number is one that a
-    float can hold, and all text is Unicode; ValueError for any other, and for one that nests or
-    holds more values than any document that makes sense."""
+    """A JSON document in which no object repeats a key, each number fits into a float, and all text
+    is Unicode; ValueError for any other, and for one that is nested too deeply or too large."""
     if text.count(",") + text.count("[") + text.count("{") > _MOST_VALUES:
         raise ValueError(f"it holds more than {_MOST_VALUES:,} values")
     try:
@@ -82,17 +81,17 @@ def strict_json(text: str) -> Any:
     return document
 
 
-def _check_kind(found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise UnsuitableFile(f"it is {kind_of_file(found.st_mode)} where a file belongs")
+def _check_kind(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UnsuitableFile(f"it is {kind_of_file(status.st_mode)} where a file belongs")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the key {twice[:100]!r} is there twice")
-    return found
+        raise ValueError(f"the key {twice[:100]!r} appears twice")
+    return fields
 
 
 def _no_number(text: str) -> None:
@@ -117,8 +116,8 @@ def _is_deep(document: Any) -> bool:
     for _ in range(_DEEPEST):
         level = [
             inner
-            for one in level
-            for inner in (one.values() if type(one) is dict else one)
+            for value in level
+            for inner in (value.values() if type(value) is dict else value)
             if type(inner) is dict or type(inner) is list
         ]
         if not level:
@@ -131,4 +130,4 @@ def _check_unicode(document: Any) -> None:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = error.object[error.start : error.end]
-        raise ValueError(f"it has half of a character, {half!r}: it is not Unicode text") from None
+        raise ValueError(f"it holds half of a character, {half!r}: not Unicode text") from None

@@ -1,4 +1,4 @@
-"""Work in threads, where Python still starts any: not while it ends, which is when plans are
+"""Work in threads where Python still starts any: it does not while it ends, when plans are
 written."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ResultT = TypeVar("ResultT")
 def in_threads(
     work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, most: int
 ) -> Iterator[ResultT]:
-    """What `work` returns of each item, in their order; up to so many at the same time."""
+    """The results of `work` for each item, in order; at most so many run at the same time."""
     items = list(items)
     try:
         from concurrent.futures import ThreadPoolExecutor  # logging and more: not for a null build

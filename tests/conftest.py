@@ -1,4 +1,4 @@
-"""Shared by all tests: a store of their own for tests that need no toolchain, and projects."""
+"""Shared by all tests: their store, and projects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from tests.own_store import store_of_tests
 from tests.skips import SkipReport
 
 HEADER = """\
@@ -36,6 +38,10 @@ def main(job):
 phiworker.run(main)
 """
 BUILD = 'a = env.Artifact("dist/copy", worker="twice.py", inputs={"text": "in.txt"}, times=2)\n'
+
+
+settings.register_profile("phibuild", print_blob=True)  # how to repeat an example that failed
+settings.load_profile("phibuild")
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,8 @@ def copying(project: Project) -> Project:
 
 @pytest.fixture
 def make_project(tmp_path: Path) -> Callable[[str], Project]:
-    """Projects that share the session's store, whose toolchains are installed once: each test uses
-    checkpoints of its own, so that it finds none of another test's results."""
+    """Projects that share the store of the tests, whose toolchains are installed once: each test
+    uses checkpoints of its own, so that it finds none of another test's results."""
 
     def make(name: str = "project") -> Project:
         folder = tmp_path / name
@@ -142,8 +148,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Skips are reported once, where xdist's workers report to."""
+    """Choose the store, which xdist's workers inherit; report skips once, where they report to."""
     if not hasattr(config, "workerinput"):
+        os.environ["PHIBUILD_STORE"] = str(store_of_tests())
         config.pluginmanager.register(SkipReport(config), "skip-report")
 
 
@@ -153,7 +160,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Benchmarks run only when they are asked for with `-m bench`."""
+    """Benchmarks run only when requested with `-m bench`."""
     if "bench" in (config.option.markexpr or ""):
         return
     chosen = [item for item in items if item.get_closest_marker("bench") is None]

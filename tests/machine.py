@@ -57,14 +57,14 @@ def needs() -> tuple[Need, ...]:
 
 def need_of(name: str) -> Need:
     """The need that a program or library belongs to; KeyError if it is not in the table."""
-    found = [need for need in needs() if name in need.names]
-    if not found:
+    matches = [need for need in needs() if name in need.names]
+    if not matches:
         raise KeyError(f"tests/machine.toml does not list {name}")
-    return found[0]
+    return matches[0]
 
 
 def cure(packages: tuple[str, ...]) -> str:
-    """The command that installs these packages, or what to look for where there is no apt-get."""
+    """The command that installs these packages, or their names on a system without apt-get."""
     if not packages:
         return "this test needs Debian or a system derived from it"
     if shutil.which("apt-get") is None:

@@ -52,23 +52,25 @@ def _is_chosen(need: Need, arguments: Sequence[str]) -> bool:
     if need.toolchain and "not toolchain" in marks:
         return False
     is_bench = "bench" in marks and "not bench" not in marks
-    files = [one for one in need.tests if one.startswith("bench") == is_bench]
-    paths = [Path(one.partition("::")[0]) for one in arguments if not one.startswith("-")]
+    files = [test for test in need.tests if test.startswith("bench") == is_bench]
+    paths = [
+        Path(argument.partition("::")[0]) for argument in arguments if not argument.startswith("-")
+    ]
     places = [path.resolve() for path in paths if path.exists()] or [HERE]
     return any(
-        (HERE / one).is_relative_to(place) or place.is_relative_to(HERE / one)
-        for one in files
+        (HERE / file).is_relative_to(place) or place.is_relative_to(HERE / file)
+        for file in files
         for place in places
     )
 
 
 def _marks(arguments: Sequence[str]) -> str:
     """The expression of `-m`, in each of the ways that it may be written."""
-    for position, one in enumerate(arguments):
-        if one == "-m":
+    for position, argument in enumerate(arguments):
+        if argument == "-m":
             return " ".join(arguments[position + 1 : position + 2])
-        if one.startswith("-m"):
-            return one[2:].removeprefix("=")
+        if argument.startswith("-m"):
+            return argument[2:].removeprefix("=")
     return ""
 
 

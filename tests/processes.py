@@ -9,14 +9,14 @@ from pathlib import Path
 
 def processes_with(word: str) -> list[int]:
     """Those that have the word in their command line and have not ended."""
-    found = []
+    numbers = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             if os.fsencode(word) in path.read_bytes() and int(path.parent.name) != os.getpid():
-                found.append(int(path.parent.name))
+                numbers.append(int(path.parent.name))
         except OSError:
             continue
-    return found
+    return numbers
 
 
 def are_gone(word: str, *, within: float = 10) -> bool:

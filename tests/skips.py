@@ -36,25 +36,25 @@ class Allowed:
 
 def allowed_skips() -> tuple[Allowed, ...]:
     """The list, which is short."""
-    return tuple(Allowed(**one) for one in tomllib.loads(ALLOWED.read_text("utf-8"))["allowed"])
+    return tuple(Allowed(**skip) for skip in tomllib.loads(ALLOWED.read_text("utf-8"))["allowed"])
 
 
 def refused(skips: list[Skip], allowed: tuple[Allowed, ...]) -> list[Skip]:
     """Those for which the list has no reason."""
-    reasons = {one.skip for one in allowed}
-    return [one for one in skips if one.reason not in reasons]
+    reasons = {skip.skip for skip in allowed}
+    return [skip for skip in skips if skip.reason not in reasons]
 
 
 def summary(skips: list[Skip]) -> Iterator[str]:
     """How many tests were skipped for want of what, and the command that cures it."""
-    counted = Counter(found[1] for one in skips if (found := MISSING.match(one.reason)))
+    counted = Counter(match[1] for skip in skips if (match := MISSING.match(skip.reason)))
     if not counted:
         return
     tests = "1 test was" if counted.total() == 1 else f"{counted.total()} tests were"
     yield f"{tests} skipped, since this machine lacks"
     for name, count in counted.most_common():
         yield f"{count:5}  {name} ({need_of(name).why})"
-    packages = dict.fromkeys(name for found in counted for name in need_of(found).packages)
+    packages = dict.fromkeys(name for name in counted for name in need_of(name).packages)
     if packages:
         yield f"To run them: {cure(tuple(packages))}"
 
@@ -92,4 +92,4 @@ class SkipReport:
             return []
         skips = refused(self.skips, allowed_skips())
         heading = f"--strict-skips: {ALLOWED.name} has no reason for"
-        return [heading, *(f"  {one.test}: {one.reason}" for one in skips)] if skips else []
+        return [heading, *(f"  {skip.test}: {skip.reason}" for skip in skips)] if skips else []

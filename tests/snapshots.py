@@ -14,7 +14,7 @@ Snapshot = dict[str, tuple[str, int, str]]
 def snapshot(folder: Path, *, without: Sequence[Path] = ()) -> Snapshot:
     """Kind, mode, and content (or target of a link) of everything below a folder; `without` are
     files and folders to leave out."""
-    found: Snapshot = {}
+    snapshot: Snapshot = {}
     waiting = [folder]
     while waiting:
         for path in waiting.pop().iterdir():
@@ -23,11 +23,11 @@ def snapshot(folder: Path, *, without: Sequence[Path] = ()) -> Snapshot:
             mode = path.lstat().st_mode
             name = str(path.relative_to(folder))
             if stat.S_ISLNK(mode):
-                found[name] = ("link", 0, os.fspath(path.readlink()))
+                snapshot[name] = ("link", 0, os.fspath(path.readlink()))
             elif stat.S_ISDIR(mode):
-                found[name] = ("folder", stat.S_IMODE(mode), "")
+                snapshot[name] = ("folder", stat.S_IMODE(mode), "")
                 waiting.append(path)
             else:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                found[name] = ("file", stat.S_IMODE(mode), digest)
-    return found
+                snapshot[name] = ("file", stat.S_IMODE(mode), digest)
+    return snapshot

@@ -11,7 +11,7 @@ from phibuild import hookspecs
 from phibuild.cli.main import cli
 from phibuild.model.errors import CODES
 from phibuild.registry import load_registry
-from phibuild.testing.reference import PAGES
+from tests.tools.reference import PAGES
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [
@@ -24,7 +24,7 @@ SOURCES = [
 @pytest.mark.parametrize("name", PAGES)
 def test_the_reference_is_what_the_code_says(name: str) -> None:
     page = ROOT / "docs" / "reference" / name
-    assert page.read_text("utf-8") == PAGES[name](), "python -m phibuild.testing.reference"
+    assert page.read_text("utf-8") == PAGES[name](), "python -m tests.tools.reference"
 
 
 def test_every_code_in_the_sources_is_in_the_table() -> None:

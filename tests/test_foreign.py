@@ -36,7 +36,7 @@ def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "it"
     path.write_bytes(b"12345")
     assert read_regular(path, most=5) == b"12345"
-    with pytest.raises(UnsuitableFile, match="5 bytes, and at most 4"):
+    with pytest.raises(UnsuitableFile, match="5 bytes, more than 4"):
         read_regular(path, most=4)
     os.truncate(path, 1 << 40)
     with pytest.raises(UnsuitableFile):
@@ -55,8 +55,8 @@ def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     ],
 )
 def test_good_json(text: str, value: object) -> None:
-    found = strict_json(text)
-    assert value is None or found == value
+    value_read = strict_json(text)
+    assert value is None or value_read == value
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_good_json(text: str, value: object) -> None:
         ("9" * 400 + ".5", "too large"),
         ("NaN", "not a JSON number"),
         ("[Infinity]", "not a JSON number"),
-        ('{"a": 1, "b": 2, "a": 1}', "key 'a' is there twice"),
+        ('{"a": 1, "b": 2, "a": 1}', "key 'a' appears twice"),
         ('"\\ud800"', "half of a character"),
         ('{"\\uDC00": 1}', "half of a character"),
         ("[" * 66 + "]" * 66, "nested too deeply"),

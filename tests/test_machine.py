@@ -19,7 +19,7 @@ NEED = Need(("some-package",), why="a reason", tests=("test_machine.py",), progr
 
 @pytest.fixture
 def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of programs that is the whole PATH, with an apt which writes what it is asked to a
+    """A folder of programs that is the whole PATH, with an apt which writes its arguments to a
     log and installs `no-such`. Root runs it directly, and sudo lets others."""
     monkeypatch.delenv("PHIBUILD_TEST_INSTALL", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -10,4 +10,4 @@ import click
 @click.command("cmake-dir")
 def command() -> None:
     """Print the folder for CMake's Phibuild_DIR, which `find_package(Phibuild)` looks into."""
-    click.echo(Path(__file__).parent.parent / "cmake")
+    click.echo(Path(__file__).parent.parent / "guests" / "cmake")

@@ -193,7 +193,7 @@ def verify(repair: bool) -> None:
     with click.progressbar(length=max(total, 1), label="reading", file=sys.stderr) as bar:
         faults = verification.verify(store, bar.update)
     for fault in faults:
-        say(f"{fault.path} {fault.what}")
+        say(f"{fault.path} {fault.problem}")
     if not faults:
         say("everything is what it should be")
         return

@@ -11,7 +11,7 @@ from phibuild.engine.inputs import digest_of_input
 from phibuild.engine.keys import facts, known_result, user_inputs
 from phibuild.engine.work import S, Task
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Action, FileInput, step_of, steps_of, taken_of
+from phibuild.model.action import Action, FileInput, input_tree, step_of, steps_of
 from phibuild.model.errors import PhiError
 from phibuild.source import Checkpoint
 from phibuild.store import ActionResult
@@ -25,7 +25,7 @@ def task_of(
 ) -> Task[S]:
     """The step with the results of its input steps."""
     trees = {
-        name: taken_of(one, results[name].tree) for name, one in step.inputs if name in results
+        name: input_tree(one, results[name].tree) for name, one in step.inputs if name in results
     }
     files = user_inputs(shop, step)
     digests = {name: one.digest for name, one in files.items()}

@@ -33,13 +33,13 @@ def expected_cost(shop: Workshop, step: Step, size: int) -> Cost | None:
         last = shop.store.index.cost_of(step.name, near=size)
         if last is None:
             return None
-        last = last._replace(made_bytes=None)
+        last = last._replace(output_bytes=None)
     scale = size / last.input_bytes if size and last.input_bytes else 1.0
     return Cost(
         input_bytes=size,
         seconds=last.seconds * scale,
         peak_bytes=int(last.peak_bytes * scale),
-        made_bytes=None if last.made_bytes is None else int(last.made_bytes * scale),
+        output_bytes=None if last.output_bytes is None else int(last.output_bytes * scale),
     )
 
 

@@ -15,7 +15,7 @@ from phibuild.engine.inputs import digest_of_input
 from phibuild.engine.keys import facts, file_digests, known_result
 from phibuild.engine.placing import check_place, is_held
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import SLICES, TOLD, Action, Assembly, Step, step_of, taken_of
+from phibuild.model.action import NOTES, SLICES, Action, Assembly, Step, input_tree, step_of
 from phibuild.model.digest import Digest
 from phibuild.model.errors import PhiError
 from phibuild.model.facts import Difference, differences
@@ -107,7 +107,7 @@ def describe(shop: Workshop, declaration: Declaration) -> Described:
 
 def told(shop: Workshop, result: Tree) -> str:
     """What the worker that made this tells people of it; empty if it tells nothing."""
-    entry = next((one for one in result.entries if one.path == TOLD), None)
+    entry = next((one for one in result.entries if one.path == NOTES), None)
     if entry is None or not shop.store.has(Tree((entry,))):
         return ""
     return shop.store.object_path(entry).read_text("utf-8").strip()
@@ -142,7 +142,7 @@ def _walk(
             _walk(shop, needed, checkpoint, earlier, seen, states)
             result = _result(shop, needed, checkpoint)
             if result is not None:
-                trees[name] = taken_of(one, result.tree)
+                trees[name] = input_tree(one, result.tree)
     if isinstance(step, Assembly):
         return  # it does no work, and what changes in it is what it is made of
     digests = {name: digest_of_input(tree) for name, tree in trees.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from phibuild.engine.toolchains import differences
 from phibuild.engine.work import BytecodeDamaged
 from phibuild.engine.workshop import Workshop
-from phibuild.executors.local import last_words
+from phibuild.executors.local import last_lines
 from phibuild.model.action import Action
 from phibuild.model.errors import PhiError, ToolchainError
 
@@ -26,7 +26,7 @@ def diagnosed(shop: Workshop, action: Action, error: PhiError, log: Path) -> Phi
     removed, as it is compiled anew."""
     if error.code not in ("PHI401", "PHI402", "PHI403", "PHI408"):
         return error
-    text = last_words(log) if log.is_file() else ""
+    text = last_lines(log) if log.is_file() else ""
     if any(sign in text for sign in _COMPILED):
         shutil.rmtree(shop.interpreters.bytecode, ignore_errors=True)
         hint = "what Python had compiled was damaged and is removed: build again"

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from phibuild.engine.inputs import UserInput, digest_of_input, read_input, seen_beside_bytes
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Action, FileInput, Input, Part, Step, facts_of, step_of, taken_of
+from phibuild.model.action import (
+    Action,
+    FileInput,
+    Input,
+    Part,
+    Step,
+    facts_of,
+    input_tree,
+    step_of,
+)
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.facts import Fact, Facts, action_key
 from phibuild.source import Checkpoint
@@ -96,7 +105,7 @@ def known_result(
             known = known_result(shop, step, checkpoint)
             if known is None or known[1] is None:
                 return None
-            digests[name] = digest_of_input(taken_of(one, known[1].tree))
+            digests[name] = digest_of_input(input_tree(one, known[1].tree))
     found = facts(shop, action, checkpoint, digests)
     return found, shop.store.recall(action_key(found))
 

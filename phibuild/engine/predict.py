@@ -12,7 +12,7 @@ from phibuild.engine.describe import missing_source
 from phibuild.engine.keys import known_result
 from phibuild.engine.realize import realize_step
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import HOST, OWN, Assembly, Step, step_of, steps_of, taken_of
+from phibuild.model.action import HOST, OWN, Assembly, Step, input_tree, step_of, steps_of
 from phibuild.model.errors import PhiError
 from phibuild.source import Checkpoint
 from phibuild.store import ActionResult
@@ -51,7 +51,7 @@ def expected_size(shop: Workshop, declaration: Declaration) -> Size | None:
         most = what.backend.most_bytes(what.recipe)
         if most is not None:
             return Size(most, is_exact=False, is_most=True)
-    made = _made_bytes(shop, step, checkpoint)
+    made = _output_bytes(shop, step, checkpoint)
     if made is not None:
         return Size(made, is_exact=False)
     if isinstance(what, Conversion) and checkpoint is not None and what.backend.bits_per_weight:
@@ -87,24 +87,24 @@ def _has_toolchains(shop: Workshop, step: Step) -> bool:
     return all(_result(shop, shop.native_build(tool), None) is not None for tool in step.tools)
 
 
-def _made_bytes(shop: Workshop, step: Step, checkpoint: Checkpoint | None) -> int | None:
+def _output_bytes(shop: Workshop, step: Step, checkpoint: Checkpoint | None) -> int | None:
     """Bytes of what a step makes, by its result or by the last one of its recipe."""
     result = _result(shop, step, checkpoint)
     if result is not None:
         return result.tree.size
     if not isinstance(step, Assembly):
         cost = expected_cost(shop, step, input_size(step, checkpoint, {}))
-        return cost.made_bytes if cost is not None else None
+        return cost.output_bytes if cost is not None else None
     total = 0
     unknown: set[Step] = set()
     for _, one in step.inputs:
         needed = step_of(one)
         result = _result(shop, needed, checkpoint) if needed is not None else None
         if result is not None:
-            total += taken_of(one, result.tree).size
+            total += input_tree(one, result.tree).size
         elif needed is not None and needed not in unknown:
             unknown.add(needed)  # of its parts it is only known what they are together
-            made = _made_bytes(shop, needed, checkpoint)
+            made = _output_bytes(shop, needed, checkpoint)
             if made is None:
                 return None
             total += made

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Told of each action that works, from several threads; `name` tells actions apart."""
+    """KnownDigest of each action that works, from several threads; `name` tells actions apart."""
 
     def started(self, name: str, *, seconds: float | None) -> None:
         """Work begins; `seconds` is what it took the last time, scaled by size, if known."""

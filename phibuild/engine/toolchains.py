@@ -15,7 +15,7 @@ from phibuild.model.tree import Tree
 from phibuild.store.index import hash_file
 from phibuild.store.leases import unleased
 from phibuild.store.survey import read_result
-from phibuild.toolchain.inventory import CHANGED, Difference
+from phibuild.toolchain.inventory import CHANGED, FileDifference
 
 
 def is_installed(shop: Workshop, name: str) -> bool:
@@ -25,7 +25,7 @@ def is_installed(shop: Workshop, name: str) -> bool:
     return shop.interpreters.is_installed(shop.python_toolchain(name))
 
 
-def differences(shop: Workshop, name: str, *, reads: bool) -> list[Difference] | None:
+def differences(shop: Workshop, name: str, *, reads: bool) -> list[FileDifference] | None:
     """What is not as it was installed, of a toolchain that is; None if that is not known. Unless it
     `reads`, only sizes are compared."""
     if name not in shop.registry.natives:
@@ -36,18 +36,18 @@ def differences(shop: Workshop, name: str, *, reads: bool) -> list[Difference] |
     return list(_in_prefix(installed_tool(shop, name), known[1].tree, reads=reads))
 
 
-def _in_prefix(prefix: Path, tree: Tree, *, reads: bool) -> list[Difference]:
+def _in_prefix(prefix: Path, tree: Tree, *, reads: bool) -> list[FileDifference]:
     found = []
     for entry in tree.entries:
         path = prefix / entry.path
         if not path.is_file():
-            found.append(Difference(entry.path, "is missing"))
+            found.append(FileDifference(entry.path, "is missing"))
         elif path.stat().st_size != entry.size or (reads and hash_file(path) != entry.digest):
-            found.append(Difference(entry.path, CHANGED))
+            found.append(FileDifference(entry.path, CHANGED))
     return found
 
 
-def repair(shop: Workshop, name: str, found: list[Difference]) -> None:
+def repair(shop: Workshop, name: str, found: list[FileDifference]) -> None:
     """Install a damaged toolchain again."""
     changed = [one.path for one in found if one.how == CHANGED]
     if name not in shop.registry.natives:

@@ -33,7 +33,7 @@ from phibuild.model.facts import Fact, Facts, action_key
 from phibuild.model.tree import Tree
 from phibuild.process.ending import removed_at_the_end
 from phibuild.source import Checkpoint, lay_out, slice_items, tensor_places
-from phibuild.store import ActionResult, Cost, Piece, Told
+from phibuild.store import ActionResult, Cost, KnownDigest, ObjectRange
 from phibuild.store.index import hash_file
 
 _MAKER = f"phibuild {__version__}"
@@ -176,8 +176,10 @@ class _Following:
     shop: Workshop
     reported_as: str
     outputs: Sequence[Path]
-    told: defaultdict[int, dict[str, Told]] = field(default_factory=lambda: defaultdict(dict))
-    pieces: dict[tuple[int, str], dict[str, Piece]] = field(default_factory=dict)
+    told: defaultdict[int, dict[str, KnownDigest]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    pieces: dict[tuple[int, str], dict[str, ObjectRange]] = field(default_factory=dict)
     recalled: int = 0
 
     def on_progress(self, fraction: float | None, text: str) -> None:
@@ -195,7 +197,7 @@ class _Following:
 
     def on_remember(self, piece: Remember) -> None:
         pieces = self.pieces.setdefault((piece.number, piece.file), {})
-        pieces[piece.key] = Piece(piece.offset, piece.size, piece.sha256)
+        pieces[piece.key] = ObjectRange(piece.offset, piece.size, piece.sha256)
 
     def on_written(self, file: Written) -> None:
         """The store need not read the file again, unless it changes. Files of up to _ALWAYS_READ
@@ -206,7 +208,7 @@ class _Following:
             seen = path.lstat()
             if not stat.S_ISREG(seen.st_mode):
                 return
-            told = self.shop.store.told(path, Digest.parse(f"sha256:{file.sha256}"))
+            told = self.shop.store.known_digest(path, Digest.parse(f"sha256:{file.sha256}"))
             drawn = int.from_bytes(os.urandom(8)) % max(seen.st_size, 1)
             if drawn < _ALWAYS_READ and hash_file(path) != told.digest:
                 raise ActionError(

@@ -182,7 +182,7 @@ class Workshop:
     def _identity(self, program: Program, path: Path) -> str:
         if starts_another(path):
             return ask(program, path)
-        question = repr((program.ask, program.tells))
+        question = repr((program.ask, program.pattern))
         known = (self.store.index.recall(path, "program") or "").partition("\n")
         if known[0] == question and known[2]:
             return known[2]

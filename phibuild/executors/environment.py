@@ -1,8 +1,8 @@
 """The environment of a worker: this list, and nothing else of the user's.
 
-What is in a worker's environment either cannot change a result or is a fact of the action. All else
+A variable in a worker's environment cannot change a result, or is a fact of the action. All others
 (LD_LIBRARY_PATH, LD_PRELOAD, PYTHON*, OMP_*, OPENBLAS_*, MKL_*, CUDA_*, CC, CFLAGS, CPATH, CCACHE_*
-and what will be invented) does not get in. Programs are in `job.tools`, by absolute paths.
+...) are left out. Programs are in `job.tools`, by absolute paths.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from pathlib import Path
 from phibuild.process.answers import search_path
 
 _FIXED = {
-    # Messages, sorting, times and the order of sets are the same everywhere.
+    # The same messages, sorting, times and order of sets everywhere.
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
     "PYTHONHASHSEED": "0",
-    # What a build stamps into its output is no time.
+    # No time of day in an output.
     "SOURCE_DATE_EPOCH": "0",
-    # The log is complete when a worker is killed.
+    # A complete log of a worker that is killed.
     "PYTHONUNBUFFERED": "1",
-    # Toolkits fetch nothing and report to nobody.
+    # Toolkits neither fetch nor report anything.
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
     "ORT_DISABLE_TELEMETRY": "1",
-    # It warns when a process with tokenizer threads forks.
+    # No warning when a process with tokenizer threads forks.
     "TOKENIZERS_PARALLELISM": "false",
 }
 _NETWORK = (
@@ -38,7 +38,7 @@ _NETWORK = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
 )
-"""Where an action with network access fetches from, and how; what it fetches has known digests."""
+"""Sources and settings of an action with network access; what it fetches has known digests."""
 
 
 def worker_environment(
@@ -49,7 +49,7 @@ def worker_environment(
     bytecode: Path,
     network: bool,
 ) -> dict[str, str]:
-    """The environment in which a worker runs that starts these programs."""
+    """The environment of a worker that starts these programs."""
     home = str(workspace / "home")
     fetching = {}
     if network:  # ~/.netrc and pip's settings too

@@ -26,7 +26,7 @@ from phibuild.executors.messages import (
 from phibuild.executors.missing import missing_module
 from phibuild.model.action import HOST, Action
 from phibuild.model.errors import ActionError, PhiError, error_of_code
-from phibuild.process.supervised import Interrupted, MessageTooLong, Outcome, run_logged
+from phibuild.process.supervised import Interrupted, MessageTooLong, ProcessExit, run_logged
 
 _PROTOCOL = 4
 _TAIL = 64 << 10
@@ -42,17 +42,17 @@ class Request(NamedTuple):
 
     @property
     def output(self) -> Path:
-        """Where the worker puts what it makes."""
+        """Where the worker writes its output."""
         return self.folder / "output"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
-    """What one run of a worker is asked for: one action, or several that go together. All paths are
-    absolute, `workspace` is empty but for the requests' folders with their inputs. `code` is the
-    folder of all that the worker may import beside its toolchain, `script` the path in it of what
-    runs. `bytecode` is where Python keeps what it compiled between runs; `identity` and `tensors`
-    are those of the worker's jobs (phiworker.py)."""
+    """One run of a worker, for one action or several that go together. All paths are absolute;
+    `workspace` is empty except for the requests' folders with their inputs. `code` is the folder
+    with all that the worker may import beside its toolchain, `script` the worker's path in it.
+    `bytecode` is where Python keeps compiled modules between runs; `identity` and `tensors` are
+    those of the worker's jobs (phiworker.py)."""
 
     requests: Sequence[Request]
     python: Path
@@ -66,20 +66,20 @@ class WorkOrder:
 
     @property
     def action(self) -> Action:
-        """The first of the actions, which says of all what runs them."""
+        """The first of the actions; all of them run alike."""
         return self.requests[0].action
 
     @property
     def log(self) -> Path:
-        """What the worker and its toolkit print."""
+        """The output of the worker and its toolkit."""
         return self.workspace / "log.txt"
 
 
 class Listener(Protocol):
-    """Who hears of a running worker."""
+    """Receives the messages of a running worker."""
 
     def on_progress(self, fraction: float | None, text: str) -> None:
-        """It has done this share of its work, and does now what `text` says."""
+        """It has done this share of its work, and `text` is what it does now."""
 
     def on_recall(self, keys: Sequence[str]) -> Mapping[str, Sequence[object]]:
         """Where the pieces of these keys lie: path, offset, size, sha256."""
@@ -91,13 +91,13 @@ class Listener(Protocol):
         """A file of an output is complete and has this digest."""
 
 
-def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
-    """Run the worker to its end. A PhiError with code, hint and the log's tail if it fails; the
-    caller throws the workspace away."""
+def run_worker(order: WorkOrder, listener: Listener) -> ProcessExit:
+    """Run the worker to its end. A PhiError with code, hint and the last lines of the log if it
+    fails; the caller removes the workspace."""
     for folder in ("home", "tmp"):
         (order.workspace / folder).mkdir()
-    for one in order.requests:
-        (one.folder / "scratch").mkdir()
+    for request in order.requests:
+        (request.folder / "scratch").mkdir()
     job = order.workspace / "job.json"
     job.write_text(json.dumps(_document(order)), "utf-8")
     reported: list[PhiError] = []
@@ -136,32 +136,32 @@ def run_worker(order: WorkOrder, listener: Listener) -> Outcome:
         raise ActionError(f"{order.action.name}: {error}", code="PHI402") from None
     if outcome.status != 0:
         raise reported[0] if reported else _unexplained(order, outcome)
-    if not all(_is_made(one.output) for one in order.requests):
+    if not all(_is_complete(request.output) for request in order.requests):
         raise ActionError(
-            f"{order.action.name} ended without making its output",
+            f"{order.action.name} ended without its output",
             hint="job.output has to be a file or a folder, and not a link",
             code="PHI403",
         )
     return outcome
 
 
-def _is_made(output: Path) -> bool:
+def _is_complete(output: Path) -> bool:
     return not output.is_symlink() and (output.is_file() or output.is_dir())
 
 
 def disk_full(folder: Path) -> ActionError:
-    """The error for a write that found no room."""
+    """The error for a write that did not fit."""
     return ActionError(
         f"the disk that holds {folder} is full",
-        hint="free some room, or set PHIBUILD_STORE to a folder on a larger disk; what was finished"
-        " is kept and the artifact is as it was",
+        hint="free some room, or set PHIBUILD_STORE to a folder on a larger disk; finished results"
+        " are kept, and the artifact is unchanged",
         code="PHI404",
     )
 
 
 def _isolated(action: Action) -> tuple[str, ...]:
-    """Options of Python: nothing of the script's folder, nor of the user's; and under HOST no
-    site-packages."""
+    """Python's options: no imports from the script's folder or the user's, and none from
+    site-packages under HOST."""
     return ("-P", "-s", "-S") if action.toolchain == HOST else ("-P", "-s")
 
 
@@ -175,12 +175,12 @@ def _document(order: WorkOrder) -> dict[str, object]:
         "tensors": order.tensors,
         "jobs": [
             {
-                "inputs": {name: str(path) for name, path in one.inputs.items()},
-                "output": str(one.output),
-                "recipe": {name: json.loads(value) for name, value in one.action.recipe},
-                "scratch": str(one.folder / "scratch"),
+                "inputs": {name: str(path) for name, path in request.inputs.items()},
+                "output": str(request.output),
+                "recipe": {name: json.loads(value) for name, value in request.action.recipe},
+                "scratch": str(request.folder / "scratch"),
             }
-            for one in order.requests
+            for request in order.requests
         ],
     }
 
@@ -189,7 +189,7 @@ def _environment(order: WorkOrder) -> dict[str, str]:
     return worker_environment(
         os.environ,
         workspace=order.workspace,
-        programs=[order.tools[one.name] for one in order.action.programs],
+        programs=[order.tools[program.name] for program in order.action.programs],
         bytecode=order.bytecode,
         network=order.action.network,
     ) | {"PYTHONPATH": str(order.code)}
@@ -205,29 +205,29 @@ def _cores() -> int:
 def _interrupted(order: WorkOrder) -> ActionError:
     return ActionError(
         f"{order.action.name} was interrupted",
-        hint="build again: what had finished is recalled",
+        hint="build again: finished results are recalled",
         code="PHI406",
     )
 
 
-def _misunderstood(order: WorkOrder, what: str) -> ActionError:
+def _misunderstood(order: WorkOrder, problem: str) -> ActionError:
     return ActionError(
-        f"{order.action.name} {what}",
-        hint="a worker sends messages by its job only: progress, recall, remember, written",
+        f"{order.action.name} {problem}",
+        hint="a worker sends messages only through its job: progress, recall, remember, written",
         code="PHI407",
     )
 
 
-def last_words(log: Path) -> str:
+def last_lines(log: Path) -> str:
     """The end of a log, however long it is."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
         return file.read(_TAIL).decode("utf-8", "replace")
 
 
-def _unexplained(order: WorkOrder, outcome: Outcome) -> PhiError:
+def _unexplained(order: WorkOrder, outcome: ProcessExit) -> PhiError:
     name = order.action.name
-    log = last_words(order.log)
+    log = last_lines(order.log)
     if "No space left on device" in log or shutil.disk_usage(order.workspace).free < 1 << 20:
         return disk_full(order.workspace)
     if outcome.status in (-signal.SIGINT, 128 + signal.SIGINT, -signal.SIGTERM):
@@ -238,12 +238,13 @@ def _unexplained(order: WorkOrder, outcome: Outcome) -> PhiError:
             f"{name} was killed by signal {-outcome.status}"
             f" ({signal.Signals(-outcome.status).name}) after {outcome.seconds:.0f} s,"
             f" with {peak:.1f} GB of memory at its peak",
-            hint="if nobody killed it, the machine ran out of memory: build fewer at once (-j1),"
-            " or on a larger machine",
+            hint="if nobody killed it, the machine ran out of memory: use -j1, or a larger machine",
             code="PHI402",
         )
     missing = missing_module(order.action, log)
     if missing is not None:
         return missing
     tail = "\n".join(f"  | {line}" for line in log.strip().splitlines()[-12:])
-    return ActionError(f"{name} failed with exit status {outcome.status}; its last words:\n{tail}")
+    return ActionError(
+        f"{name} failed with exit status {outcome.status}; the last lines of its log:\n{tail}"
+    )

@@ -1,4 +1,4 @@
-"""What workers write to us, as values: whatever bytes come, nothing but these leaves here."""
+"""The messages of workers as values, whatever bytes they send."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _CODE = re.compile(r"PHI[1-8][0-9]{2}")
 
 
 class Progress(NamedTuple):
-    """This share of the work is done (None: unknown), and `text` says what is being done."""
+    """This share of the work is done (None: unknown); `text` is what the worker does now."""
 
     fraction: float | None
     text: str
 
 
 class Recall(NamedTuple):
-    """The worker waits for where the pieces of these keys lie."""
+    """The worker waits for the places of the pieces with these keys."""
 
     keys: tuple[str, ...]
 
 
 class Remember(NamedTuple):
-    """A piece of a file of the output of the request of this number has this key."""
+    """A range of a file, in the output of the request with this number, has this key."""
 
     number: int
     key: str
@@ -37,7 +37,7 @@ class Remember(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A file of the output of the request of this number is complete and has this digest."""
+    """A file, in the output of the request with this number, is complete and has this digest."""
 
     number: int
     file: str
@@ -45,7 +45,7 @@ class Written(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """The worker knows why it fails."""
+    """The worker reports why it fails."""
 
     code: str
     message: str
@@ -62,13 +62,12 @@ Message = Progress | Recall | Remember | Written | Failure | SystemFailure
 
 
 class NotOfTheProtocol(ValueError):
-    """A line that a worker meant as a message, and that is none."""
+    """A line that a worker meant as a message, but that is not one."""
 
 
 def read_message(line: bytes) -> Message | None:
-    """The message in a line; None for a line that is not one: a native library may have written
-    there, and a later protocol may have others. NotOfTheProtocol for one that cannot be read, or
-    that somebody may wait for."""
+    """The message in a line; None for another line: a native library may write there, and a later
+    protocol may have more messages. NotOfTheProtocol for a message that cannot be read."""
     try:
         document = json.loads(line)
     except (ValueError, RecursionError):

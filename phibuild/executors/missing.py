@@ -15,7 +15,7 @@ _NAME = re.compile(
 
 
 def missing_module(action: Action, log: str) -> ActionError | None:
-    """ActionError PHI408 if the last line of a failed worker's log says so."""
+    """ActionError PHI408 if a failed worker's log ends with such an import."""
     last = log.strip().rpartition("\n")[2]
     if match := _MODULE.match(last):
         module = match[1]
@@ -35,6 +35,6 @@ def missing_module(action: Action, log: str) -> ActionError | None:
     )
     return ActionError(
         f"{action.name} imports {module}, which its worker {action.worker.name} is not shown",
-        hint=f"a module of your own belongs into {declared}; {packages}",
+        hint=f"declare a module of your own in {declared}; {packages}",
         code="PHI408",
     )

@@ -16,14 +16,14 @@ FACTS_FORMAT = "1"
 """Moves when the meaning of facts changes; every key changes with it."""
 
 HOST = "host"
-"""The interpreter that runs phibuild, with the standard library and no package."""
+"""The interpreter that runs phibuild, with the standard library alone."""
 
 OWN = "phibuild"
-"""The same interpreter with the packages that are installed there, phibuild among them."""
+"""The same interpreter with the packages installed there, phibuild among them."""
 
-TOLD = "told.txt"
-"""The file in a result by which a worker tells people what it decided: the first paragraph in a
-plan, all of it where an artifact is shown or explained."""
+NOTES = "notes.txt"
+"""The file in a result with a worker's notes for people: `plan` shows the first paragraph, `show`
+and `explain` all of it."""
 
 Slice = Literal["weights", "architecture", "tokenizer", "chat_template", "generation"]
 SLICES: tuple[Slice, ...] = (
@@ -36,40 +36,40 @@ SLICES: tuple[Slice, ...] = (
 
 
 class FileInput(NamedTuple):
-    """A file or folder of the user's, known to the action by its bytes and not by its path."""
+    """A file or folder of the user's. Its bytes are a fact of the action; its path is not."""
 
     path: str
 
 
 class Program(NamedTuple):
-    """A program that the machine has to have, such as a cross compiler, by its name on the PATH.
+    """A program of the machine, such as a cross compiler, by its name on PATH.
 
-    What it prints when started with `ask` is a fact, as far as the lines go in which the regular
-    expression `tells` is found; one that is not asked cannot change what is made. `hint` says how
-    to install it, and `with_python` that it comes with Python packages: the one beside the
-    interpreter is used, if there is one.
+    The arguments `ask` make it print its version; the lines that match the regular expression
+    `pattern` are a fact. A program without `ask` must not change the result. `hint` says how to
+    install it. With `with_python`, the program beside the interpreter is preferred, as Python
+    packages install it.
     """
 
     name: str
     ask: tuple[str, ...]
-    tells: str
+    pattern: str
     hint: str
     with_python: bool = False
 
 
 class Action(NamedTuple):
-    """A worker, what it is told and what it is shown.
+    """A worker, its recipe and its inputs.
 
-    `recipe` holds JSON values in canonical form, `slices` is what the worker sees of the model,
-    as the input "model", `inputs` are results of other actions, parts of such results, or the
-    user's files by name, `toolchain` is the interpreter (HOST and OWN, or one that a plugin
-    offers), `tools` native toolchains by name, and `programs` are the machine's own; the worker
+    `recipe` holds JSON values in canonical form. `slices` are the parts of the model that the
+    worker sees as the input "model". `inputs` are, by name, results of other actions, parts of such
+    results, or the user's files. `toolchain` is the interpreter: HOST, OWN, or one that a plugin
+    offers. `tools` are native toolchains by name, `programs` are the machine's own; the worker
     finds both in `job.tools`.
     `worker` is a script. It is shown the modules of its own package that it imports, and
-    `worker_files`: files and folders that it reads beside it, or imports by a computed name. Their
-    bytes are facts, and so are their paths from `code_root` on (by default, the folder that holds
-    the worker's package). The worker of a `batched` action can be given several at once that differ
-    in recipe and inputs only; what it makes of each may not depend on the others.
+    `worker_files`: files and folders that it reads, or imports by a computed name. Their bytes are
+    facts, and so are their paths from `code_root` on (by default the folder that holds the worker's
+    package). The worker of a `batched` action may get several at once that differ only in recipe
+    and inputs; the result of each must not depend on the others.
     """
 
     name: str
@@ -99,8 +99,8 @@ class Action(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """A folder that holds the files of its inputs side by side: no worker runs and no byte is
-    copied. Each input is a folder, or a file whose name in the assembly is that of the input."""
+    """A folder with the files of its inputs side by side: no worker runs and no byte is copied. An
+    input is a folder, or a file that gets the input's name."""
 
     name: str
     inputs: tuple[tuple[str, Input], ...]
@@ -112,8 +112,8 @@ class Assembly:
 
 
 class Part(NamedTuple):
-    """One file or folder of an action's result, by its path inside. Who reads a part does not run
-    again when the rest of that result changes."""
+    """One file or folder of a step's result, by its path inside. An action that reads a part does
+    not run again when the rest of the result changes."""
 
     of: Step
     path: str
@@ -123,40 +123,40 @@ Step = Action | Assembly
 Input = Action | Assembly | Part | FileInput
 
 
-def step_of(one: Input) -> Step | None:
-    """What has to be done for this input; None for a file of the user's."""
-    if isinstance(one, FileInput):
+def step_of(source: Input) -> Step | None:
+    """The step whose result this input is, or is a part of; None for a file of the user's."""
+    if isinstance(source, FileInput):
         return None
-    return one.of if isinstance(one, Part) else one
+    return source.of if isinstance(source, Part) else source
 
 
-def taken_of(one: Input, result: Tree) -> Tree:
-    """What the input is of the result of its step; ActionError PHI403 if the result lacks it."""
-    if not isinstance(one, Part):
+def input_tree(source: Input, result: Tree) -> Tree:
+    """The input's own tree in the result of its step; ActionError PHI403 if the result lacks it."""
+    if not isinstance(source, Part):
         return result
     try:
-        return result.part(one.path)
+        return result.part(source.path)
     except KeyError:
         raise ActionError(
-            f"{one.of.name} did not make {one.path}, which is taken of it",
-            hint="its worker and its plan do not agree: tell the plugin's makers",
+            f"the result of {source.of.name} has no {source.path}, which another action reads",
+            hint="its worker and its plan do not agree: report it to the plugin's authors",
             code="PHI403",
         ) from None
 
 
 def steps_of(step: Step) -> Iterator[Step]:
-    """The step and all that it needs, inputs first; one that two others need comes twice."""
-    for _, one in step.inputs:
-        needed = step_of(one)
+    """The step and all that it needs, inputs first; a step that two others need comes twice."""
+    for _, source in step.inputs:
+        needed = step_of(source)
         if needed is not None:
             yield from steps_of(needed)
     yield step
 
 
 def files_of(step: Step) -> Iterator[FileInput]:
-    """The user's files that the step and all that it needs are made from."""
+    """The user's files that the step and all that it needs read."""
     for needed in steps_of(step):
-        yield from (one for _, one in needed.inputs if isinstance(one, FileInput))
+        yield from (source for _, source in needed.inputs if isinstance(source, FileInput))
 
 
 def assembled(inputs: Iterable[tuple[str, Tree]]) -> Tree:
@@ -170,7 +170,7 @@ def assembled(inputs: Iterable[tuple[str, Tree]]) -> Tree:
 
 
 def frozen_recipe(fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Recipe fields as sorted (name, canonical JSON) pairs: hashable, with one spelling."""
+    """Recipe fields as sorted pairs of name and canonical JSON: hashable, in one spelling."""
     return tuple(sorted((name, canonical_json(value).decode()) for name, value in fields.items()))
 
 
@@ -182,8 +182,7 @@ def facts_of(
     inputs: Mapping[str, Digest],
     toolchains: Iterable[Fact],
 ) -> Facts:
-    """Everything that may change what the step makes, and nothing else; `worker` is None for an
-    assembly.
+    """All that may change the result of the step, and nothing else. An assembly has no `worker`.
 
     `slices` are the model's (only those that the action declares are read), `inputs` the digests of
     its inputs, `toolchains` the identity facts of its interpreter, native tools and programs.

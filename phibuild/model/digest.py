@@ -38,7 +38,7 @@ class Digest(NamedTuple):
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one spelling of a JSON value that digests are taken of: sorted keys, no spaces, UTF-8."""
+    """The one spelling of a JSON value for digests: sorted keys, no spaces, UTF-8."""
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )

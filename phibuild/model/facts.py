@@ -9,7 +9,7 @@ from phibuild.model.digest import Digest, digest_of_value
 
 
 class Fact(NamedTuple):
-    """One (name, value) that may change what an action makes."""
+    """One (name, value) that may change the result of an action."""
 
     name: str
     value: str
@@ -20,8 +20,8 @@ _MOST_ITEMS = 3
 
 
 class Difference(NamedTuple):
-    """A fact that differs between two lists; None where a list lacks it. `detail` says what changed
-    behind a digest, where that is known."""
+    """A fact that differs between two lists; None where a list lacks it. `detail` names the change
+    behind a digest, where it is known."""
 
     name: str
     before: str | None
@@ -36,16 +36,16 @@ class Difference(NamedTuple):
         return f"{self.name} changed: {self.detail or self._shown_values()}"
 
     def in_detail(self, before: Mapping[str, str], after: Mapping[str, str]) -> Difference:
-        """The same, told by the items that what is behind the two digests consists of."""
+        """The same with `detail`: `before` and `after` are the items behind the two digests."""
         items = differences(
             (Fact(name, value) for name, value in before.items()),
             (Fact(name, value) for name, value in after.items()),
         )
         if not items:
             return self
-        told = "; ".join(f"{one.name} {one._shown_values()}" for one in items[:_MOST_ITEMS])
+        text = "; ".join(f"{item.name} {item._shown_values()}" for item in items[:_MOST_ITEMS])
         more = len(items) - _MOST_ITEMS
-        return self._replace(detail=f"{told} and {more} more of {len(after)}" if more > 0 else told)
+        return self._replace(detail=f"{text} and {more} more of {len(after)}" if more > 0 else text)
 
     def _shown_values(self) -> str:
         before = "none" if self.before is None else _shown(self.before)

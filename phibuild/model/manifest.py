@@ -15,7 +15,7 @@ SUFFIX = ".phi.json"
 
 
 class Manifest(NamedTuple):
-    """An artifact's action key and files; equal artifacts made in the same way have equal text."""
+    """An artifact's action key and files; equal artifacts with equal keys have equal text."""
 
     artifact: str
     format: str
@@ -63,6 +63,6 @@ class Manifest(NamedTuple):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"{where} is not a phibuild manifest: {error}",
-                hint="delete it; the next build writes it anew",
+                hint="delete it; the next build writes it again",
                 code="PHI303",
             ) from None

@@ -1,4 +1,4 @@
-"""JSON that somebody may have damaged."""
+"""JSON that may be damaged."""
 
 from __future__ import annotations
 

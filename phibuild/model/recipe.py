@@ -26,8 +26,8 @@ Kind = Literal["bool", "int", "float", "str", "strs", "str_map", "size"]
 
 
 class FieldRules(NamedTuple):
-    """What a recipe field accepts. `str_map` is a mapping of text to text, kept as pairs; `size` a
-    number of bytes or a text such as "2 GB", kept as bytes."""
+    """The values that a recipe field accepts. `str_map` is a mapping of text to text, kept as
+    pairs, and `size` a number of bytes or a text such as "2 GB", kept as bytes."""
 
     doc: str
     kind: Kind
@@ -56,7 +56,7 @@ def rules_of(recipe: type[Any]) -> dict[str, FieldRules]:
 
 
 def parse_recipe(recipe: type[RecipeT], given: Mapping[str, Any], *, builder: str) -> RecipeT:
-    """The recipe that the keywords ask for.
+    """The recipe that the keywords describe.
 
     RecipeError PHI201 for an unknown, misspelt or outdated field (the class attribute `outdated`
     maps old names to new ones), PHI202 for a value of the wrong type or out of range.
@@ -67,7 +67,7 @@ def parse_recipe(recipe: type[RecipeT], given: Mapping[str, Any], *, builder: st
     for name, value in given.items():
         if name not in rules:
             raise _unknown(name, tuple(rules), outdated, builder)
-        if value is not None:  # which is no value: the default holds
+        if value is not None:  # the default holds
             values[name] = checked(name, value, rules[name], builder)
     return recipe(**values)
 
@@ -107,9 +107,9 @@ def checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
 
             close = difflib.get_close_matches(str(single), [str(c) for c in rules.choices], n=1)
             raise RecipeError(
-                f"{builder}: {name}={_brief(single)} is not possible",
+                f"{builder}: {name}={_brief(single)} is not supported",
                 hint=(f"did you mean {close[0]!r}? " if close else "")
-                + f"possible are {', '.join(str(choice) for choice in rules.choices)}",
+                + f"possible values: {', '.join(str(choice) for choice in rules.choices)}",
                 code="PHI202",
             )
     low, high = rules.minimum, rules.maximum
@@ -117,7 +117,7 @@ def checked(name: str, value: Any, rules: FieldRules, builder: str) -> Any:
         limits = f"at least {low}" if high is None else f"between {low} and {high}"
         raise RecipeError(
             f"{builder}: {name}={_brief(value)} is out of range",
-            hint=f"{name} is {limits}",
+            hint=f"{name} must be {limits}",
             code="PHI202",
         )
     return value
@@ -139,14 +139,14 @@ def _of_kind(name: str, value: Any, kind: str, builder: str) -> Any:
     if kind == "size" and (_is_int(value) or isinstance(value, str)):
         with contextlib.suppress(ValueError):
             return parse_size(value)
-    wanted = {
+    kinds = {
         "strs": "a list of strings",
         "str_map": "a mapping of strings to strings",
         "size": 'a size such as "2 GB"',
     }
     raise RecipeError(
         f"{builder}: {name}={_brief(value)} is of the wrong type",
-        hint=f"{name} takes {wanted.get(kind, kind)}",
+        hint=f"{name} requires {kinds.get(kind, kind)}",
         code="PHI202",
     )
 
@@ -156,7 +156,7 @@ def _all_text(values: Iterable[Any]) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether it is text that can be written to a file and passed to a program."""
+    """Whether it is text that a file and a program accept."""
     if not isinstance(value, str) or "\0" in value:
         return False
     try:

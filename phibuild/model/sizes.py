@@ -13,10 +13,10 @@ _PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B|)", re.IGNORECASE)
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes; ValueError when the text is not a number with an optional unit, or no size."""
+    """Bytes; ValueError for anything but a number with an optional unit."""
     if isinstance(text, int):
         if text < 0:
-            raise ValueError(f"{text} is less than nothing")
+            raise ValueError(f"{text} is negative")
         return text
     match = _PATTERN.fullmatch(text.strip())
     if match is None:
@@ -39,7 +39,7 @@ def show_size(size: int) -> str:
 
 
 def show_seconds(seconds: float) -> str:
-    """Durations as people say them: '0.4 s', '38 s', '2 min 05 s', '1 h 12 min'."""
+    """Durations for people: '0.4 s', '38 s', '2 min 05 s', '1 h 12 min'."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

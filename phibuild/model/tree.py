@@ -23,17 +23,17 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What an action made. Entries are sorted by path and stay inside the tree."""
+    """The result of an action. Entries are sorted by path and stay inside the tree."""
 
     entries: tuple[Entry, ...]
 
     def __post_init__(self) -> None:
         paths = [entry.path for entry in self.entries]
         if paths != sorted(set(paths)):
-            raise ValueError("a tree's entries are sorted by path and each path is there once")
+            raise ValueError("a tree's entries are sorted by path, and no path appears twice")
         for path in paths:
             if "\0" in path:
-                raise ValueError(f"the path {path!r} is none that a file can have")
+                raise ValueError(f"no file can have the path {path!r}")
             pure = PurePosixPath(path)
             if path != THE_FILE and (pure.is_absolute() or ".." in pure.parts or not pure.parts):
                 raise ValueError(f"the path {path!r} leaves the tree")

@@ -1,4 +1,4 @@
-"""Programs that answer at once, such as a compiler that is asked for its version."""
+"""Programs that answer at once, such as a compiler that prints its version."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SYSTEM_PATH = ("/usr/bin", "/bin", "/usr/sbin", "/sbin")
-"""Where a program finds others, after the folder that it lies in itself."""
+"""Where a program finds other programs, after its own folder."""
 _TIMEOUT = 60
 
 
 def capture(command: Sequence[str | Path], *, may_fail: bool = False) -> str:
-    """What a program prints, on either stream, that is expected to succeed at once. Nothing of the
-    user's environment reaches it: an answer in another language would be another identity."""
+    """The output of a program, on both streams. It does not get the user's environment: an answer
+    in another language would be another identity."""
     try:
         return subprocess.run(
             command,
@@ -32,6 +32,6 @@ def capture(command: Sequence[str | Path], *, may_fail: bool = False) -> str:
 
 
 def search_path(*programs: str | Path) -> str:
-    """PATH for what these programs start: their own folders, then the system's."""
+    """The PATH with which these programs start others: their own folders, then the system's."""
     folders = [str(Path(program).parent) for program in programs]
     return os.pathsep.join(dict.fromkeys((*folders, *SYSTEM_PATH)))

@@ -1,4 +1,4 @@
-"""Programs on our own terminal, which is theirs while they run."""
+"""Programs that use our own terminal while they run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def run_attached(
     environment: Mapping[str, str],
     log: Path | None = None,
 ) -> int:
-    """Run a program to its end on our own terminal, or with all its output in `log`; its status,
-    128 and the signal's number if one killed it. A signal that asks us to end is passed on, so that
-    the program ends as it would by itself; when we are killed, it knows by LIFE."""
+    """Run a program to its end on our own terminal, or with all its output in `log`. Returns its
+    exit status, or 128 and the number of the signal that killed it. Signals that end us are passed
+    on, so that the program can end by itself; if we are killed, it notices by LIFE."""
     process: subprocess.Popen[bytes] | None = None
 
     def pass_on(number: int, frame: object) -> None:

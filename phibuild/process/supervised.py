@@ -1,4 +1,4 @@
-"""Programs that run under a supervisor: however they or we end, no process of theirs remains."""
+"""Programs that run under a supervisor: however they or we end, none of their processes remains."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from typing import NamedTuple
 from phibuild.process import ending, supervisor
 
 LONGEST_MESSAGE = 64 << 20
-"""Bytes of one line. A worker asks for all pieces of a model at once: some hundred bytes each."""
+"""Bytes of one line. A worker recalls all pieces of a model at once, some hundred bytes each."""
 LONGEST_LOG = 64 << 20
-"""Bytes of a program's log. The start of a longer one is given up, to its last _KEPT bytes."""
+"""Bytes of a program's log. Of a longer one, the last _KEPT bytes are kept."""
 _KEPT = 1 << 20
 _CHECK_LOG = 0.5
-"""Seconds between two looks at the log's size."""
+"""Seconds between two checks of the log's size."""
 _BLOCK = 1 << 20
 
 
-class Outcome(NamedTuple):
+class ProcessExit(NamedTuple):
     """How a program ended: exit status (negative: the signal that killed it), wall time in seconds,
     peak resident memory in bytes of the largest process among it and its waited-for children."""
 
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
 
 class Interrupted(Exception):
-    """This process was asked to end while the program ran, which was killed."""
+    """This process had to end while the program ran, which was killed."""
 
 
 class MessageTooLong(Exception):
@@ -50,11 +50,11 @@ def run_logged(
     environment: Mapping[str, str],
     log: Path,
     on_message: Callable[[bytes], bytes] = lambda _: b"",
-) -> Outcome:
-    """Run a program with its output in `log`, and end whatever it leaves behind. Lines that it
-    writes to the file descriptor named by PHIBUILD_MESSAGES go to `on_message`, whose answer it can
-    read from the one that PHIBUILD_ANSWERS names. When `on_message` raises, the program is killed
-    and the exception passed on.
+) -> ProcessExit:
+    """Run a program with its output in `log`, and end the processes that it leaves behind. Each
+    line that it writes to the file descriptor PHIBUILD_MESSAGES goes to `on_message`; it reads the
+    answer from the descriptor PHIBUILD_ANSWERS. If `on_message` raises, the program is killed and
+    the exception passed on.
     """
     start = time.monotonic()
     served = _free_supervisor()
@@ -79,11 +79,11 @@ def run_logged(
             served.end()
             raise
     _idle.append(served)
-    return Outcome(status, time.monotonic() - start, peak)
+    return ProcessExit(status, time.monotonic() - start, peak)
 
 
 class _Messages:
-    """What a program writes to us, cut into lines, and what it has not read yet of our answers."""
+    """The lines that a program writes to us, and the answers that it has not read yet."""
 
     def __init__(self, reader: int, answerer: int, on_message: Callable[[bytes], bytes]) -> None:
         self.reader, self.answerer = reader, answerer
@@ -93,7 +93,7 @@ class _Messages:
         self._length = 0
 
     def read(self) -> bool:
-        """Take what there is; False if there is nothing at present, or never will be again."""
+        """Read what is there; False if there is nothing now, or at the end."""
         try:
             block = os.read(self.reader, _BLOCK)
         except BlockingIOError:
@@ -112,12 +112,12 @@ class _Messages:
         return bool(block)
 
     def write(self) -> None:
-        """Answer as much as fits into the pipe."""
+        """Write as much of the answers as fits into the pipe."""
         try:
             self.unread = self.unread[os.write(self.answerer, self.unread) :]
         except BlockingIOError:
             pass
-        except BrokenPipeError:  # it does not read any more, or has ended: its status says why
+        except BrokenPipeError:  # it reads no more, or has ended: its status says why
             self.unread = b""
 
 
@@ -129,8 +129,8 @@ class _Log:
         self._next_check = 0.0
 
     def keep_short(self) -> None:
-        """Give up the start of a log that has become too long: a program that prints in a loop
-        would fill the disk."""
+        """Cut off the start of a log that is too long: a program that prints in a loop would fill
+        the disk."""
         if time.monotonic() < self._next_check:
             return
         self._next_check = time.monotonic() + _CHECK_LOG
@@ -143,16 +143,15 @@ class _Log:
                 end = file.read(_KEPT)
                 file.truncate(0)
                 file.seek(0)
-                file.write(b"(%d earlier bytes were given up)\n" % (size - _KEPT) + end)
+                file.write(b"(%d earlier bytes were cut off)\n" % (size - _KEPT) + end)
 
 
 class _Supervisor:
-    """The process that runs phibuild.process.supervisor: for one program at a time, and then for
-    the next."""
+    """A process that runs phibuild.process.supervisor, for one program after the other."""
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
-        # Python itself may be found by this variable only.
+        # Python itself may need this variable.
         named = {name: text for name, text in os.environ.items() if name == "LD_LIBRARY_PATH"}
         with theirs:
             self._process = subprocess.Popen(
@@ -172,7 +171,7 @@ class _Supervisor:
         environment: Mapping[str, str],
         descriptors: Sequence[int],
     ) -> None:
-        """Let it start the program."""
+        """Start the program."""
         pairs = {
             **environment,
             "PHIBUILD_MESSAGES": str(supervisor.MESSAGES),
@@ -189,13 +188,13 @@ class _Supervisor:
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
         waiting.register(messages.reader, select.POLLIN)
-        ended = ending.asked()
-        if ended is not None:
-            waiting.register(ended, select.POLLIN)
+        requested = ending.end_requested()
+        if requested is not None:
+            waiting.register(requested, select.POLLIN)
         while True:
             ready = {descriptor for descriptor, _ in waiting.poll(_CHECK_LOG * 1000)}
             log.keep_short()
-            if ended in ready:
+            if requested in ready:
                 raise Interrupted
             if messages.reader in ready:
                 messages.read()
@@ -214,11 +213,11 @@ class _Supervisor:
                 return _status(answer)
 
     def is_alive(self) -> bool:
-        """Whether nobody has killed it."""
+        """Whether it still runs."""
         return self._process.poll() is None
 
     def end(self) -> None:
-        """Let it kill what it runs, and wait until it has."""
+        """Let it kill its program, and wait until it has ended."""
         self._socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=10)

@@ -1,4 +1,4 @@
-"""Runs programs for a build, one after the other, and leaves no process of theirs behind.
+"""Runs programs for a build, one after the other, and ends all their processes.
 
 A script: `phibuild.process.supervised` starts it under a bare interpreter (`-I -S`), in a session
 of its own, with a socket to the build as standard input. Standard library only.
@@ -6,7 +6,7 @@ of its own, with a socket to the build as standard input. Standard library only.
 A request is a header (`HEADER`: the lengths of its two parts) with three descriptors (log,
 messages, answers), then the folder and the command, then the environment, each joined by NUL. The
 answer is `ANSWER`: the number of an error that kept the program from starting, its wait status, its
-peak resident memory. The build gives up on a program by closing its end, which the kernel also does
+peak resident memory. The build abandons a program by closing its end, which the kernel also does
 when the build dies, however it dies.
 
 On Linux all descendants of the program become our children when their parents end, even those that
@@ -86,7 +86,7 @@ def run(
     environment: dict[bytes, bytes],
     descriptors: Sequence[int],
 ) -> tuple[int, int, int]:
-    """Run the program to its end, and end all that it left behind."""
+    """Run the program to its end, and end the processes that it left behind."""
     failure, failed = os.pipe()
     program = os.fork()
     if program == 0:
@@ -130,7 +130,7 @@ def become(
             if os.getppid() != supervisor:
                 os._exit(1)
         null = os.open(os.devnull, os.O_RDONLY)
-        log, messages, answers, failed = (above(one) for one in (*descriptors, failed))
+        log, messages, answers, failed = (above(number) for number in (*descriptors, failed))
         for descriptor, place in (
             *((null, 0), (log, 1), (log, 2)),
             *((messages, MESSAGES), (answers, ANSWERS)),
@@ -147,22 +147,22 @@ def become(
 
 
 def above(descriptor: int) -> int:
-    """A copy out of the way of the numbers that the program gets; closed when it starts."""
+    """A copy with a number beyond those that the program gets; closed when it starts."""
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
 
 
 def reap(program: int) -> tuple[int, int] | None:
     """Collect all children that have ended; the wait status and peak memory of the program."""
-    found = None
+    result = None
     while True:
         try:
             ended, status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
-            return found
+            return result
         if ended == 0:
-            return found
+            return result
         if ended == program:
-            found = (status, usage.ru_maxrss * (1024 if _IS_LINUX else 1))
+            result = (status, usage.ru_maxrss * (1024 if _IS_LINUX else 1))
 
 
 def end_all(group: int) -> None:
@@ -193,7 +193,7 @@ def children() -> list[int]:
 
 def _children_by_stat() -> list[int]:
     """The same where the kernel was built without lists of children."""
-    found = []
+    numbers = []
     names = os.listdir("/proc") if os.path.isdir("/proc") else []
     for name in filter(str.isdigit, names):
         try:
@@ -202,8 +202,8 @@ def _children_by_stat() -> list[int]:
         except OSError:
             continue
         if parent == os.getpid():
-            found.append(int(name))
-    return found
+            numbers.append(int(name))
+    return numbers
 
 
 def prctl(option: int, value: int) -> None:

@@ -78,7 +78,7 @@ def _makes(one: ActionState, found: Described, size: Size | None) -> int | None:
     """Bytes that an action will make. Those of the artifact itself are best known."""
     if one.action == found.step and size is not None:
         return size.bytes
-    return one.cost.made_bytes if one.cost else None
+    return one.cost.output_bytes if one.cost else None
 
 
 def _sources(session: Session, declaration: Declaration) -> list[str]:

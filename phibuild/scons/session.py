@@ -117,7 +117,7 @@ class Session:
         from phibuild.engine.budgets import check_budgets
 
         shop = self.shop
-        ending.asked()  # from here on a signal ends us, also while we wait for a lock
+        ending.end_requested()  # from here on a signal ends us, also while we wait for a lock
         with self._guard:
             if self._lock is None:
                 self.claims.check_again()

@@ -1,4 +1,4 @@
-"""The canonical config.json: the published, older spelling, without what cannot change an artifact.
+"""The canonical config.json: in the published, older spelling, without cosmetic fields.
 
 transformers 5 writes `rope_parameters` and `dtype`; the published checkpoints have `rope_theta`,
 `rope_scaling` and `torch_dtype`, which is the spelling that every backend understands.
@@ -41,7 +41,7 @@ _ROPE_TYPES = {"su": "longrope"}
 def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of config.json that shape the computation, in the published spelling, sorted.
 
-    SourceError PHI103 for a field that is there twice, with different values.
+    SourceError PHI103 for a field that appears twice, with different values.
     """
     fields = {
         name: value
@@ -60,12 +60,12 @@ def canonical_architecture(config: Mapping[str, Any]) -> dict[str, Any]:
         if fields[name] != rope[name]:
             raise SourceError(
                 f"config.json says {name} twice: {fields[name]} and {rope[name]}",
-                hint="remove one of them: some toolkits read the first and some the second",
+                hint="remove one of them: toolkits differ in which one they read",
                 code="PHI103",
             )
     fields |= rope
     if fields.get("model_type") == "phimoe" and "rope_scaling" in fields:
-        # Published PhiMoE has the field in both places, and its code reads the inner one.
+        # Published PhiMoE has the field twice, and its code reads the inner one.
         fields["rope_scaling"] |= {name: fields[name] for name in (_ORIGINAL,) if name in fields}
     if fields.get("partial_rotary_factor") == 1.0 and fields.get("model_type") != "phi":
         del fields["partial_rotary_factor"]  # the absent field means 1.0; of phi it means 0.5
@@ -90,7 +90,7 @@ def _older_rope(parameters: Mapping[str, Any], scaling: Mapping[str, Any]) -> di
 
 
 def config_refusal(problem: str) -> SourceError:
-    """PHI103 for fields of config.json that cannot be what was published."""
+    """PHI103 for fields of config.json that are not usable."""
     return SourceError(
         f"config.json: {problem}",
         hint="use config.json of the published checkpoint",

@@ -1,4 +1,4 @@
-"""Reading a checkpoint: which files it has, its tensors, and the digest of each slice."""
+"""Reads a checkpoint: its files, its tensors, and the digest of each slice."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from phibuild.source.files import (
     check_index,
     find_files,
 )
-from phibuild.source.layout import Header, check_tensors, is_leftover, torch_dtype
+from phibuild.source.layout import TensorInfo, check_tensors, is_leftover, torch_dtype
 from phibuild.source.reading import read_content, unreadable
 from phibuild.source.tensors import Memory, SourceTensor, read_headers, read_tensors
 from phibuild.source.tokens import check_tokens
 
 
 class Checkpoint(NamedTuple):
-    """A model in a folder. `files` are all that any slice was read from, with the stat signature
-    that they had; `tensors` are sorted by name. `leftovers` are the names of stored tensors that
-    are not part of the model: no worker is shown them."""
+    """A model in a folder. `files` are all from which a slice was read, with their stat signatures;
+    `tensors` are sorted by name. `leftovers` are the names of stored tensors that are not part of
+    the model: no worker is shown them."""
 
     folder: Path
     shards: tuple[Path, ...]
@@ -56,8 +56,8 @@ class Checkpoint(NamedTuple):
 def read_checkpoint(
     folder: Path, memory: Memory, *, on_progress: Callable[[int, int], None] | None = None
 ) -> Checkpoint:
-    """Read what is not remembered, and understand it. `on_progress(done, total)` counts bytes of
-    tensors that must be read; it is not called when nothing must.
+    """Read the files that `memory` does not know. `on_progress(done, total)` counts bytes of the
+    tensors to read; it is not called if there are none.
 
     SourceError PHI101 to PHI105, PHI113 and PHI114 for what is missing, damaged or unsafe, PHI107
     to PHI109 for parts that do not belong together.
@@ -75,15 +75,15 @@ def _read(
     files = tuple((path, memory.signature(path)) for path in (*parts.documents, *parts.shards))
     documents = read_documents(parts)
     headers = read_headers(parts.shards, memory)
-    check_index(parts, {shard: [one.name for one in known] for shard, known in headers.items()})
-    model = [one for known in headers.values() for one in known if not is_leftover(one.name)]
+    check_index(parts, {shard: [t.name for t in tensors] for shard, tensors in headers.items()})
+    model = [t for tensors in headers.values() for t in tensors if not is_leftover(t.name)]
     documents = _complete(folder, documents, model)
     if documents.architecture["model_type"] in FAMILIES:
         ids = {CONFIG: documents.token_ids, GENERATION: _ids_of(documents)}
         check_tokens(folder, documents.architecture[ROWS], ids, memory)
     stored = read_tensors(headers, memory, on_progress)
     leftovers = _leftovers(folder, documents.architecture, stored)
-    tensors = tuple(one for one in stored if one.name not in leftovers)
+    tensors = tuple(tensor for tensor in stored if tensor.name not in leftovers)
     _check_values(folder, tensors)
     return Checkpoint(
         folder=folder,
@@ -96,9 +96,9 @@ def _read(
     )
 
 
-def _complete(folder: Path, documents: Documents, headers: Sequence[Header]) -> Documents:
-    """The documents with every field written out that toolkits have different defaults for, once
-    the tensors are those that config.json implies."""
+def _complete(folder: Path, documents: Documents, headers: Sequence[TensorInfo]) -> Documents:
+    """Check the tensors against config.json; the documents with every field written out for which
+    toolkits have different defaults."""
     fields = with_defaults(documents.architecture)
     check_tensors(folder, fields, headers)
     if fields["model_type"] in FAMILIES:
@@ -127,7 +127,7 @@ def _leftovers(
 ) -> tuple[str, ...]:
     """Names of stored tensors that the model does not have: rotary tables, and a tied head that is
     stored again. SourceError PHI107 if that head is not the embedding."""
-    named = {one.name: one for one in tensors}
+    named = {tensor.name: tensor for tensor in tensors}
     names = [name for name in named if is_leftover(name)]
     if fields.get("tie_word_embeddings") and HEAD in named and EMBEDDING in named:
         if named[HEAD].digest != named[EMBEDDING].digest:
@@ -154,7 +154,7 @@ def _slices(
             tokenizer[name] = _file_digest(path, memory, as_json=name in TOKENIZER_JSON)
     return {
         "weights": digest_of_value(
-            [[one.name, one.dtype, list(one.shape), str(one.digest)] for one in tensors]
+            [[t.name, t.dtype, list(t.shape), str(t.digest)] for t in tensors]
         ),
         "architecture": digest_of_value(documents.architecture),
         "tokenizer": digest_of_value(tokenizer),
@@ -164,12 +164,12 @@ def _slices(
 
 
 def slice_items(checkpoint: Checkpoint, name: Slice) -> dict[str, str]:
-    """What a slice consists of, by name: tensors, files, or fields as JSON. For explanations."""
+    """The parts of a slice by name, for explanations: tensors, files, or fields as JSON."""
     documents = checkpoint.documents
     if name == "weights":
         return {
-            one.name: f"{one.dtype} {list(one.shape)} {one.digest.short}"
-            for one in checkpoint.tensors
+            tensor.name: f"{tensor.dtype} {list(tensor.shape)} {tensor.digest.short}"
+            for tensor in checkpoint.tensors
         }
     fields: Mapping[str, Any] = {
         "architecture": documents.architecture,

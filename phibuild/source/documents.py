@@ -36,8 +36,8 @@ class Documents(NamedTuple):
     """config.json, tokenizer_config.json, generation_config.json and the template, by slice.
 
     `template` is the text, or the list of named templates; None if there is none. `token_ids` are
-    the ids that config.json holds; `generation` is None without a file. `license` is what the card,
-    README.md, says: a name as on the Hugging Face Hub, such as "mit".
+    the ids that config.json holds; `generation` is None without a file. `license` is that of the
+    card, README.md: a name as on the Hugging Face Hub, such as "mit".
     """
 
     architecture: dict[str, Any]
@@ -49,18 +49,18 @@ class Documents(NamedTuple):
 
 
 def read_documents(files: CheckpointFiles) -> Documents:
-    """Read and sort; SourceError PHI103 for a document that says too little, or what no reader
-    understands."""
+    """Read and sort; SourceError PHI103 for a document that lacks a field, or has one of the wrong
+    type."""
     path = files.folder / CONFIG
     config = read_object(path)
     if not config.get("model_type"):
         raise SourceError(
             f"{path} has no model_type",
-            hint="take config.json from the published checkpoint again",
+            hint="use config.json of the published checkpoint",
             code="PHI103",
         )
     check_fields(path, config, CONFIG_FIELDS)
-    config.pop("transformers_weights", None)  # it names a file, whose tensors are what matters
+    config.pop("transformers_weights", None)  # it names a file; its tensors matter, not its name
     tokenizer = generation = None
     if files.has(TOKENIZER_CONFIG):
         tokenizer = read_object(files.folder / TOKENIZER_CONFIG)
@@ -84,18 +84,18 @@ def checked_json(path: Path) -> bytes:
     document = read_object(path)
     check_fields(path, document, VOCABULARY_FIELDS.get(path.name, {}))
     if path.name == "added_tokens.json":
-        wrong = next((name for name, one in document.items() if type(one) is not int), None)
+        wrong = next((name for name, index in document.items() if type(index) is not int), None)
         if wrong is not None:
             raise SourceError(
                 f"{path}: {wrong!r} is {kind_of(document[wrong])}, and should be the id of a token",
-                hint="take the file of the published checkpoint",
+                hint="use the file of the published checkpoint",
                 code="PHI103",
             )
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _template(files: CheckpointFiles, tokenizer: dict[str, Any]) -> Template:
-    """Files win over tokenizer_config.json, as in transformers."""
+    """Files override tokenizer_config.json, as in transformers."""
     default = files.folder / TEMPLATE
     if files.has(TEMPLATE) or files.templates:
         return read_templates(default if files.has(TEMPLATE) else None, files.templates)
@@ -103,7 +103,7 @@ def _template(files: CheckpointFiles, tokenizer: dict[str, Any]) -> Template:
 
 
 def _with_class(files: CheckpointFiles, config: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The settings with a class where they have none: the one that reads tokenizer.json as it is.
+    """The settings, with the class that reads tokenizer.json unchanged if they name none.
     transformers would choose one by model_type, which for `phi` builds another tokenizer."""
     if (config or {}).get("tokenizer_class") or not files.has("tokenizer.json"):
         return config
@@ -111,8 +111,8 @@ def _with_class(files: CheckpointFiles, config: dict[str, Any] | None) -> dict[s
 
 
 def _license(card: Path) -> str:
-    """The field `license` of the lines between `---` that a card begins with; empty if it does not
-    say. The Hub's "other" means the field `license_name`."""
+    """The field `license` of the lines between `---` at the start of a card; empty without one. The
+    Hub's "other" means the field `license_name`."""
     fields: dict[str, str] = {}
     try:
         with open_regular(card) as file:
@@ -126,9 +126,9 @@ def _license(card: Path) -> str:
             break
         name, _, value = line.partition(":")
         fields[name] = value.strip().strip("\"'")
-    found = fields.get("license", "")
-    found = fields.get("license_name", "") if found == "other" else found
-    return "" if found == "unknown" else found
+    name = fields.get("license", "")
+    name = fields.get("license_name", "") if name == "other" else name
+    return "" if name == "unknown" else name
 
 
 def _without(document: dict[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The Phi families: the defaults of each one's config.json, and exactly the tensors it implies.
+"""The Phi families: the defaults of each config.json, and exactly the tensors that it implies.
 
 Defaults and shapes are those of transformers 5.5 (models/{phi,phi3,phimoe}: `configuration_*.py`
 and the `__init__` methods of `modeling_*.py`).
@@ -31,7 +31,7 @@ class ExpectedTensor(NamedTuple):
 
 
 class Family(NamedTuple):
-    """What one `model_type` implies. `class_name` is that of `architectures`, `defaults` are the
+    """What a `model_type` implies. `class_name` is that of `architectures`, `defaults` are the
     values of absent fields that shape the computation; `layer` yields the tensors of one layer,
     named from the layer's prefix on."""
 

@@ -1,7 +1,7 @@
 """The types of the fields that a build reads in the JSON files of a checkpoint.
 
-A field of another type is refused here, with file and name: the four toolkits would each do
-something else with it. Fields that nobody reads may hold anything.
+A field of another type is refused here, with file and name: toolkits would treat it differently.
+Fields that no toolkit reads may hold anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LONGEST_ID = 10
 
 
 class Kind(NamedTuple):
-    """What a field may hold beside null: in words, and as a test of one JSON value."""
+    """The values that a field may have beside null: in words, and as a test."""
 
     name: str
     holds: Callable[[Any], bool]
@@ -85,7 +85,7 @@ OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 ROPE = Kind("an object with a type", _is_rope)
 STRINGS = Kind(
     "a list of strings",
-    lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value),
 )
 IDS = Kind("a token id or a list of them", _is_ids)
 TOKEN = Kind("a token: a string, or an object with content", _is_token)
@@ -161,7 +161,7 @@ VOCABULARY_FIELDS: Mapping[str, Mapping[str, Kind]] = {
 
 
 def check_fields(path: Path, document: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
-    """SourceError PHI103 for the first field whose value is of another kind; null is no value."""
+    """SourceError PHI103 for the first field whose value is of another kind; null is absent."""
     for name, kind in kinds.items():
         value = document.get(name)
         if value is not None and not kind.holds(value):
@@ -169,6 +169,6 @@ def check_fields(path: Path, document: Mapping[str, Any], kinds: Mapping[str, Ki
             shown = text if len(text) <= 60 else f"{text[:57]}..."
             raise SourceError(
                 f"{path}: {name} is {shown}, {kind_of(value)}, and should be {kind.name}",
-                hint="correct the field, or take the file of the published checkpoint",
+                hint="correct the field, or use the file of the published checkpoint",
                 code="PHI103",
             )

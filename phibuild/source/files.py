@@ -1,7 +1,7 @@
-"""Which files of a folder are the checkpoint: the weights as transformers chooses them, and the
-small files that a slice is read from.
+"""Finds the files of a checkpoint in a folder: the weights, as transformers chooses them, and the
+small files from which a slice is read.
 
-transformers 5 loads `model.safetensors`, else what `model.safetensors.index.json` names, and no
+transformers 5 loads `model.safetensors`, else the files in `model.safetensors.index.json`, and no
 other weights (`_get_resolved_checkpoint_files` of modeling_utils.py); `transformers_weights` in
 config.json names another file.
 """
@@ -32,13 +32,12 @@ _SMALL = (CONFIG, GENERATION, TOKENIZER_CONFIG, TEMPLATE, *TOKENIZER_JSON, *TOKE
 _NUMBERED = r"(.*)-(\d{5})-of-(\d{5})\.safetensors"
 _NEVER_WEIGHTS = r"(adapter_model|consolidated).*\.safetensors"
 _PICKLED = (".bin", ".pt", ".pth")
-_SUSPICIOUS = 1024  # bytes below which a file may be a pointer to what was not downloaded
+_SUSPICIOUS = 1024  # bytes; a smaller file may be a pointer to one that was not downloaded
 
 
 class CheckpointFiles(NamedTuple):
-    """The files of a checkpoint. `documents` are the small ones, `templates` among them those with
-    a name of their own; `shard_of` is the index, empty without one:
-    the name of the shard that holds a tensor. `names` are all names in the folder itself."""
+    """The files of a checkpoint. `documents` are the small ones. `shard_of` is the index: the name
+    of the shard by tensor, empty without one. `names` are all names in the folder itself."""
 
     folder: Path
     shards: tuple[Path, ...]
@@ -57,7 +56,7 @@ class CheckpointFiles(NamedTuple):
 
 
 def find_files(folder: Path) -> CheckpointFiles:
-    """The files by what they are for; SourceError PHI101 to PHI105, PHI113 and PHI114 for a folder
+    """The files by their purpose; SourceError PHI101 to PHI105, PHI113 and PHI114 for a folder
     that is not a whole checkpoint, or whose files were not downloaded or lie elsewhere."""
     if not os.path.isdir(folder):  # noqa: PTH112 - false for a path that is too long, too
         from phibuild.source.folders import explain_path
@@ -89,8 +88,8 @@ def find_files(folder: Path) -> CheckpointFiles:
 
 
 def check_index(files: CheckpointFiles, tensors: Mapping[Path, Collection[str]]) -> None:
-    """Hold the index against the tensors that each shard has: SourceError PHI102 if it names one
-    that is not there."""
+    """Compare the index with the tensors of each shard: SourceError PHI102 if it names one that is
+    not there."""
     held = {shard.name: set(names) for shard, names in tensors.items()}
     wrong = [name for name, shard in files.shard_of.items() if name not in held[shard]]
     if wrong:
@@ -101,7 +100,7 @@ def check_index(files: CheckpointFiles, tensors: Mapping[Path, Collection[str]])
         raise SourceError(
             f"{files.folder / INDEX} says that tensor {name!r} lies in {files.shard_of[name]}, but"
             f" {where}{more}",
-            hint="index and shards are of different downloads or saves: get all of one",
+            hint="index and shards come from different downloads or saves: get all from one",
             code="PHI102",
         )
 
@@ -158,13 +157,13 @@ def _refuse_outside(document: Path, names: Collection[object]) -> None:
         if not name.endswith(".safetensors"):
             raise SourceError(
                 f"{document} names {name!r}, which is not a safetensors file",
-                hint="take the safetensors files of the same checkpoint",
+                hint="use the safetensors files of the same checkpoint",
                 code="PHI104" if name.endswith(_PICKLED) else "PHI102",
             )
 
 
 def _without_index(folder: Path, names: Collection[str]) -> list[str]:
-    """A whole numbered set, or one file, with no other beside it: that leaves nothing to guess."""
+    """A complete numbered set, or one file, with no other beside it."""
     stored = sorted(name for name in names if name.endswith(".safetensors"))
     weights = [name for name in stored if not re.fullmatch(_NEVER_WEIGHTS, name)]
     numbered = re.fullmatch(_NUMBERED, stored[0]) if stored else None
@@ -193,7 +192,7 @@ def _without_index(folder: Path, names: Collection[str]) -> list[str]:
     if pickled:
         raise SourceError(
             f"{folder} has pickled weights only ({pickled[0]}), which phibuild never loads",
-            hint="take the safetensors files of the same checkpoint, or convert it by transformers'"
+            hint="use the safetensors files of the same checkpoint, or convert it by transformers'"
             " save_pretrained on a machine where you trust the file",
             code="PHI104",
         )
@@ -204,12 +203,12 @@ def _without_index(folder: Path, names: Collection[str]) -> list[str]:
 
 
 def _check(path: Path, folder: Path) -> None:
-    """Refuse what is not the content of a file, and a link that leads out of the checkpoint."""
+    """Refuse a file without its content, and a link that leads out of the checkpoint."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - each null build comes here
+        status = os.stat(path)  # noqa: PTH116 - each null build comes here
     except OSError:
-        found = None
-    if found is None or not stat.S_ISREG(found.st_mode) or found.st_size < _SUSPICIOUS:
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode) or status.st_size < _SUSPICIOUS:
         check_content(path)
     _refuse_escape(path, folder)
 
@@ -223,7 +222,7 @@ def _refuse_escape(path: Path, folder: Path) -> None:
     if not real.is_relative_to(home) and not real.is_relative_to(home.parent.parent / "blobs"):
         raise SourceError(
             f"{path} is a link that leads out of the checkpoint, to {real}",
-            hint="copy the file into the folder, or name the folder that really holds it",
+            hint="copy the file into the folder, or name the folder that holds it",
             code="PHI105",
         )
 

@@ -1,4 +1,4 @@
-"""What a path is that is not the folder of a checkpoint, and which path to give in its place."""
+"""Explains a path that is not the folder of a checkpoint, and suggests the right one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PUBLISHED = "name the folder of a Hugging Face checkpoint: config.json beside *
 
 
 def explain_path(path: Path) -> SourceError:
-    """The error for a path where there is no folder."""
+    """The error for a path that does not lead to a folder."""
     if path.suffix == ".gguf":
         return SourceError(
             f"{path} is a GGUF file, and phibuild builds from a checkpoint",
@@ -32,7 +32,7 @@ def explain_path(path: Path) -> SourceError:
             f"{path} is a link to {path.readlink()}, which does not exist",
             hint="name the folder of the checkpoint itself",
         )
-    hint = "PhiModel takes the path of a folder, relative to the SConstruct"
+    hint = "give PhiModel the path of a folder, relative to the SConstruct"
     if os.path.isdir(path.parent):  # noqa: PTH112
         names = _folders(path.parent)
         alike = {name.lower(): name for name in names}
@@ -47,7 +47,7 @@ def explain_path(path: Path) -> SourceError:
             f"; if {name} is a model on the Hugging Face Hub, download it first:"
             f" hf download {name} --local-dir {path}"
         )
-    return SourceError(f"there is no checkpoint folder {path}", hint=hint)
+    return SourceError(f"the checkpoint folder {path} does not exist", hint=hint)
 
 
 def explain_folder(folder: Path, names: Collection[str]) -> SourceError:
@@ -63,14 +63,14 @@ def explain_folder(folder: Path, names: Collection[str]) -> SourceError:
         )
     if "adapter_config.json" in names:
         return explain_adapter(folder)
-    for suffix, what in (
+    for suffix, kind in (
         (".gguf", "GGUF files"),
         (".onnx", "an ONNX model"),
         (".xml", "an OpenVINO model"),
     ):
         if any(name.endswith(suffix) for name in names):
             return SourceError(
-                f"{folder} has no config.json; it holds {what}, and phibuild builds from a"
+                f"{folder} has no config.json; it holds {kind}, and phibuild builds from a"
                 " checkpoint",
                 hint="download the original model, a folder with config.json and *.safetensors",
                 code="PHI103",

@@ -1,7 +1,7 @@
-"""The files in a checkpoint's folder that no artifact is made of, and why.
+"""The files in a checkpoint's folder that no build reads, and why.
 
-The first pattern that a name matches gives the reason. A file that says something about the model
-which is then not done is a warning; a file that nobody needs is not.
+The first pattern that a name matches gives the reason. A file whose settings have no effect is a
+warning; a file that no build needs is not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from phibuild.source.checkpoint import Checkpoint
 from phibuild.source.documents import CARD
 from phibuild.source.files import INDEX, TEMPLATES, WEIGHTS
 
-_NOTED = "the weights are taken as they are stored, whatever it says"
+_NOTED = "it has no effect: the weights are read as they are stored"
 _REASONS: tuple[tuple[str, str, bool], ...] = (
     (r"adapter_config\.json|adapter_model\..*", "the adapter is not applied: merge it first", True),
     (r".*\.incomplete|.*\.part|.*\.crdownload|.*\.aria2", "a download that is not complete", True),
@@ -41,8 +41,8 @@ _REASONS: tuple[tuple[str, str, bool], ...] = (
      "about the model", False),
     (r"training_args\..*|trainer_state\.json|optimizer.*|scheduler.*|rng_state.*|"
      r"all_results\.json|.*_results\.json|runs", "a record of training", False),
-    (r"\..*", "of other tools", False),
-    (r".*\.phi\.json|SConstruct|\.sconsign.*", "of a build", False),
+    (r"\..*", "a file of another tool", False),
+    (r".*\.phi\.json|SConstruct|\.sconsign.*", "a file of a build", False),
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ class IgnoredFile(NamedTuple):
 
 
 def ignored_files(checkpoint: Checkpoint) -> tuple[IgnoredFile, ...]:
-    """What lies in the folder beside the files of the checkpoint, by name."""
+    """The other files in the folder of the checkpoint, by name."""
     used = {path.relative_to(checkpoint.folder).as_posix() for path, _ in checkpoint.files}
     used |= {name.partition("/")[0] for name in used}
     others = sorted(_others(checkpoint, used))
@@ -64,11 +64,11 @@ def ignored_files(checkpoint: Checkpoint) -> tuple[IgnoredFile, ...]:
 
 def _others(checkpoint: Checkpoint, used: set[str]) -> Iterator[tuple[str, bool]]:
     with os.scandir(checkpoint.folder) as entries:
-        others = [one.name for one in entries if one.name not in used]
+        others = [entry.name for entry in entries if entry.name not in used]
     yield from ((name, (checkpoint.folder / name).is_dir()) for name in others)
     if TEMPLATES in used:
         with os.scandir(checkpoint.folder / TEMPLATES) as entries:
-            names = (f"{TEMPLATES}/{one.name}" for one in entries)
+            names = (f"{TEMPLATES}/{entry.name}" for entry in entries)
             yield from ((name, False) for name in names if name not in used)
 
 
@@ -78,7 +78,7 @@ def _ignored(checkpoint: Checkpoint, name: str, *, is_folder: bool) -> IgnoredFi
     if name == CARD:
         return IgnoredFile(shown, "the model's card: only the license in it is read", False)
     if name == INDEX and checkpoint.shards == (checkpoint.folder / WEIGHTS,):
-        return IgnoredFile(shown, f"{WEIGHTS} goes before an index, as in transformers", True)
+        return IgnoredFile(shown, f"{WEIGHTS} overrides an index, as in transformers", True)
     for pattern, reason, warns in _REASONS:
         if re.fullmatch(pattern, name):
             return IgnoredFile(shown, reason, warns)

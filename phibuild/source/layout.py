@@ -1,4 +1,4 @@
-"""Holds the tensors of a checkpoint against its config.json, from the headers alone."""
+"""Compares the tensors of a checkpoint with its config.json, from the headers alone."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _TORCH_DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _TABLES = (".rotary_emb.inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached")
 
 
-class Header(Protocol):
-    """What the header of a safetensors file says of a tensor; `shape` is (out, in)."""
+class TensorInfo(Protocol):
+    """A tensor as in the header of a safetensors file; `shape` is (out, in)."""
 
     @property
     def name(self) -> str: ...
@@ -40,14 +40,14 @@ def is_leftover(name: str) -> bool:
     return f".{name}".endswith(_TABLES)
 
 
-def check_tensors(folder: Path, fields: Fields, tensors: Iterable[Header]) -> None:
+def check_tensors(folder: Path, fields: Fields, tensors: Iterable[TensorInfo]) -> None:
     """Compare the tensors with those that config.json implies: `fields` are its canonical fields
     with the family's defaults. A `model_type` that is not a Phi family is not checked.
 
     SourceError PHI107 names missing, unexpected, mis-shaped and mis-typed tensors, the likeliest
-    cause and its cure; PHI103 if a size in config.json is not usable.
+    cause and the remedy; PHI103 if a size in config.json is not usable.
     """
-    stored = {one.name: one for one in tensors}
+    stored = {tensor.name: tensor for tensor in tensors}
     if not stored:
         raise SourceError(
             f"{folder} has safetensors files without any tensor",
@@ -60,39 +60,39 @@ def check_tensors(folder: Path, fields: Fields, tensors: Iterable[Header]) -> No
     size = dimensions(fields)
     check_rope(size)
     _check_dtypes(folder, stored.values())
-    # A config.json may imply any number of tensors: what is beyond these is missing anyway.
+    # A config.json may imply any number of tensors: those beyond these are missing anyway.
     implied = islice(expected_tensors(family, size), 4 * len(stored) + 4096)
-    expected = {one.name: one.shape for one in implied}
+    expected = {tensor.name: tensor.shape for tensor in implied}
     optional = {HEAD: expected[EMBEDDING]} if fields["tie_word_embeddings"] else {}
-    shapes = {name: one.shape for name, one in stored.items()}
+    shapes = {name: tensor.shape for name, tensor in stored.items()}
     if optional | shapes != optional | expected:
-        from phibuild.source.layout_causes import refusal  # not for the checkpoints that are right
+        from phibuild.source.layout_causes import refusal  # for errors only
 
         raise refusal(folder, fields, stored=shapes, expected=expected, optional=optional)
 
 
-def torch_dtype(tensors: Iterable[Header]) -> str | None:
+def torch_dtype(tensors: Iterable[TensorInfo]) -> str | None:
     """The narrowest dtype that holds every value of the checkpoint, by torch's name. config.json
-    may say another one, and toolkits convert the weights to what it says. None for other dtypes
-    than BF16, F16 and F32."""
-    dtypes = {one.dtype for one in tensors}
+    may name another one, to which toolkits convert the weights. None for other dtypes than BF16,
+    F16 and F32."""
+    dtypes = {tensor.dtype for tensor in tensors}
     if not dtypes or not dtypes <= _TORCH_DTYPES.keys():
         return None
     return _TORCH_DTYPES[dtypes.pop()] if len(dtypes) == 1 else "float32"
 
 
-def _check_dtypes(folder: Path, tensors: Iterable[Header]) -> None:
-    odd = [one for one in tensors if one.dtype not in _FLOATS]
+def _check_dtypes(folder: Path, tensors: Iterable[TensorInfo]) -> None:
+    odd = [tensor for tensor in tensors if tensor.dtype not in _FLOATS]
     if not odd:
         return
     from phibuild.source.layout_causes import some_of
 
-    listed = some_of([f"{one.name} ({one.dtype})" for one in odd])
-    if all(one.dtype == "F64" for one in odd):
+    listed = some_of([f"{tensor.name} ({tensor.dtype})" for tensor in odd])
+    if all(tensor.dtype == "F64" for tensor in odd):
         cause, cure = "weights have 64 bits, which no toolkit keeps", "save the model as float32"
     else:
         cause = "the checkpoint is quantized already, or holds more than a model's weights"
-        cure = "use the unquantized checkpoint that it was made from"
+        cure = "use the unquantized checkpoint"
     raise SourceError(
         f"{folder}: {cause}: {listed}; weights are {', '.join(_FLOATS)}", hint=cure, code="PHI107"
     )

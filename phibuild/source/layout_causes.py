@@ -1,4 +1,4 @@
-"""Why the tensors of a checkpoint differ from those that its config.json implies, and the cure."""
+"""Explains why the tensors of a checkpoint differ from those that its config.json implies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from phibuild.source.families import EMBEDDING, HEAD, ROWS, Fields
 
 Shape = tuple[int, ...]
 Cause = tuple[str, str]
-"""What is wrong, and what to do about it."""
+"""The problem, and what to do about it."""
 
 _SHOWN = 3
 _LAYER = re.compile(r"model\.layers\.(\d+)\.")
@@ -58,7 +58,7 @@ def refusal(
     optional: Mapping[str, Shape],
 ) -> SourceError:
     """PHI107 for tensors that differ from the expected ones; `optional` ones may be absent."""
-    found = Differences(
+    differences = Differences(
         missing=tuple(name for name in expected if name not in stored),
         unexpected=tuple(sorted(stored.keys() - expected.keys() - optional.keys())),
         shapes={
@@ -69,8 +69,8 @@ def refusal(
         stored=tuple(stored),
         fields=fields,
     )
-    cause, cure = likeliest_cause(found)
-    return SourceError(f"{folder}: {cause}\n  {found}", hint=cure, code="PHI107")
+    cause, cure = likeliest_cause(differences)
+    return SourceError(f"{folder}: {cause}\n  {differences}", hint=cure, code="PHI107")
 
 
 def some_of(names: Sequence[str]) -> str:
@@ -79,7 +79,7 @@ def some_of(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def likeliest_cause(found: Differences) -> Cause:
+def likeliest_cause(differences: Differences) -> Cause:
     """The first explanation that fits."""
     for explain in (
         _quantized,
@@ -94,26 +94,26 @@ def likeliest_cause(found: Differences) -> Cause:
         _biases,
         _sizes,
     ):
-        cause = explain(found)
+        cause = explain(differences)
         if cause is not None:
             return cause
     return (
         "the tensors are not those that config.json implies",
-        "use config.json and weights of one and the same checkpoint",
+        "use config.json and weights of the same checkpoint",
     )
 
 
-def _quantized(found: Differences) -> Cause | None:
-    if not any(_QUANTIZED.fullmatch(name) for name in found.unexpected):
+def _quantized(differences: Differences) -> Cause | None:
+    if not any(_QUANTIZED.fullmatch(name) for name in differences.unexpected):
         return None
     return (
         "the checkpoint is quantized already: scales or packed weights lie beside its weights",
-        "use the unquantized checkpoint that it was made from",
+        "use the unquantized checkpoint",
     )
 
 
-def _adapter(found: Differences) -> Cause | None:
-    if not any(_ADAPTER.match(name) for name in found.unexpected):
+def _adapter(differences: Differences) -> Cause | None:
+    if not any(_ADAPTER.match(name) for name in differences.unexpected):
         return None
     return (
         "the weights were saved with a PEFT adapter around them",
@@ -122,8 +122,8 @@ def _adapter(found: Differences) -> Cause | None:
     )
 
 
-def _old_phi(found: Differences) -> Cause | None:
-    if not any(_OLD_PHI.match(name) for name in found.unexpected):
+def _old_phi(differences: Differences) -> Cause | None:
+    if not any(_OLD_PHI.match(name) for name in differences.unexpected):
         return None
     return (
         "the names are those of Phi-1.5 and Phi-2 before transformers knew them",
@@ -131,10 +131,10 @@ def _old_phi(found: Differences) -> Cause | None:
     )
 
 
-def _other_prefix(found: Differences) -> Cause | None:
+def _other_prefix(differences: Differences) -> Cause | None:
     """Names that are right but for their beginning."""
-    missing, unexpected = set(found.missing), set(found.unexpected)
-    for name in found.missing:
+    missing, unexpected = set(differences.missing), set(differences.unexpected)
+    for name in differences.missing:
         if name.removeprefix("model.") in unexpected and name.startswith("model."):
             return (
                 'the names lack the prefix "model."; this is a model that was saved without its'
@@ -142,11 +142,13 @@ def _other_prefix(found: Differences) -> Cause | None:
                 "save it as a whole: AutoModelForCausalLM.from_pretrained(folder)"
                 ".save_pretrained(folder)",
             )
-        longer = next((other for other in found.unexpected if other.endswith(f".{name}")), None)
+        longer = next(
+            (other for other in differences.unexpected if other.endswith(f".{name}")), None
+        )
         if longer is None:
             continue
         prefix = longer.removesuffix(name)
-        if sum(f"{prefix}{one}" in unexpected for one in missing) * 2 > len(missing):
+        if sum(f"{prefix}{other}" in unexpected for other in missing) * 2 > len(missing):
             return (
                 f'the names begin with "{prefix}"; a wrapper around the model was saved'
                 " (torch.compile, DataParallel, a trainer)",
@@ -156,29 +158,29 @@ def _other_prefix(found: Differences) -> Cause | None:
     return None
 
 
-def _other_layout(found: Differences) -> Cause | None:
+def _other_layout(differences: Differences) -> Cause | None:
     def has(parts: Iterable[str], names: Iterable[str]) -> bool:
         return any(part in name for name in names for part in parts)
 
-    if has(_SPLIT, found.unexpected) and has(_FUSED, found.missing):
+    if has(_SPLIT, differences.unexpected) and has(_FUSED, differences.missing):
         return (
             "the weights have the layout of Llama (q_proj, k_proj, v_proj; gate_proj, up_proj),"
-            f" and {found.fields['model_type']} has qkv_proj and gate_up_proj",
+            f" and {differences.fields['model_type']} has qkv_proj and gate_up_proj",
             "concatenate q, k, v and gate, up along their rows, or use the checkpoint in its"
             " published layout",
         )
-    if has(_FUSED, found.unexpected) and has(_SPLIT, found.missing):
+    if has(_FUSED, differences.unexpected) and has(_SPLIT, differences.missing):
         return (
-            f"the weights have fused projections, and {found.fields['model_type']} has q_proj,"
-            " k_proj and v_proj",
+            f"the weights have fused projections, and {differences.fields['model_type']} has"
+            " q_proj, k_proj and v_proj",
             "is model_type in config.json the one of these weights?",
         )
     return None
 
 
-def _layers(found: Differences) -> Cause | None:
-    stored = _numbers(_LAYER, found.stored)
-    said = int(found.fields["num_hidden_layers"])
+def _layers(differences: Differences) -> Cause | None:
+    stored = _numbers(_LAYER, differences.stored)
+    said = int(differences.fields["num_hidden_layers"])
     if not stored:
         return None
     if max(stored) >= said:
@@ -198,9 +200,9 @@ def _layers(found: Differences) -> Cause | None:
     return None
 
 
-def _experts(found: Differences) -> Cause | None:
-    stored = _numbers(_EXPERT, found.stored)
-    said = found.fields.get("num_local_experts")
+def _experts(differences: Differences) -> Cause | None:
+    stored = _numbers(_EXPERT, differences.stored)
+    said = differences.fields.get("num_local_experts")
     if not stored or said is None or len(stored) == said:
         return None
     return (
@@ -209,8 +211,8 @@ def _experts(found: Differences) -> Cause | None:
     )
 
 
-def _head(found: Differences) -> Cause | None:
-    if found.missing != (HEAD,):
+def _head(differences: Differences) -> Cause | None:
+    if differences.missing != (HEAD,):
         return None
     return (
         f"{HEAD} is missing, and config.json says that the head has weights of its own"
@@ -220,10 +222,10 @@ def _head(found: Differences) -> Cause | None:
     )
 
 
-def _rows(found: Differences) -> Cause | None:
-    if EMBEDDING not in found.shapes and HEAD not in found.shapes:
+def _rows(differences: Differences) -> Cause | None:
+    if EMBEDDING not in differences.shapes and HEAD not in differences.shapes:
         return None
-    right, there = found.shapes.get(EMBEDDING) or found.shapes[HEAD]
+    right, there = differences.shapes.get(EMBEDDING) or differences.shapes[HEAD]
     if len(there) != 2 or there[1] != right[1] or there[0] == right[0]:
         return None
     return (
@@ -232,22 +234,22 @@ def _rows(found: Differences) -> Cause | None:
     )
 
 
-def _biases(found: Differences) -> Cause | None:
-    names = (*found.missing, *found.unexpected)
+def _biases(differences: Differences) -> Cause | None:
+    names = (*differences.missing, *differences.unexpected)
     if not names or not all(name.endswith(".bias") for name in names):
         return None
-    there = "without biases that" if found.missing else "with biases that none of"
+    there = "without biases that" if differences.missing else "with biases that none of"
     return (
         f"the weights come {there} config.json implies",
-        "use config.json and weights of one and the same checkpoint; fields such as attention_bias"
+        "use config.json and weights of the same checkpoint; fields such as attention_bias"
         " and lm_head_bias say which biases there are",
     )
 
 
-def _sizes(found: Differences) -> Cause | None:
-    if found.missing or found.unexpected or not found.shapes:
+def _sizes(differences: Differences) -> Cause | None:
+    if differences.missing or differences.unexpected or not differences.shapes:
         return None
-    if all(right == tuple(reversed(there)) for right, there in found.shapes.values()):
+    if all(right == tuple(reversed(there)) for right, there in differences.shapes.values()):
         return (
             "matrices are transposed",
             "save them as (output, input), as torch.nn.Linear has them",

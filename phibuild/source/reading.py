@@ -1,4 +1,4 @@
-"""Reads the small files of a checkpoint; each error names the file and the way out."""
+"""Reads the small files of a checkpoint; each error names the file and the remedy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def unreadable(path: Path, error: OSError) -> SourceError:
     if isinstance(error, UnsuitableFile):
         return SourceError(
             f"{path} cannot be read: {error}",
-            hint="replace it by the file of the published checkpoint",
+            hint="replace it with the file of the published checkpoint",
             code="PHI103",
         )
     if error.errno == errno.ELOOP:
@@ -112,7 +112,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON document that all readers agree about; SourceError PHI103, or as `read_content`."""
+    """A JSON document with one meaning; SourceError PHI103, or as `read_content`."""
     text = read_text(path)
     try:
         return strict_json(text)

@@ -1,4 +1,4 @@
-"""Holds the fields of rotary position embeddings against each other.
+"""Checks that the fields of rotary position embeddings agree.
 
 Toolkits disagree about fields that are inconsistent or that only some of them read (transformers
 5.5 `modeling_rope_utils.py`, llama.cpp `conversion/phi.py`, mlx-lm `rope_utils.py`, the ONNX
@@ -19,7 +19,7 @@ _TYPES = {
     "phi3": ("longrope",),
     "phimoe": ("longrope",),
 }
-"""What transformers computes; each backend refuses what its toolkit does not."""
+"""The types that transformers computes; each backend refuses those that its toolkit does not."""
 _LISTS = ("short_factor", "long_factor")
 _SCALES = ("short_mscale", "long_mscale")
 _ENOUGH_ALIKE = 1e-4

@@ -1,4 +1,4 @@
-"""A checkpoint for people: what it is, what each slice was read from, and what to know of it."""
+"""A checkpoint for people: its model, the files of each slice, and warnings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from phibuild.source.templates import DEFAULT
 
 
 class SliceSummary(NamedTuple):
-    """A slice with the files that it was read from, as paths in the checkpoint's folder."""
+    """A slice with the paths of its files in the checkpoint's folder."""
 
     name: Slice
     digest: Digest
@@ -35,7 +35,7 @@ class SliceSummary(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """`family` is what config.json says of it; `dtypes` counts tensors; `size` is in bytes."""
+    """`family` is from config.json; `dtypes` counts tensors; `size` is in bytes."""
 
     family: str
     parameters: int
@@ -47,7 +47,7 @@ class Summary(NamedTuple):
 
 
 def summarize(checkpoint: Checkpoint) -> Summary:
-    """Reads names of files and small documents; no weights."""
+    """Reads file names and small documents, but no weights."""
     ignored = ignored_files(checkpoint)
     return Summary(
         family=_family(checkpoint.documents.architecture),
@@ -84,7 +84,7 @@ def _family(architecture: Mapping[str, Any]) -> str:
 def _files_of(checkpoint: Checkpoint, name: Slice) -> tuple[str, ...]:
     files = [path.relative_to(checkpoint.folder).as_posix() for path, _ in checkpoint.files]
     shards = {path.name for path in checkpoint.shards}
-    in_files = [one for one in files if one == TEMPLATE or one.startswith(f"{TEMPLATES}/")]
+    in_files = [file for file in files if file == TEMPLATE or file.startswith(f"{TEMPLATES}/")]
     has_template = checkpoint.documents.template is not None
     chosen: Mapping[Slice, set[str]] = {
         "weights": shards | {INDEX},
@@ -93,13 +93,13 @@ def _files_of(checkpoint: Checkpoint, name: Slice) -> tuple[str, ...]:
         "chat_template": set(in_files) or ({TOKENIZER_CONFIG} if has_template else set()),
         "generation": {GENERATION, CONFIG},
     }
-    return tuple(one for one in files if one in chosen[name])
+    return tuple(file for file in files if file in chosen[name])
 
 
 def _warnings(checkpoint: Checkpoint, ignored: tuple[IgnoredFile, ...]) -> Iterator[str]:
     documents = checkpoint.documents
     names = {path.name for path, _ in checkpoint.files}
-    yield from (f"{one.name} is ignored: {one.reason}" for one in ignored if one.warns)
+    yield from (f"{file.name} is ignored: {file.reason}" for file in ignored if file.warns)
     if checkpoint.leftovers:
         names_left = some_of(checkpoint.leftovers)
         yield f"tensors that are not part of the model are left out: {names_left}"
@@ -113,15 +113,15 @@ def _warnings(checkpoint: Checkpoint, ignored: tuple[IgnoredFile, ...]) -> Itera
     if GENERATION not in names:
         yield f"{GENERATION} is missing: the ends of text are those of {CONFIG}"
     if documents.template is None:
-        yield "there is no chat template: a base model, or a file is missing"
+        yield "the chat template is missing: a base model, or a missing file"
     if isinstance(documents.template, list) and not any(
-        one["name"] == DEFAULT for one in documents.template
+        template["name"] == DEFAULT for template in documents.template
     ):
-        yield f"no chat template has the name {DEFAULT}: programs have to name the one they want"
+        yield f"no chat template has the name {DEFAULT}: programs have to choose one by its name"
     if TOKENIZER_CONFIG in names and TOKENIZER_CONFIG not in _files_of(checkpoint, "chat_template"):
-        said = read_object(checkpoint.folder / TOKENIZER_CONFIG).get("chat_template")
-        if said not in (None, documents.template):
-            yield f"chat_template in {TOKENIZER_CONFIG} is ignored: template files go before it"
+        setting = read_object(checkpoint.folder / TOKENIZER_CONFIG).get("chat_template")
+        if setting not in (None, documents.template):
+            yield f"chat_template in {TOKENIZER_CONFIG} is ignored: template files override it"
     if {"tokenizer.json", "added_tokens.json"} <= names:
         yield from _other_tokens(checkpoint.folder)
 
@@ -129,7 +129,7 @@ def _warnings(checkpoint: Checkpoint, ignored: tuple[IgnoredFile, ...]) -> Itera
 def _other_tokens(folder: Path) -> Iterator[str]:
     """Tokens of added_tokens.json that have another id in tokenizer.json, which wins."""
     document = read_object(folder / "tokenizer.json")
-    ids = {one["content"]: one["id"] for one in document.get("added_tokens") or ()}
+    ids = {token["content"]: token["id"] for token in document.get("added_tokens") or ()}
     for text, index in read_object(folder / "added_tokens.json").items():
         if ids.get(text, index) != index:
             yield (

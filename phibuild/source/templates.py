@@ -1,6 +1,6 @@
 """The chat templates of a checkpoint, one or several with names, as transformers 5 reads them.
 
-`chat_template.jinja` is the one of the name `default`, and each file NAME.jinja in
+`chat_template.jinja` has the name `default`, and each file NAME.jinja in
 `additional_chat_templates` another (`_from_pretrained` of tokenization_utils_base.py). Older
 checkpoints have a text or a list of named ones in tokenizer_config.json.
 """
@@ -21,7 +21,7 @@ DEFAULT = "default"
 
 
 def read_templates(default: Path | None, others: tuple[Path, ...]) -> Template:
-    """The templates of files. One that is called `default` goes before chat_template.jinja."""
+    """The templates of files. A default.jinja overrides chat_template.jinja."""
     texts = {DEFAULT: read_text(default)} if default else {}
     for path in others:
         name = path.name.removesuffix(".jinja")
@@ -31,8 +31,8 @@ def read_templates(default: Path | None, others: tuple[Path, ...]) -> Template:
 
 
 def named_templates(document: Path, value: Any) -> Template:
-    """What the field chat_template of tokenizer_config.json says; SourceError PHI103 if that is not
-    templates, PHI105 if one has a name that is not a file's."""
+    """The field chat_template of tokenizer_config.json; SourceError PHI103 if it does not hold
+    templates, PHI105 for a name that is not a file's."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
@@ -41,30 +41,28 @@ def named_templates(document: Path, value: Any) -> Template:
         raise SourceError(
             f"{document}: chat_template is {kind_of(value)}, and should be a template or a list of"
             ' templates, each {"name": ..., "template": ...}',
-            hint="correct the field, or take the file of the published checkpoint",
+            hint="correct the field, or use the file of the published checkpoint",
             code="PHI103",
         )
-    names = [one["name"] for one in value]
+    names = [template["name"] for template in value]
     for name in names:
         _check_name(document, name)
         if names.count(name) > 1:
             raise SourceError(
-                f"{document} has two chat templates of the name {name!r}",
+                f"{document} has two chat templates with the name {name!r}",
                 hint="remove one of them",
                 code="PHI103",
             )
-    return [{"name": one["name"], "template": one["template"]} for one in value]
+    return [{"name": each["name"], "template": each["template"]} for each in value]
 
 
 def _as_list(texts: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"name": name, "template": text} for name, text in texts.items()]
 
 
-def _is_named(one: Any) -> bool:
-    return (
-        isinstance(one, dict)
-        and isinstance(one.get("name"), str)
-        and isinstance(one.get("template"), str)
+def _is_named(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(field), str) for field in ("name", "template")
     )
 
 

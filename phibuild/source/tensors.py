@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint by content: digests and largest values, read once and remembered."""
+"""The tensors of a checkpoint: digests and largest values, read once and remembered."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Literal, NamedTuple, Protocol
 
 from phibuild.model.digest import Digest
 from phibuild.model.errors import SourceError
-from phibuild.source.safetensors import Span, read_spans
+from phibuild.source.safetensors import Span, read_safetensors_header
 from phibuild.threads import in_threads
 
 _BLOCK = 4 << 20
 
 
 class Memory(Protocol):
-    """What was learned of files before, by their stat (the store's index)."""
+    """Facts about files that were read before, known by their stat (the store's index)."""
 
     def recall(
         self, path: Path, kind: Literal["digest", "json", "weights", "tokens"]
@@ -39,8 +39,8 @@ class Memory(Protocol):
 
 class SourceTensor(NamedTuple):
     """A tensor by content, wherever it is stored: digest and size of its bytes in bytes, and the
-    largest absolute value in it: infinity if a value is infinite or not a number, 0 for a dtype
-    that holds other things than floating point numbers."""
+    largest absolute value: infinity if a value is infinite or not a number, 0 for a dtype that is
+    not floating point."""
 
     name: str
     dtype: str
@@ -51,40 +51,40 @@ class SourceTensor(NamedTuple):
 
 
 Shards = Mapping[Path, "tuple[Span, ...] | tuple[SourceTensor, ...]"]
-"""The tensors of each shard: spans in a file that is still to be read, else what is remembered."""
+"""The tensors of each shard: spans in a file that has to be read, else those remembered."""
 
 
 def read_headers(shards: tuple[Path, ...], memory: Memory) -> Shards:
-    """What each shard holds. Of a file that is not remembered only the header is read.
+    """The tensors of each shard. Of a file that is not remembered only the header is read.
 
     SourceError PHI102 for a damaged header, and for a tensor that two shards hold.
     """
-    found: dict[Path, tuple[Span, ...] | tuple[SourceTensor, ...]] = {}
+    tensors: dict[Path, tuple[Span, ...] | tuple[SourceTensor, ...]] = {}
     owners: dict[str, Path] = {}
     for shard in shards:
         text = memory.recall(shard, "weights")
-        found[shard] = read_spans(shard) if text is None else _from_text(text)
-        for tensor in found[shard]:
+        tensors[shard] = read_safetensors_header(shard).spans if text is None else _from_text(text)
+        for tensor in tensors[shard]:
             if owners.setdefault(tensor.name, shard) != shard:
                 raise SourceError(
                     f"{shard} repeats tensor {tensor.name!r} of {owners[tensor.name].name}",
                     hint="remove the shards that do not belong to the checkpoint",
                     code="PHI102",
                 )
-    return found
+    return tensors
 
 
 def read_tensors(
     shards: Shards, memory: Memory, on_progress: Callable[[int, int], None] | None
 ) -> tuple[SourceTensor, ...]:
-    """All tensors, sorted by name. Reads the files of which only the header is known."""
+    """All tensors, sorted by name. Reads the files that are not remembered."""
     unread = [span for spans in shards.values() for span in spans if isinstance(span, Span)]
     total, done = sum(span.size for span in unread), 0
     tensors: list[SourceTensor] = []
     for shard, known in shards.items():
-        spans = tuple(one for one in known if isinstance(one, Span))
+        spans = tuple(tensor for tensor in known if isinstance(tensor, Span))
         if not spans:
-            tensors += [one for one in known if isinstance(one, SourceTensor)]
+            tensors += [tensor for tensor in known if isinstance(tensor, SourceTensor)]
             continue
         seen, read = memory.signature(shard), []
         for tensor in _read(shard, spans):
@@ -108,7 +108,7 @@ def _read_span(path: Path, span: Span) -> SourceTensor:
     digest, magnitude = hashlib.sha256(), Magnitude(span.dtype)
     with path.open("rb", buffering=0) as stream:
         buffer = memoryview(bytearray(min(_BLOCK, max(span.size, 1))))
-        stream.seek(span.begin)
+        stream.seek(span.offset)
         left = span.size
         while left:
             count = stream.readinto(buffer[: min(left, len(buffer))])

@@ -1,4 +1,4 @@
-"""Holds the token ids of a checkpoint against the rows of its embedding."""
+"""Checks the token ids of a checkpoint against the rows of its embedding."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _tokens(path: Path) -> Iterator[Token]:
 
 
 def _of_vocabulary(vocabulary: Any) -> Iterator[Token]:
-    """A mapping of text to id, or a list whose places are the ids."""
+    """A mapping of text to id, or a list whose indices are the ids."""
     if isinstance(vocabulary, dict):
         for text, number in vocabulary.items():
             if isinstance(number, int):
@@ -116,7 +116,7 @@ def _pieces(data: bytes) -> int:
     at = count = 0
     while at < len(data):
         tag, at = _varint(data, at)
-        if tag & 7 != 2:  # the messages and bytes that a SentencePiece model consists of
+        if tag & 7 != 2:  # a SentencePiece model consists of messages and bytes
             return 0
         size, at = _varint(data, at)
         at += size

@@ -1,4 +1,4 @@
-"""The largest absolute value of a tensor, found in its raw bytes while they are read."""
+"""The largest absolute value of a tensor, from its raw bytes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _LAYOUTS = {
 
 
 class Magnitude:
-    """Takes a tensor's bytes in pieces. Without its sign, a floating point number's bits have the
-    order of the numbers, and infinity and NaN come last: one integer maximum finds all of them."""
+    """Reads a tensor's bytes in parts. Without the sign, the bits of floating point numbers are in
+    the order of the numbers, with infinity and NaN last: one integer maximum finds them."""
 
     def __init__(self, dtype: str) -> None:
         import numpy  # slow to import, and a null build reads no tensor
@@ -25,7 +25,7 @@ class Magnitude:
         self._rest = b""
 
     def update(self, data: memoryview) -> None:
-        """The next bytes; they may end inside a value."""
+        """Add the next bytes, which may end inside a value."""
         layout = _LAYOUTS.get(self._dtype)
         if layout is None:
             return

@@ -1,4 +1,4 @@
-"""The view of a checkpoint that a worker is shown: the slices it declared, and nothing else."""
+"""The view of a checkpoint for a worker: the slices that its action declares, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from phibuild.source.checkpoint import Checkpoint
 from phibuild.source.documents import checked_json
 from phibuild.source.files import TOKENIZER_BYTES, TOKENIZER_JSON
 from phibuild.source.reading import read_content
-from phibuild.source.safetensors import Span, read_spans, write_part
+from phibuild.source.safetensors import Span, read_safetensors_header, write_part
 
 
 def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> None:
-    """Fill `folder`. Shards are links; documents are written in their canonical form, so that what
-    a worker can read is what the slices' digests were taken of."""
+    """Fill `folder`. Shards are links; documents are written in the canonical form that the digests
+    of slices cover."""
     folder.mkdir(parents=True)
     documents = checkpoint.documents
     if "weights" in slices:
@@ -28,7 +28,7 @@ def lay_out(checkpoint: Checkpoint, slices: Collection[Slice], folder: Path) -> 
     if "generation" in slices and documents.generation is not None:
         _write_json(folder / "generation_config.json", documents.generation)
     if "tokenizer" in slices:
-        for source, _ in checkpoint.files:  # one that came later is in no digest
+        for source, _ in checkpoint.files:  # a file that was added since is in no digest
             name = source.name
             if name in TOKENIZER_JSON or name in TOKENIZER_BYTES:
                 is_json = name in TOKENIZER_JSON
@@ -48,16 +48,15 @@ def tensor_places(checkpoint: Checkpoint, folder: Path) -> list[list[object]]:
     that has the weights."""
     digests = {tensor.name: tensor.digest.hex for tensor in checkpoint.tensors}
     return sorted(
-        [one.name, one.dtype, one.shape, digests[one.name], str(path), one.begin, one.size]
+        [span.name, span.dtype, span.shape, digests[span.name], str(path), span.offset, span.size]
         for path in folder.glob("*.safetensors")
-        for one in read_spans(path)
+        for span in read_safetensors_header(path).spans
     )
 
 
 def _lay_out_weights(checkpoint: Checkpoint, folder: Path) -> None:
-    """Shards under the names that every toolkit expects, whatever they were called. A shard that
-    holds tensors which are not part of the model is copied without them: toolkits treat those in
-    different ways."""
+    """Show shards under the names that every toolkit expects. A shard with tensors that are not
+    part of the model is copied without them: toolkits treat those differently."""
     kept = {shard: _kept(checkpoint, shard) for shard in checkpoint.shards}
     shards = [shard for shard in checkpoint.shards if kept[shard] != ()]
     for position, shard in enumerate(shards, start=1):
@@ -76,7 +75,7 @@ def _kept(checkpoint: Checkpoint, shard: Path) -> tuple[Span, ...] | None:
     """The tensors of a shard that are part of the model; None if all are."""
     if not checkpoint.leftovers:
         return None
-    spans = read_spans(shard)
+    spans = read_safetensors_header(shard).spans
     kept = tuple(span for span in spans if span.name not in checkpoint.leftovers)
     return None if kept == spans else kept
 
@@ -85,7 +84,7 @@ def _write_index(folder: Path) -> None:
     places: dict[str, str] = {}
     total = 0
     for path in sorted(folder.glob("*.safetensors")):
-        for span in read_spans(path):
+        for span in read_safetensors_header(path).spans:
             places[span.name] = path.name
             total += span.size
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}

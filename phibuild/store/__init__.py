@@ -1,4 +1,4 @@
-"""Bytes at rest: objects by digest, action results by key, and what was seen of files."""
+"""Bytes at rest: objects by digest, action results by key, and facts about files."""
 
 from phibuild.store.artifacts import (
     in_the_way,
@@ -8,11 +8,11 @@ from phibuild.store.artifacts import (
     refuse,
     shown,
 )
-from phibuild.store.index import Cost, Index, Piece
+from phibuild.store.index import Cost, Index, ObjectRange
 from phibuild.store.locks import FolderLock, locked
 from phibuild.store.placements import place_of
 from phibuild.store.results import ActionResult
-from phibuild.store.store import Store, Told, store_root
+from phibuild.store.store import KnownDigest, Store, store_root
 from phibuild.store.strangers import Stranger
 
 __all__ = [
@@ -20,10 +20,10 @@ __all__ = [
     "Cost",
     "FolderLock",
     "Index",
-    "Piece",
+    "KnownDigest",
+    "ObjectRange",
     "Store",
     "Stranger",
-    "Told",
     "in_the_way",
     "lies_at",
     "locked",

@@ -1,4 +1,4 @@
-"""Artifacts at users' paths: put in the place of what is phibuild's own, and found there again."""
+"""Artifacts at users' paths: placed over phibuild's own files, and recognized there again."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from phibuild.store.place import Beside
 
 _NAMED = 5
-"""Names that an error lists."""
+"""The number of names that an error lists."""
 
 
 class Replacement(NamedTuple):
-    """What happened to what was there: files of the artifact that somebody had `changed`, by their
-    paths inside it, and the paths where files that are not phibuild's are `kept` now."""
+    """The fate of the files at the target: those of the artifact that were `changed`, by their
+    paths inside it, and the new paths of `kept` files that are not phibuild's."""
 
     changed: tuple[str, ...] = ()
     kept: tuple[Path, ...] = ()
@@ -60,13 +60,14 @@ def place_artifact(
     keeps_others: bool = False,
     finish: Callable[[Beside], Sequence[Path]] = lambda room: (),
 ) -> Replacement:
-    """Put an artifact at a path in one step. What is there is replaced as far as it is of the tree
-    `known`; with `keeps_others`, other files in that folder stay. `finish` is called then, and
-    returns what it kept.
+    """Put an artifact at a path in one step. Files of the tree `known` are replaced; with
+    `keeps_others`, other files in that folder stay. `finish` is called then, and returns what it
+    kept.
 
     StoreError PHI302 if an object is gone or damaged, PHI304 if something else is at the path.
     """
-    from phibuild.store.place import beside, carry_others, keep  # null builds place nothing
+    from phibuild.renaming import KEPT, rename_beside  # null builds place nothing
+    from phibuild.store.place import beside, carry_others
 
     kept: list[Path] = []
     changed: tuple[str, ...] = ()
@@ -89,7 +90,7 @@ def place_artifact(
                 if keeps_others:
                     carry_others(old, target, known)
             if not remove_known(str(old), old_paths):
-                kept.append(keep(old, target))
+                kept.append(rename_beside(old, target, KEPT))
         if reused.are_unchanged():  # else the next build reads them
             if reused.touch():
                 intend(store.index, tree, str(target), built=str(target))  # with the new times
@@ -99,8 +100,8 @@ def place_artifact(
 
 
 class _Reused:
-    """The files of the artifact at `target` that the next one has too: they get a second name in it
-    and lose the first with the old one, so that an edited template does not copy gigabytes."""
+    """The files of the artifact at `target` that the next one has too: they are linked into it
+    before the old one is removed, so that an edited template does not copy gigabytes."""
 
     def __init__(self, target: Path, known: KnownFiles) -> None:
         self._target = str(target)
@@ -108,7 +109,7 @@ class _Reused:
         self._files: dict[str, str] = {}
 
     def create(self, entry: Entry, path: Path) -> bool:
-        """Create a file of the next artifact, if the old one has it and nobody else does."""
+        """Create a file of the next artifact, if the old one has it and it has no other links."""
         old = place_of(self._target, entry)
         try:
             if not self._known.holds(entry, old) or os.lstat(old).st_nlink > 1:
@@ -120,11 +121,11 @@ class _Reused:
         return True
 
     def are_unchanged(self) -> bool:
-        """Whether the files are as they were; called when they are in their place."""
+        """Whether the files are unchanged; called when they are in their place."""
         return all(is_same_file(path, signature) for path, signature in self._files.items())
 
     def touch(self) -> bool:
-        """Give them the time of now, as other build tools compare times; whether there are any."""
+        """Give them the current time, as other build tools compare times; whether there are any."""
         for path in self._files:
             os.utime(path)
         return bool(self._files)
@@ -133,40 +134,40 @@ class _Reused:
 def in_the_way(
     target: Path, known: Tree | None, *, keeps_others: bool, new: Tree | None = None
 ) -> list[Stranger]:
-    """What is at a path, is not of the tree `known`, and cannot stay beside the artifact; `new` is
-    the artifact where it is known already."""
-    found = sorted(strangers(str(target), known))
+    """The files at a path that are not of the tree `known` and cannot stay beside the artifact;
+    `new` is the artifact if it is known already."""
+    others = sorted(strangers(str(target), known))
     if not keeps_others:
-        return found
+        return others
     files = {entry.path for entry in new.entries} if new is not None else set()
-    taken = {THE_FILE} | files | folders_of(files)
-    return [one for one in found if one.path in taken]
+    needed = {THE_FILE} | files | folders_of(files)
+    return [other for other in others if other.path in needed]
 
 
-def refuse(target: Path, found: Sequence[Stranger]) -> None:
+def refuse(target: Path, others: Sequence[Stranger]) -> None:
     """StoreError PHI304 if there is anything in the way."""
-    if not found:
+    if not others:
         return
-    kind = found[0].kind
-    if found[0].path != THE_FILE:
-        what = f"{target} holds what phibuild did not build: {_listed(found)}"
+    kind = others[0].kind
+    if others[0].path != THE_FILE:
+        problem = f"{target} holds files that phibuild did not build: {_listed(others)}"
     elif kind == LINK:
-        what = (
+        problem = (
             f"{target} is a link to {shown(str(target.readlink()))}, and phibuild creates no links"
         )
     elif kind == FOLDER:
         inside = sorted(strangers(str(target), Tree(())))
-        what = f"{target} is a folder that phibuild did not build; it holds {_listed(inside)}"
+        problem = f"{target} is a folder that phibuild did not build; it holds {_listed(inside)}"
     else:
-        what = f"{target} is a {kind} that phibuild did not build"
+        problem = f"{target} is a {kind} that phibuild did not build"
     raise StoreError(
-        what, hint="move it to another place, or give the target another path", code="PHI304"
+        problem, hint="move it to another place, or give the target another path", code="PHI304"
     )
 
 
-def _listed(found: Sequence[Stranger]) -> str:
-    names = ", ".join(_described(one) for one in found[:_NAMED])
-    return names + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+def _listed(others: Sequence[Stranger]) -> str:
+    names = ", ".join(map(_described, others[:_NAMED]))
+    return names + (f" and {len(others) - _NAMED} more" if len(others) > _NAMED else "")
 
 
 def lies_at(store: Store, tree: Tree, target: str) -> bool:
@@ -189,11 +190,11 @@ def lies_at(store: Store, tree: Tree, target: str) -> bool:
 
 
 def placed_tree(store: Store, target: str, *, may_be_gone: bool = False) -> Tree | None:
-    """The tree that phibuild placed at a path, if what is left of it was not changed since. Nothing
-    may be left of it only if it `may_be_gone`."""
-    for one in placements(store.index, target):
-        if one.is_ours and (is_left(one, target) or (may_be_gone and is_gone(one, target))):
-            return one.tree
+    """The tree that phibuild placed at a path, if the files that are left of it are unchanged. With
+    `may_be_gone`, no file need be left."""
+    for each in placements(store.index, target):
+        if each.is_ours and (is_left(each, target) or (may_be_gone and is_gone(each, target))):
+            return each.tree
     return None
 
 
@@ -202,13 +203,14 @@ def shown(name: str) -> str:
     return name if name.isprintable() and not set(name) & set(" ,") else repr(name)
 
 
-def _described(one: Stranger) -> str:
-    return shown(one.path) if one.kind == FILE else f"{shown(one.path)} ({one.kind})"
+def _described(other: Stranger) -> str:
+    name = shown(other.path)
+    return name if other.kind == FILE else f"{name} ({other.kind})"
 
 
 def _changed(store: Store, known: Tree, old: str, before: Sequence[Placement]) -> Iterator[str]:
-    """The files of a replaced artifact that somebody changed."""
-    signatures = {entry: signature for one in before for entry, signature in one.files}
+    """The files of a replaced artifact that were changed."""
+    signatures = {entry: signature for placement in before for entry, signature in placement.files}
     for entry in known.entries:
         path = place_of(old, entry)
         with contextlib.suppress(OSError):

@@ -1,8 +1,7 @@
-"""Making room in a store for what belongs there: anything else at its path gets another name."""
+"""Makes room in a store for what belongs there: anything else at its path gets another name."""
 
 from __future__ import annotations
 
-import itertools
 import os
 from pathlib import Path
 
@@ -14,12 +13,9 @@ def move_aside(path: Path) -> Path | None:
     `phibuild store collect` removes it."""
     if not os.path.lexists(path):
         return None
-    for number in itertools.count(1):
-        aside = path.with_name(f"{path.name}{MARK}{number}")
-        if not os.path.lexists(aside):
-            path.rename(aside)
-            return aside
-    raise AssertionError("there is always another number")
+    from phibuild.renaming import rename_beside  # for damage only
+
+    return rename_beside(path, path, MARK)
 
 
 def make_folder(path: Path) -> Path:
@@ -28,7 +24,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        wrong = next(one for one in (*reversed(path.parents), path) if not one.is_dir())
+        wrong = next(part for part in (*reversed(path.parents), path) if not part.is_dir())
         if wrong.is_symlink():
             raise
         move_aside(wrong)

@@ -1,7 +1,7 @@
 """Collection: results that nothing needs go, then the objects that no result refers to.
 
-It is safe beside running builds. It decides without a lock; then it takes objects away in one step
-under the lock that excludes new leases (leases.py), and leaves those that are leased.
+It is safe beside running builds. It decides without a lock; then it moves objects away in one step,
+under the lock that excludes new leases (leases.py), except those that are leased.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ from phibuild.store.usage import bytes_below, counted, disk_usage
 from phibuild.store.workspaces import remove
 
 _TICK_NS = 20_000_000
-"""Clocks of files lag behind by a tick or two."""
+"""The clocks of file systems lag behind by a tick or two."""
 _SHARE = 0.9
-"""How much of a limit is filled after a collection that it caused, so that not each build causes
-one."""
+"""The part of a limit that is filled after a collection, so that not each build causes one."""
 
 
 class Plan(NamedTuple):
-    """What goes: results by key with their objects, the names of the objects that nothing refers to
-    then, and other files. `slices` are those that stay known. `freed` are the bytes that this
-    gives back, `left` those that a limit counts afterwards; `began` is when it was decided."""
+    """What to remove: results by key with their objects, the names of objects that nothing refers
+    to then, and other files. `slices` are those that stay known. `freed` are the bytes that this
+    frees, `left` those that a limit counts afterwards; `began` is the time of the decision."""
 
     results: dict[str, tuple[str, ...]]
     objects: tuple[str, ...]
@@ -46,40 +45,40 @@ class Plan(NamedTuple):
 
 
 class Freed(NamedTuple):
-    """What a collection took away, and what it found of the user's in a folder that a killed build
-    had left, and kept under these names."""
+    """The bytes that a collection freed, and the new names of the user's files that it found in the
+    folder of a killed build."""
 
     bytes: int
     kept: tuple[Path, ...]
 
 
 def plan_collection(store: Store, *, keep: int | None = None, since: float = 0.0) -> Plan:
-    """Decide what goes: results that were last used before `since` (seconds since 1970), unless
-    they are pinned or their artifacts are in place, and as many more as it takes to `keep` to that
-    many bytes."""
+    """Decide what to remove: results that were last used before `since` (seconds since 1970),
+    unless they are pinned or their artifacts are in place, and as many more as it takes to `keep`
+    to that many bytes."""
     began = time.time_ns() - _TICK_NS
-    found = survey(store)
-    others = [*leftovers(store.root, now=time.time()), *found.damage]
+    content = survey(store)
+    others = [*leftovers(store.root, now=time.time()), *content.damage]
     freed = sum(bytes_below(path) for path in others)
     used = counted(disk_usage(store.root))
-    held = sum(found.objects.values()) + sum(one.bytes for one in found.results.values())
+    held = sum(content.objects.values()) + sum(result.bytes for result in content.results.values())
     room = None if keep is None else max(0, keep - (used - freed - held))
     in_place = set(targets_in_place(store).values()) | installed_keys(
-        store.root, iter(found.results)
+        store.root, iter(content.results)
     )
     pinned = {key.hex for key in pins_of(store.root)}
-    keys = kept(found.results, found.objects, Rule(pinned, in_place, since, room))
-    results = {key: one.objects for key, one in found.results.items() if key not in keys}
-    objects = _unreferred(found, keys)
-    freed += sum(found.results[key].bytes for key in results)
-    freed += sum(found.objects[name] for name in objects)
-    slices = frozenset[str]().union(*(found.slices[key] for key in keys))
+    keys = kept(content.results, content.objects, Rule(pinned, in_place, since, room))
+    results = {key: result.objects for key, result in content.results.items() if key not in keys}
+    objects = _unreferred(content, keys)
+    freed += sum(content.results[key].bytes for key in results)
+    freed += sum(content.objects[name] for name in objects)
+    slices = frozenset[str]().union(*(content.slices[key] for key in keys))
     return Plan(results, objects, tuple(others), slices, freed, used - freed, began)
 
 
-def _unreferred(found: Survey, keys: set[str]) -> tuple[str, ...]:
-    needed = {name for key in keys for name in found.results[key].objects}
-    return tuple(name for name in found.objects if name not in needed)
+def _unreferred(content: Survey, keys: set[str]) -> tuple[str, ...]:
+    needed = {name for key in keys for name in content.results[key].objects}
+    return tuple(name for name in content.objects if name not in needed)
 
 
 def carry_out(store: Store, plan: Plan) -> Freed:
@@ -127,8 +126,8 @@ def _move(path: Path, trash: Path) -> None:
 
 
 def collect_to_limit(store: Store) -> Freed | None:
-    """Collect if the store is larger than its limit; None if it is not. The process uses nothing of
-    the store any more."""
+    """Collect if the store is larger than its limit; None if it is not. The process no longer uses
+    the store."""
     limit = limit_of(store.root)
     if limit is None or counted(disk_usage(store.root)) <= limit:
         return None

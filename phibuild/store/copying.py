@@ -1,4 +1,4 @@
-"""A file with the bytes of an object: a reflink where the file system can, else a copy.
+"""Copies of objects: reflinks where the file system supports them.
 
 docs/decisions/0019-artifacts-are-copies.md says why a hard link is made only on request.
 """
@@ -71,8 +71,8 @@ def copy_file(source: Path, target: Path, *, executable: bool) -> None:
 
 
 def way_to(folder: Path, *, source: Path) -> Way:
-    """How large artifacts in `folder` get the bytes of files beside `source`. It is tried, and
-    leaves nothing behind."""
+    """How large artifacts in `folder` get the bytes of files beside `source`. This tries it, and
+    removes what it created."""
     if are_hard_links_requested() and source.stat().st_dev == folder.stat().st_dev:
         return Way.HARD_LINK
     return Way.REFLINK if _can_reflink(source, folder) else Way.COPY
@@ -106,7 +106,7 @@ def _clone(source: Path, target: Path, mode: int) -> bool:
     from reflink_copy import reflink  # compiled
 
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
-    mode = target.stat().st_mode & 0o777  # the umask is taken off
+    mode = target.stat().st_mode & 0o777  # without the umask
     target.unlink()
     try:
         reflink(str(source), str(target))
@@ -119,7 +119,8 @@ def _clone(source: Path, target: Path, mode: int) -> bool:
 
 
 def _copy(reading: int, writing: int) -> None:
-    """Each way goes on where the one before it ended: at the end, or where it is not supported."""
+    """Each way continues where the previous one stopped: at the end, or where it is not
+    supported."""
     size, done = os.fstat(reading).st_size, 0
     for move in (_move_in_file_system, _move_in_kernel, _move):
         try:

@@ -49,8 +49,8 @@ class Database:
 
     def row(self, query: str, *values: object) -> tuple[Any, ...] | None:
         """The first row of an answer; None if there is none or it cannot be read."""
-        found = self.rows(query, *values)
-        return found[0] if found else None
+        rows = self.rows(query, *values)
+        return rows[0] if rows else None
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """All rows of an answer; none if they cannot be read."""
@@ -98,7 +98,7 @@ class Database:
     def _heal(self, error: Exception) -> bool:
         """Replace the connection, unless the error passes by itself; whether it was replaced."""
         if isinstance(error, sqlite3.ProgrammingError):
-            raise error  # a fault of ours
+            raise error  # a bug of ours
         from phibuild.store.healing import healed  # rare
 
         old = getattr(self, "_connection", None)
@@ -114,7 +114,7 @@ class Database:
 
 
 def inode_of(path: Path) -> int:
-    """What tells a file from the one that takes its place; 0 if there is none."""
+    """The number that distinguishes a file from its replacement; 0 if there is none."""
     try:
         return os.lstat(path).st_ino
     except OSError:
@@ -160,7 +160,7 @@ def _create(connection: sqlite3.Connection, schema: Schema) -> None:
 
 
 def _log_ahead(connection: sqlite3.Connection) -> None:
-    """Let readers go on while somebody writes. SQLite does not wait for its timeout here, but fails
+    """Let readers continue beside a writer. SQLite does not wait for its timeout here, but fails
     at once where two processes create the database together."""
     until = time.monotonic() + TIMEOUT
     while True:

@@ -1,4 +1,4 @@
-"""Small files of the store: written beside and renamed over, readable for whom the umask says."""
+"""Small files of the store: written beside and renamed over, with the umask's permissions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def new_name(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file in one step, over what is there, a folder that is damage included."""
+    """Write a file in one step, over what is there, even a folder."""
     new = new_name(path)
     try:
         make_folder(path.parent)

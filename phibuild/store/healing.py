@@ -1,4 +1,4 @@
-"""What takes the place of a database that cannot be used: an empty one, or one in memory.
+"""Replaces a database that cannot be used by an empty one, or by one in memory.
 
 A damaged, foreign or differently versioned file is moved aside, so that the next one starts empty.
 Where nothing can be written, what the file holds is copied into memory, and nothing is remembered
@@ -29,7 +29,7 @@ _PASSING = frozenset(
         sqlite3.SQLITE_INTERRUPT,
     }
 )
-"""Errors of the machine's, not of the file's."""
+"""Errors of the machine, not of the file."""
 _NOT_ALLOWED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 
 
@@ -47,19 +47,19 @@ def healed(
         with _folder_locked(path.parent):
             if inode_of(path) == inode:  # else another process was faster
                 _move_aside(path)
-                what = (
-                    "is of another version of phibuild"
+                problem = (
+                    "was written by another version of phibuild"
                     if isinstance(error, WrongVersionError)
                     else f"was damaged ({error})"
                 )
-                _notice(f"{path} {what}; a new one is written, which costs only some reading")
+                _notice(f"{path} {problem}; a new one is written, and files are read again")
             return connect(path, schema)
     except (OSError, sqlite3.Error, WrongVersionError) as another:
         return _in_memory(path, schema, str(another))
 
 
 def _belongs_to_another(path: Path) -> bool:
-    """Whether another user keeps it to himself: it is not damaged."""
+    """Whether it is another user's private file, which is not damaged."""
     try:
         return not os.access(path, os.R_OK) and path.lstat().st_uid != os.geteuid()
     except OSError:
@@ -79,13 +79,13 @@ def _folder_locked(folder: Path) -> Iterator[None]:
 
 
 def _move_aside(path: Path) -> None:
-    """Also what SQLite keeps beside a database: it would be taken for the new one's."""
+    """With the files that SQLite keeps beside a database: it would use them for the new one."""
     for name in (f"{path.name}-wal", f"{path.name}-shm", path.name):
         move_aside(path.with_name(name))
 
 
 def _in_memory(path: Path, schema: Schema, why: str) -> sqlite3.Connection:
-    _notice(f"{path} cannot be used ({why}): what this run learns is not remembered")
+    _notice(f"{path} cannot be used ({why}): this run remembers nothing")
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     with suppress(sqlite3.Error):
         # `immutable`: even the files that SQLite writes beside a database cannot be created.

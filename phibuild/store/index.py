@@ -1,8 +1,8 @@
-"""What was learnt of files and actions: a cache whose loss costs only time.
+"""Facts about files and actions: a cache whose loss costs only time.
 
-A file's entry holds while size, mtime, ctime and inode stay the same. ctime cannot be set by a
-program, so changed bytes under a kept mtime are found. An object of the store may be linked and
-unlinked, which moves its ctime: its seal is size, mtime and inode alone.
+A file's entry is valid while size, mtime, ctime and inode stay the same. No program can set ctime,
+so changed bytes under an old mtime are noticed. Links to an object of the store change its ctime:
+its seal is size, mtime and inode alone.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _COARSE = 5  # CLOCK_REALTIME_COARSE in linux/time.h
 
 
 class Cost(NamedTuple):
-    """What an action takes: bytes that it reads, wall time in seconds, peak resident memory in
-    bytes, and bytes that it makes (None if that is not known)."""
+    """The cost of an action: bytes that it reads, wall time in seconds, peak resident memory in
+    bytes, and bytes that it writes (None if unknown)."""
 
     input_bytes: int
     seconds: float
     peak_bytes: int
-    made_bytes: int | None
+    output_bytes: int | None
 
 
-class Piece(NamedTuple):
-    """A range of bytes in an object, in bytes; `sha256` are the hexadecimal digits of theirs."""
+class ObjectRange(NamedTuple):
+    """A range of bytes in an object; `sha256` are the hexadecimal digits of their digest."""
 
     offset: int
     size: int
@@ -73,8 +73,8 @@ class Index:
         self._database.close()
 
     def recall(self, path: Path, kind: Kind) -> str | None:
-        """What was recorded of this file, if it has not changed since."""
-        row = self._one("SELECT signature, value FROM files WHERE path=? AND kind=?", path, kind)
+        """The value recorded for this file, if it has not changed since."""
+        row = self._row("SELECT signature, value FROM files WHERE path=? AND kind=?", path, kind)
         if row is None:
             return None
         try:
@@ -83,12 +83,12 @@ class Index:
             return None
 
     def is_sealed(self, path: str, value: str, *, found_at: str) -> bool:
-        """Whether `found_at` is the sealed file `path` itself, by another link, and unchanged."""
-        row = self._one("SELECT signature, value FROM files WHERE path=? AND kind='seal'", path)
+        """Whether `found_at` is another link to the sealed file `path`, unchanged."""
+        row = self._row("SELECT signature, value FROM files WHERE path=? AND kind='seal'", path)
         return row is not None and row[1] == value and row[0] == _signature(found_at, "seal")
 
     def record(self, path: Path, kind: Kind, value: str, *, seen: str) -> None:
-        """Remember `value`, learnt of the file while its signature was `seen`."""
+        """Remember `value`, read from the file while its signature was `seen`."""
         if kind != "seal":
             stat = path.stat()
             settle(max(stat.st_mtime_ns, stat.st_ctime_ns))
@@ -98,7 +98,7 @@ class Index:
             )
 
     def signature(self, path: Path, kind: Kind = "digest") -> str:
-        """What must stay the same for a record to hold."""
+        """What must stay the same while a record is valid."""
         return _signature(path, kind)
 
     def digest_of(self, path: Path) -> Digest:
@@ -113,9 +113,9 @@ class Index:
         return digest
 
     def cost_of(self, kind: str, *, near: int) -> Cost | None:
-        """What the last action of this kind cost whose input was of about that many bytes, or as
-        near to that as there is one."""
-        row = self._one(
+        """The cost of the last action of this kind, with the input nearest to this number of
+        bytes."""
+        row = self._row(
             "SELECT input, seconds, peak, made FROM runs WHERE kind=?"
             " ORDER BY abs(magnitude - ?) LIMIT 1",
             kind,
@@ -124,15 +124,15 @@ class Index:
         return None if row is None else Cost(*row)
 
     def record_cost(self, kind: str, cost: Cost) -> None:
-        """Remember what a run cost; of one magnitude of inputs, the newest one counts."""
+        """Remember the cost of a run; for each magnitude of inputs, the newest one counts."""
         self._database.write(
             "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)",
             [(kind, cost.input_bytes.bit_length(), *cost)],
         )
 
     def items_of(self, digest: str) -> dict[str, str] | None:
-        """What the slice of this digest consisted of; None if that was not recorded."""
-        row = self._one("SELECT items FROM slices WHERE digest=?", digest)
+        """The parts of the slice with this digest; None if they were not recorded."""
+        row = self._row("SELECT items FROM slices WHERE digest=?", digest)
         try:
             items = None if row is None else parse_json(row[0])
         except (ValueError, TypeError):  # damage
@@ -140,42 +140,43 @@ class Index:
         return items if isinstance(items, dict) else None
 
     def record_items(self, digest: str, items: Mapping[str, str]) -> None:
-        """Remember what a slice consists of."""
+        """Remember the parts of a slice."""
         self._database.write(
             "INSERT OR IGNORE INTO slices VALUES (?, ?)", [(digest, json.dumps(items))]
         )
 
-    def piece(self, key: str) -> tuple[str, Piece] | None:
-        """The name of an object, and the range of it that has this key."""
-        row = self._one("SELECT object, start, size, digest FROM pieces WHERE key=?", key)
-        return None if row is None else (row[0], Piece(row[1], row[2], row[3]))
+    def piece(self, key: str) -> tuple[str, ObjectRange] | None:
+        """The object's name and the range that this key names."""
+        row = self._row("SELECT object, start, size, digest FROM pieces WHERE key=?", key)
+        return None if row is None else (row[0], ObjectRange(row[1], row[2], row[3]))
 
-    def record_pieces(self, name: str, pieces: Mapping[str, Piece]) -> None:
-        """Remember ranges of the object of this name, in place of what had these keys before."""
-        rows = [(key, name, one.offset, one.size, one.sha256) for key, one in pieces.items()]
+    def record_pieces(self, name: str, pieces: Mapping[str, ObjectRange]) -> None:
+        """Remember ranges of the object with this name, instead of those that had these keys
+        before."""
+        rows = [(key, name, *piece) for key, piece in pieces.items()]
         self._database.write("INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
 
-    def placed(self, target: str) -> str | None:
-        """What was recorded of the files that were placed at this path (see placements.py)."""
-        row = self._one("SELECT files FROM placed WHERE path=?", os.fsencode(target))
+    def placements(self, target: str) -> str | None:
+        """The record of the files that were placed at this path (see placements.py)."""
+        row = self._row("SELECT files FROM placed WHERE path=?", os.fsencode(target))
         return None if row is None else str(row[0])
 
-    def record_placed(self, target: str, files: str) -> None:
-        """Remember the files at a path, in place of what was remembered of it."""
+    def record_placements(self, target: str, files: str) -> None:
+        """Remember the files at a path, instead of those remembered before."""
         self._database.write(
             "INSERT OR REPLACE INTO placed VALUES (?, ?)", [(os.fsencode(target), files)]
         )
 
     def placed_targets(self) -> list[str]:
-        """The paths at which files were ever placed, or seen to lie as placed."""
+        """The paths at which files were placed, or seen in place."""
         return [os.fsdecode(path) for (path,) in self._database.rows("SELECT path FROM placed")]
 
-    def pieces_of(self, name: str) -> dict[str, Piece]:
-        """The ranges of the object of this name, by key."""
+    def pieces_of(self, name: str) -> dict[str, ObjectRange]:
+        """The ranges of the object with this name, by key."""
         rows = self._database.rows(
             "SELECT key, start, size, digest FROM pieces WHERE object=?", name
         )
-        return {row[0]: Piece(*row[1:]) for row in rows}
+        return {row[0]: ObjectRange(*row[1:]) for row in rows}
 
     def forget_pieces(self, keys: Iterable[str]) -> None:
         """Forget these pieces."""
@@ -186,7 +187,7 @@ class Index:
         self._database.write("DELETE FROM pieces WHERE object=?", [(name,)])
 
     def prune(self, *, slices: Collection[str]) -> None:
-        """Forget what was learnt of files and targets that are gone, and of slices but these."""
+        """Forget files and targets that are gone, and all slices but these."""
         gone = [
             row for row in self._database.rows("SELECT path, kind FROM files") if _is_gone(row[0])
         ]
@@ -203,9 +204,9 @@ class Index:
         self._database.write("DELETE FROM slices WHERE digest=?", old)
         self._database.shrink()
 
-    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
+    def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
         return self._database.row(
-            query, *(one if isinstance(one, bytes) else str(one) for one in values)
+            query, *(value if isinstance(value, bytes) else str(value) for value in values)
         )
 
 
@@ -220,13 +221,14 @@ def hash_file(path: Path) -> Digest:
 
 
 def settle(newest: int) -> None:
-    """Wait until a change of a file whose newest time is this, in nanoseconds, would show in it."""
+    """Wait until a change of a file whose newest time is this, in nanoseconds, would show in its
+    times."""
     while 0 <= time.time_ns() - newest < _SETTLED_NS and _tick() <= newest:
         time.sleep(_POLL_SECONDS)
 
 
 def _tick() -> int:
-    """The clock that Linux takes the times of files from; elsewhere none is known."""
+    """The clock of the times of files under Linux; 0 elsewhere."""
     return time.clock_gettime_ns(_COARSE) if sys.platform == "linux" else 0
 
 

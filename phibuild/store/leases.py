@@ -22,7 +22,7 @@ from phibuild.store.aside import make_folder
 from phibuild.store.locks import is_held, locked
 
 GATE = "leases"
-"""The lock that is shared by who appends, and that a collector has alone."""
+"""The lock that appending processes share, and a collector has alone."""
 
 
 class Lease:
@@ -48,7 +48,7 @@ class Lease:
                 os.write(self._file[1], "".join(f"{name}\n" for name in new).encode("ascii"))
 
     def release(self) -> None:
-        """Let all go."""
+        """Release all."""
         with self._guard:
             self._names.clear()
             if self._file is not None:
@@ -85,7 +85,7 @@ def leased(root: Path, *, since: int) -> set[str]:
 
 @contextmanager
 def unleased(root: Path, names: Iterable[str]) -> Iterator[set[str]]:
-    """Those of these names that no process has leased; meanwhile none can be."""
+    """The names that no process has leased, and cannot lease in this context."""
     with locked(root / "locks" / GATE):
         yield set(names) - leased(root, since=time.time_ns())
 

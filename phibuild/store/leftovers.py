@@ -1,5 +1,5 @@
-"""What no build needs any more and no result refers to: logs, locks, old code, what was moved aside
-and what killed processes left."""
+"""Finds files that no build or result needs: logs, locks, old code, files that were moved aside,
+and those of killed processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phibuild.store.workspaces import INSTALLING, abandoned
 
 _HOUR, _DAY = 3600, 86400
 _LOGS = 14 * _DAY
-"""Seconds for which the last words of an action are kept."""
+"""Seconds for which the log of an action is kept."""
 
 
 def leftovers(root: Path, *, now: float) -> Iterator[Path]:
@@ -33,7 +33,7 @@ def leftovers(root: Path, *, now: float) -> Iterator[Path]:
 
 
 def remove_locks(root: Path) -> None:
-    """Remove the locks that nobody has."""
+    """Remove the locks that no process holds."""
     for path in _names(root / "locks"):
         if path.is_file():
             remove_lock(path)

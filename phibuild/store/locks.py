@@ -14,8 +14,8 @@ from phibuild.store.aside import make_folder, move_aside
 
 
 def open_lock(path: Path) -> int:
-    """A descriptor to lock. Another user's file, or a folder that is there by damage, can only be
-    read, which suffices."""
+    """A descriptor to lock. Another user's file, or a folder in its place, can only be read, which
+    suffices."""
     make_folder(path.parent)
     try:
         return _open(path, os.O_RDWR | os.O_CREAT)
@@ -34,8 +34,8 @@ def _open(path: Path, how: int) -> int:
 
 
 def acquire(path: Path, how: int = fcntl.LOCK_EX) -> int:
-    """The descriptor of a lock that is held now. BlockingIOError with LOCK_NB if somebody has it.
-    Collection removes locks that nobody has: one that went in the meantime is created again."""
+    """The descriptor of a lock that is held now. BlockingIOError with LOCK_NB if another process
+    has it. Collection may remove the file at the same time: it is created again."""
     while True:
         descriptor = open_lock(path)
         try:
@@ -51,7 +51,7 @@ def acquire(path: Path, how: int = fcntl.LOCK_EX) -> int:
 
 @contextmanager
 def locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold the lock of this name, waiting for whoever has it."""
+    """Hold the lock of this name; wait until it is free."""
     descriptor = acquire(path, how)
     try:
         yield
@@ -60,7 +60,7 @@ def locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
 
 
 def remove_lock(path: Path) -> bool:
-    """Remove a lock that nobody has; whether it is gone."""
+    """Remove a lock that no process holds; whether it is gone."""
     try:
         descriptor = acquire(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -75,7 +75,7 @@ def remove_lock(path: Path) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody has a lock on this file or folder, or it cannot be known."""
+    """Whether a process has a lock on this file or folder, or that is unknown."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -99,19 +99,19 @@ class FolderLock:
         except BlockingIOError:
             raise ActionError(
                 f"another build (process {_holder(path)}) is working in {folder}",
-                hint="wait for it to end and start again; what it finished is then recalled",
+                hint="wait until it ends and start again; its results are then recalled",
                 code="PHI405",
             ) from None
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES):
                 raise
-            return  # in a store that cannot be written no build works; each only recalls
-        with suppress(OSError):  # its number is only for people
+            return  # a store that cannot be written only recalls
+        with suppress(OSError):  # the number is only for people
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
-        """Let others build in the folder."""
+        """Let other builds work in the folder."""
         if self._descriptor is not None:
             os.close(self._descriptor)
 

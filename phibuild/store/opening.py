@@ -16,7 +16,7 @@ _FOLDERS = frozenset(
     {"objects", "results", "leases", "locks", "logs", "pins", "plugins", "code", "work"}
 )
 _MAY_BE_THERE = frozenset({"lost+found", "toolchains", "uv", "bytecode"})
-"""What comes with a file system, and what may be a link to another store's."""
+"""The folder of a file system, and possible links to another store."""
 _ANOTHER = re.compile(r"phibuild-store/\d{1,9}\n?")
 _INDEX = "index.sqlite"
 _FILE = re.compile(r"index\.sqlite(-wal|-shm)?|plugins\.json|limit")
@@ -26,12 +26,12 @@ def open_damaged(root: Path, marker: Path, text: str) -> None:
     """Write the format of a new store or of a damaged one. StoreError PHI301 if the marker holds
     the format of another phibuild, PHI302 if the folder is the user's or cannot be used."""
     try:
-        found = _text_of(marker)
-        if found == text:
+        content = _text_of(marker)
+        if content == text:
             return  # another process has just written it
-        if _ANOTHER.fullmatch(found):
+        if _ANOTHER.fullmatch(content):
             raise StoreError(
-                f"the store {root} has format {found.strip()!r}, not {text.strip()!r}",
+                f"the store {root} has format {content.strip()!r}, not {text.strip()!r}",
                 hint="update phibuild, or set PHIBUILD_STORE to another folder",
                 code="PHI301",
             )
@@ -53,7 +53,7 @@ def open_damaged(root: Path, marker: Path, text: str) -> None:
             hint="set PHIBUILD_STORE to a folder that you may write to",
         ) from None
     if not is_new:
-        print(f"phibuild: {marker} was damaged; it is written anew", file=sys.stderr)
+        print(f"phibuild: {marker} was damaged; it is written again", file=sys.stderr)
 
 
 def _text_of(marker: Path) -> str:
@@ -64,8 +64,8 @@ def _text_of(marker: Path) -> str:
 
 
 def _not_a_stores(root: Path, marker: Path) -> Iterator[str]:
-    """The names in a folder that no store has. Where no index is among them, `code` or `results`
-    may well be the user's."""
+    """The names in a folder that no store has. Without an index among them, `code` or `results` may
+    be the user's."""
     names = {path.name: path.name.partition(MARK)[0] for path in root.iterdir()}
     usual = _MAY_BE_THERE | {marker.name}
     if _INDEX in names and _holds_objects(root / "objects"):

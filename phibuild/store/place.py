@@ -1,7 +1,7 @@
-"""Putting an artifact in its place: built beside the target, then exchanged with it in one step.
+"""Places an artifact: built beside the target, then exchanged with it in one step.
 
-What was there is removed file by file, as far as it is known to be phibuild's. Anything else that
-is found then is kept beside the target under another name.
+Phibuild's own files in the old one are removed one by one. Anything else is kept beside the target
+under another name.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ from typing import NamedTuple
 
 from phibuild.model.errors import StoreError
 from phibuild.model.tree import Tree
-from phibuild.store.exchange import exchange, rename_new
+from phibuild.renaming import KEPT, exchange, rename_beside, rename_new, shortened
 from phibuild.store.strangers import FILE, FOLDER, carry_over, kind_of, remove_known
 
 _SUFFIX = ".phi-new"
 _JOURNAL = "journal.json"
 _NEW, _OLD = "new", "old"
 _FILE, _OLD_FILE = "new-file", "old-file"
-_LONGEST = 200
-"""Bytes of a target's name that longer names begin with."""
 
 
 class Beside(NamedTuple):
@@ -43,16 +41,16 @@ class Beside(NamedTuple):
         return self.folder / _NEW
 
     def swap(self, target: Path) -> Path | None:
-        """Put what was built at `target`. Returns where that which was there lies now.
-        FileExistsError if something took a free path in the meantime."""
+        """Put the new artifact at `target`. Returns the path of the old one; None without one.
+        FileExistsError if a free path is no longer free."""
         if not os.path.lexists(target):
             rename_new(self.new, target)
             return None
         return exchange(self.new, target, aside=self.folder / _OLD)
 
     def write(self, path: Path, text: str, *, is_ours: Callable[[Path], bool]) -> list[Path]:
-        """Write a file over one that `is_ours`. Anything else that is there in that moment is kept.
-        Returns where."""
+        """Write a file over one that `is_ours`. Anything else that is there at that moment is kept;
+        returns its new path."""
         new = self.folder / _FILE
         new.write_text(text, "utf-8")
         if not os.path.lexists(path):
@@ -62,16 +60,15 @@ class Beside(NamedTuple):
         if kind_of(str(old)) == FILE and is_ours(old):
             old.unlink()
             return []
-        return [keep(old, path)]
+        return [rename_beside(old, path, KEPT)]
 
 
 @contextlib.contextmanager
 def beside(
     target: Path, files: Collection[str], *, on_kept: Callable[[Path], None]
 ) -> Iterator[Beside]:
-    """A folder beside the target; `files` are the paths of what phibuild puts there and of what it
-    replaces. Afterwards nothing of it is left; what was in it and is none of these files is moved
-    to a path that is reported."""
+    """A folder beside the target; `files` are the paths of phibuild's files, new and old. It is
+    removed afterwards; any other file in it is moved to a path that is reported."""
     target.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(target, on_kept)
     folder = Path(tempfile.mkdtemp(prefix=_prefix(target), suffix=_SUFFIX, dir=target.parent))
@@ -95,21 +92,8 @@ def replace_file(path: Path, text: str, *, is_ours: Callable[[Path], bool]) -> l
         return [*kept, *room.write(path, text, is_ours=is_ours)]
 
 
-def keep(place: Path, target: Path) -> Path:
-    """Give what is not phibuild's a free name beside the target, and return that."""
-    number = 1
-    while True:
-        kept = target.with_name(f"{_short(target.name)}.kept-{number}")
-        try:
-            rename_new(place, kept)
-        except FileExistsError:
-            number += 1
-        else:
-            return kept
-
-
 def carry_others(old: Path, target: Path, known: Tree) -> None:
-    """Move what other rules put into a replaced folder into the new one."""
+    """Move the files of other rules from a replaced folder into the new one."""
     carry_over(str(old), str(target), {entry.path for entry in known.entries})
 
 
@@ -128,14 +112,7 @@ def as_place_error(error: OSError, target: Path) -> StoreError:
 
 
 def _prefix(target: Path) -> str:
-    return f".{_short(target.name)}."
-
-
-def _short(name: str) -> str:
-    """The beginning of a name, so that a longer name made of it is not too long."""
-    while len(os.fsencode(name)) > _LONGEST:
-        name = name[:-1]
-    return name
+    return f".{shortened(target.name)}."
 
 
 def clear_leftovers(target: Path, on_kept: Callable[[Path], None]) -> None:
@@ -176,7 +153,7 @@ def _clear(
     for name in (_NEW, _OLD):
         place = folder / name
         if not remove_known(str(place), files):
-            on_kept(keep(place, target))
+            on_kept(rename_beside(place, target, KEPT))
     for name in (_FILE, _OLD_FILE, _JOURNAL):
         with contextlib.suppress(FileNotFoundError):
             (folder / name).unlink()

@@ -1,5 +1,5 @@
-"""What phibuild put at a user's path, by the stat of each file: a null build then reads none of
-them, and an artifact is known as phibuild's own without its manifest.
+"""The files that phibuild put at a user's path, by stat: a null build then reads none of them, and
+an artifact is recognized as phibuild's own without its manifest.
 
 While an artifact is replaced, both placements are remembered: a killed build may leave either.
 """
@@ -19,8 +19,8 @@ from phibuild.store.index import Index, settle
 
 
 class Placement(NamedTuple):
-    """Files at a path: of each its entry, and its signature from `signature_of`. `is_ours` unless
-    they were only seen there."""
+    """Files at a path: entry and signature (`signature_of`) of each. Not `is_ours` if they were
+    only seen there."""
 
     files: tuple[tuple[Entry, str], ...]
     is_ours: bool
@@ -32,7 +32,7 @@ class Placement(NamedTuple):
 
 
 class KnownFiles(NamedTuple):
-    """What the last placement says of each path inside, in the form that is quick to compare."""
+    """The last placement, by path inside, in a form that is quick to compare."""
 
     rows: dict[str, tuple[str, bool, str]]
 
@@ -43,8 +43,8 @@ class KnownFiles(NamedTuple):
 
 
 def signature_of(place: str) -> str:
-    """What stays the same while a file does, a link not followed. The last number is the ctime,
-    which a rename changes."""
+    """What stays the same while a file is unchanged; links are not followed. The last number is the
+    ctime, which a rename changes."""
     stat = os.lstat(place)
     return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}:{stat.st_mode}:{stat.st_ctime_ns}"
 
@@ -55,7 +55,7 @@ def place_of(target: str, entry: Entry) -> str:
 
 
 def is_same_file(place: str, signature: str) -> bool:
-    """Whether this is the file with that signature, though it may have another name since."""
+    """Whether this is the file with that signature, which may have been renamed since."""
     try:
         return signature_of(place).rpartition(":")[0] == signature.rpartition(":")[0]
     except OSError:
@@ -63,8 +63,8 @@ def is_same_file(place: str, signature: str) -> bool:
 
 
 def known_files(index: Index, target: str) -> KnownFiles:
-    """What is known of the files at a path; nothing if nothing was ever placed there."""
-    text = index.placed(target)
+    """The known files at a path; none if nothing was placed there."""
+    text = index.placements(target)
     if not text:
         return KnownFiles({})
     try:
@@ -76,15 +76,15 @@ def known_files(index: Index, target: str) -> KnownFiles:
 
 def placements(index: Index, target: str) -> list[Placement]:
     """The placements that may be there, the newest first."""
-    text = index.placed(target)
+    text = index.placements(target)
     try:
-        return [_placement(one) for one in parse_json(text)] if text else []
+        return [_placement(document) for document in parse_json(text)] if text else []
     except (ValueError, LookupError, TypeError):
         return []
 
 
 def is_left(placement: Placement, target: str) -> bool:
-    """Whether some of the placed files are still there, and none of these was changed since."""
+    """Whether some of the placed files are still there, and all of these are unchanged."""
     paths = [(place_of(target, entry), signature) for entry, signature in placement.files]
     there = [(path, signature) for path, signature in paths if os.path.lexists(path)]
     return bool(there) and all(is_same_file(path, signature) for path, signature in there)
@@ -98,21 +98,21 @@ def is_gone(placement: Placement, target: str) -> bool:
 def intend(index: Index, tree: Tree, target: str, *, built: str) -> None:
     """Remember that the files at `built` are about to get the path `target`. Their signatures hold
     for `is_same_file` only."""
-    seen = [f"{one.rpartition(':')[0]}:0" for one in _signatures(tree, built)]
+    seen = [f"{signature.rpartition(':')[0]}:0" for signature in _signatures(tree, built)]
     files = tuple(zip(tree.entries, seen, strict=True))
     before = placements(index, target)
-    there = [one for one in before if one.is_ours and is_left(one, target)]
+    there = [each for each in before if each.is_ours and is_left(each, target)]
     _write(index, target, [Placement(files, is_ours=True), *(there or before)[:1]])
 
 
 def remember(index: Index, tree: Tree, target: str, *, is_ours: bool) -> None:
-    """Remember the files at `target`, which hold what the tree says. Nothing is remembered if one
-    changes in this moment."""
+    """Remember the files at `target`, which hold the tree. Nothing is remembered if one changes at
+    this moment."""
     before = placements(index, target)[:1]
-    is_ours = is_ours or any(one.is_ours and one.tree == tree for one in before)
+    is_ours = is_ours or any(each.is_ours and each.tree == tree for each in before)
     with contextlib.suppress(OSError):
         seen = _signatures(tree, target)
-        settle(max((int(one.rpartition(":")[2]) for one in seen), default=0))
+        settle(max((int(signature.rpartition(":")[2]) for signature in seen), default=0))
         if _signatures(tree, target) == seen:
             files = tuple(zip(tree.entries, seen, strict=True))
             _write(index, target, [Placement(files, is_ours)])
@@ -122,11 +122,11 @@ def _signatures(tree: Tree, target: str) -> list[str]:
     return [signature_of(place_of(target, entry)) for entry in tree.entries]
 
 
-def _write(index: Index, target: str, placed: Sequence[Placement]) -> None:
-    index.record_placed(
+def _write(index: Index, target: str, remembered: Sequence[Placement]) -> None:
+    index.record_placements(
         target,
         json.dumps(
-            [{"is_ours": one.is_ours, "files": list(_rows(one))} for one in placed],
+            [{"is_ours": each.is_ours, "files": list(_rows(each))} for each in remembered],
             separators=(",", ":"),
         ),
     )

@@ -1,4 +1,4 @@
-"""An action result: what an action made, of which facts, and what it cost."""
+"""An action result: the output of an action, its facts, and its cost."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which results stay in a store: pinned ones, those of artifacts that are in place, and those used
-last, as far as there is room.
+"""Which results stay in a store: pinned ones, those of artifacts in place, and those used last, as
+far as there is room.
 
-A result stays with the results that it was made of: without their records its own key is not known.
+A result stays with the results of its inputs: without their records its own key is not known.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 
-class Held(NamedTuple):
-    """A result as far as it matters here: the keys of the results that it was made of, the names of
-    its objects, when it was last used (seconds since 1970) and the bytes of its record."""
+class ResultUse(NamedTuple):
+    """The use of a result: the keys of its inputs' results, the names of its objects, the time of
+    its last use (seconds since 1970) and the bytes of its record."""
 
     inputs: tuple[str, ...]
     objects: tuple[str, ...]
@@ -30,7 +30,7 @@ class Rule(NamedTuple):
     room: int | None = None
 
 
-def kept(results: Mapping[str, Held], sizes: Mapping[str, int], rule: Rule) -> set[str]:
+def kept(results: Mapping[str, ResultUse], sizes: Mapping[str, int], rule: Rule) -> set[str]:
     """The keys of the results that stay; `sizes` are the bytes of each object."""
     keys: set[str] = set()
     objects: set[str] = set()
@@ -44,8 +44,8 @@ def kept(results: Mapping[str, Held], sizes: Mapping[str, int], rule: Rule) -> s
         if not (is_pinned or is_in_place or used >= rule.since):
             continue
         with_inputs = _with_inputs(results, key) - keys
-        new = {name for one in with_inputs for name in results[one].objects} - objects
-        size = sum(results[one].bytes for one in with_inputs)
+        new = {name for other in with_inputs for name in results[other].objects} - objects
+        size = sum(results[other].bytes for other in with_inputs)
         size += sum(sizes.get(name, 0) for name in new)
         if free is not None and size > free and not is_pinned:
             continue
@@ -55,12 +55,12 @@ def kept(results: Mapping[str, Held], sizes: Mapping[str, int], rule: Rule) -> s
     return keys
 
 
-def _with_inputs(results: Mapping[str, Held], key: str) -> set[str]:
-    found = {key}
+def _with_inputs(results: Mapping[str, ResultUse], key: str) -> set[str]:
+    keys = {key}
     waiting = [key]
     while waiting:
-        for one in results[waiting.pop()].inputs:
-            if one in results and one not in found:
-                found.add(one)
-                waiting.append(one)
-    return found
+        for source in results[waiting.pop()].inputs:
+            if source in results and source not in keys:
+                keys.add(source)
+                waiting.append(source)
+    return keys

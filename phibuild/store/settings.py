@@ -1,7 +1,7 @@
-"""What the user decided about a store, kept in it: its limit, and the results that are to stay.
+"""The user's settings of a store, kept in it: its limit, and the pinned results.
 
-The limit is a number of bytes in the file `limit`; each pin is a file in `pins/` that has the key
-for its name and what was pinned as its text. What cannot be read was not decided.
+The limit is a number of bytes in the file `limit`. A pin is a file in `pins/`: its name is the key,
+its text the artifact's name. A setting that cannot be read has no effect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def limit_of(root: Path) -> int | None:
-    """The bytes that the store keeps to; None if there is no limit."""
+    """The limit in bytes; None if there is none."""
     try:
         return int((root / "limit").read_text("ascii"))
     except (OSError, ValueError):
@@ -24,7 +24,7 @@ def limit_of(root: Path) -> int | None:
 
 
 def set_limit(root: Path, size: int | None) -> None:
-    """Set the limit, or take it away."""
+    """Set the limit, or remove it."""
     if size is None:
         (root / "limit").unlink(missing_ok=True)
     else:
@@ -32,7 +32,7 @@ def set_limit(root: Path, size: int | None) -> None:
 
 
 def pins_of(root: Path) -> dict[Digest, str]:
-    """The pinned results, and what each was when it was pinned."""
+    """The pinned results, and the name of each."""
     try:
         paths = sorted(path for path in (root / "pins").iterdir() if _KEY.fullmatch(path.name))
     except OSError:
@@ -40,13 +40,13 @@ def pins_of(root: Path) -> dict[Digest, str]:
     return {Digest(path.name): _text_of(path) for path in paths}
 
 
-def pin(root: Path, key: Digest, what: str) -> None:
-    """Keep a result and all that it was made of, whatever the limit."""
-    write_text(root / "pins" / key.hex, what)
+def pin(root: Path, key: Digest, name: str) -> None:
+    """Keep a result and those of its inputs, whatever the limit."""
+    write_text(root / "pins" / key.hex, name)
 
 
 def unpin(root: Path, key: Digest) -> bool:
-    """Let a result go; whether it was pinned."""
+    """Remove a pin; whether there was one."""
     try:
         (root / "pins" / key.hex).unlink()
     except FileNotFoundError:

@@ -4,16 +4,16 @@ format            the version of this layout
 objects/ab/<hex>  read-only files; `<hex>.x` where the file is executable
 results/<hex>     action results by action key; the time of one is that of its last use
 code/<hex>        what workers run from (see engine/code_folder.py); may be deleted at any time
-index.sqlite      what was seen of files (see index.py); may be deleted at any time
+index.sqlite      facts about files (see index.py); may be deleted at any time
 locks/ work/      one build at a time for each action; workspaces
 leases/           the objects that each running process uses (see leases.py)
-pins/ limit       results that collection keeps, and the size that it keeps to
+pins/ limit       results that collection keeps, and the store's size limit
 toolchains/ uv/   Python toolchains and the cache that they are linked from
-bytecode/ logs/   what Python compiled of them and of workers; the last words of actions
+bytecode/ logs/   modules that Python compiled; the logs of failed actions
 plugins/          what plugins offer (see registry.py)
 
-Damage is never an error: what cannot be read is a miss, and what lies where a part of the store
-belongs is moved aside.
+Damage is never an error: what cannot be read is a miss, and anything in the place of a part of the
+store is moved aside.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from phibuild.model.tree import THE_FILE, Entry, Tree
 from phibuild.store.aside import make_folder, move_aside
 from phibuild.store.copying import SMALL, are_hard_links_requested, copy_file, may_be_links
 from phibuild.store.files import new_name, write_text
-from phibuild.store.index import Index, Piece, hash_file
+from phibuild.store.index import Index, ObjectRange, hash_file
 from phibuild.store.leases import Lease
 from phibuild.store.locks import locked
 from phibuild.store.placements import place_of
@@ -44,7 +44,7 @@ from phibuild.threads import in_threads
 
 FORMAT = "phibuild-store/1\n"
 _DAY = 86400.0
-"""Seconds between two changes of the time of a result that is used again and again."""
+"""Seconds between two updates of the time of a result that is used often."""
 _WORTH_THREADS = 64 << 20
 """Bytes of a tree above which its files are copied at the same time."""
 _THREADS = 4
@@ -65,8 +65,8 @@ def object_name(entry: Entry) -> str:
     return entry.digest.hex + (".x" if entry.executable else "")
 
 
-class Told(NamedTuple):
-    """A digest that whoever wrote a file took on the way, and the file's stat signature then."""
+class KnownDigest(NamedTuple):
+    """The digest of a file as its writer reports it, and the file's stat signature then."""
 
     digest: Digest
     signature: str
@@ -90,7 +90,7 @@ class Store:
 
     @property
     def marker(self) -> Path:
-        """A small file of the store's that is always there."""
+        """A small file that every store has."""
         return self.root / "format"
 
     @cached_property
@@ -99,12 +99,12 @@ class Store:
         return Index(self.root / "index.sqlite")
 
     def close(self) -> None:
-        """Let go of all that this process holds of the store, which is not used afterwards."""
+        """Release all that this process holds of the store, which is not used afterwards."""
         self.index.close()
         self.lease.release()
 
     def locked(self, name: str) -> AbstractContextManager[None]:
-        """A context in which nobody else has the lock of this name."""
+        """A context in which no other process has the lock of this name."""
         return locked(self.root / "locks" / name)
 
     @cached_property
@@ -119,8 +119,8 @@ class Store:
         return workspace(self.root / "work")
 
     def sweep(self) -> None:
-        """Remove the workspaces that killed builds left, and make room for what Python compiles: it
-        would go on without."""
+        """Remove the workspaces of killed builds, and create the folder for compiled modules:
+        Python would not."""
         from phibuild.store.workspaces import sweep
 
         sweep(self.root / "work")
@@ -131,7 +131,7 @@ class Store:
 
     def recall(self, key: Digest) -> ActionResult | None:
         """The action result recorded under this key. Its files may be gone: see `has`. One that
-        cannot be read, or is that of another key, is a miss; the next one replaces it."""
+        cannot be read, or has another key, is a miss; the next one replaces it."""
         path = self.result_path(key)
         try:
             result = ActionResult.from_text(path.read_text("utf-8"))
@@ -150,9 +150,9 @@ class Store:
 
     # Pieces
 
-    def recall_piece(self, key: str) -> tuple[Path, Piece] | None:
-        """Where the piece of this key lies: an object and a range of it. None if it is not known,
-        or its object is gone or was changed. Whoever reads it compares its sha256."""
+    def recall_piece(self, key: str) -> tuple[Path, ObjectRange] | None:
+        """The object and the range that this key names. None if it is not known, or its object is
+        gone or was changed. The reader compares the sha256."""
         known = self.index.piece(key)
         if known is None:
             return None
@@ -161,17 +161,17 @@ class Store:
         sealed = self.index.recall(place, "seal") is not None
         return (place, known[1]) if sealed else None
 
-    def record_pieces(self, entry: Entry, pieces: Mapping[str, Piece]) -> None:
+    def record_pieces(self, entry: Entry, pieces: Mapping[str, ObjectRange]) -> None:
         """Remember ranges of an object by their keys. It costs no disk."""
         self.index.record_pieces(self.object_path(entry).name, pieces)
 
     # Objects
 
-    def put(self, path: Path, told: Mapping[str, Told] = MappingProxyType({})) -> Tree:
-        """Move a file or folder that an action made into the store. A file of it whose digest was
-        `told`, by its name in the tree, is read only if it has changed since."""
+    def put(self, path: Path, known: Mapping[str, KnownDigest] = MappingProxyType({})) -> Tree:
+        """Move a file or folder that an action built into the store. A file whose digest is
+        `known`, by its name in the tree, is read only if it has changed since."""
         if path.is_file() and not path.is_symlink():
-            return Tree((self._put_file(path, THE_FILE, told.get(THE_FILE)),))
+            return Tree((self._put_file(path, THE_FILE, known.get(THE_FILE)),))
         files = sorted(
             (child.relative_to(path).as_posix(), child)
             for child in path.rglob("*")
@@ -180,24 +180,24 @@ class Store:
         for name, child in files:
             if child.is_symlink() or not child.is_file():
                 raise StoreError(f"{name} in the output is not a regular file", code="PHI403")
-        return Tree(tuple(self._put_file(child, name, told.get(name)) for name, child in files))
+        return Tree(tuple(self._put_file(child, name, known.get(name)) for name, child in files))
 
-    def told(self, path: Path, digest: Digest) -> Told:
-        """A digest for `put`, of a file as it is now."""
-        return Told(digest, self.index.signature(path))
+    def known_digest(self, path: Path, digest: Digest) -> KnownDigest:
+        """A digest for `put`, of a file in its present state."""
+        return KnownDigest(digest, self.index.signature(path))
 
     def has(self, tree: Tree) -> bool:
-        """Whether every file of the tree is here and is what its name says. They stay then while
-        this process lives."""
+        """Whether every file of the tree is here and undamaged. They stay then while this process
+        lives."""
         self.lease.hold(object_name(entry) for entry in tree.entries)
         return all(self._is_sound(entry) for entry in tree.entries)
 
     def object_path(self, entry: Entry) -> Path:
-        """Where the bytes of this entry lie."""
+        """The path of the bytes of this entry."""
         return Path(self._object_path(entry))
 
     def object_named(self, name: str) -> Path:
-        """Where the object of this name lies."""
+        """The path of the object with this name."""
         return Path(self._object_named(name))
 
     def is_object_at(self, entry: Entry, place: str) -> bool:
@@ -231,7 +231,7 @@ class Store:
         with workspace(path.parent, prefix=INSTALLING) as folder:
             self.show(tree, folder / "new")
             if os.path.lexists(path):
-                from phibuild.store.exchange import exchange
+                from phibuild.renaming import exchange
 
                 exchange(folder / "new", path, aside=folder / "old")
             else:
@@ -253,8 +253,8 @@ class Store:
             pass
 
     def _copy(self, tree: Tree, entry: Entry, path: Path) -> None:
-        """A file of the user's; a hard link if that was requested, may be, and is the only one: the
-        time of another project's file would move with it."""
+        """Create a file of the user's; a hard link if requested and allowed, and only the first
+        one: the time of another project's file would change with it."""
         source = self._sound_object(entry)
         may_be_link = entry.size >= SMALL and are_hard_links_requested() and may_be_links(tree)
         if not may_be_link or source.stat().st_nlink > 1:
@@ -265,14 +265,14 @@ class Store:
         except OSError:
             copy_file(source, path, executable=entry.executable)
             return
-        # Other build tools compare times: what is placed now is newer than what it was made of.
+        # Other build tools compare times: what is placed now is newer than its inputs.
         with self.locked(f"seal-{entry.digest.hex[:16]}"):
             os.utime(path)
             self._seal(entry)
 
     def _link(self, tree: Tree, entry: Entry, path: Path) -> None:
-        """A file to be read only. Copies of small ones, so that a worker that writes to its input
-        after all damages nothing; its large ones are checked."""
+        """Create a file that is only read. Small ones are copies, so that a worker that writes to
+        its input damages nothing; large ones are checked."""
         source = self._sound_object(entry)
         if entry.size >= SMALL and may_be_links(tree):
             with suppress(OSError):
@@ -283,7 +283,8 @@ class Store:
     def _sound_object(self, entry: Entry) -> Path:
         if not self._is_sound(entry):
             raise StoreError(
-                f"the object {entry.digest} is gone or damaged", hint="build again; it is made anew"
+                f"the object {entry.digest} is gone or damaged",
+                hint="build again; it is built again",
             )
         return self.object_path(entry)
 
@@ -293,15 +294,15 @@ class Store:
     def _object_named(self, name: str) -> str:
         return f"{self.root}/objects/{name[:2]}/{name}"
 
-    def _put_file(self, path: Path, name: str, told: Told | None) -> Entry:
+    def _put_file(self, path: Path, name: str, known: KnownDigest | None) -> Entry:
         stat = path.stat()
         executable = bool(stat.st_mode & 0o100)
         is_known = (
-            told is not None
+            known is not None
             and stat.st_size >= SMALL  # it costs nothing to read less
-            and told.signature == self.index.signature(path)
+            and known.signature == self.index.signature(path)
         )
-        digest = told.digest if told is not None and is_known else hash_file(path)
+        digest = known.digest if known is not None and is_known else hash_file(path)
         entry = Entry(name, digest, stat.st_size, executable)
         place = self.object_path(entry)
         self.lease.hold([place.name])
@@ -309,7 +310,7 @@ class Store:
             path.unlink()
         else:
             make_folder(place.parent)
-            if stat.st_nlink > 1:  # somebody else has the file, too
+            if stat.st_nlink > 1:  # the file has other links
                 path = _own_copy(path, executable=executable)
             path.chmod(0o555 if executable else 0o444)
             path.replace(place)
@@ -317,7 +318,7 @@ class Store:
         return entry
 
     def _is_sound(self, entry: Entry) -> bool:
-        """Check an object by its seal, else by its bytes; one that is damaged is thrown away."""
+        """Check an object by its seal, else by its bytes; a damaged one is removed."""
         place = self.object_path(entry)
         if self.index.recall(place, "seal") == str(entry.digest) and os.access(place, os.R_OK):
             return True
@@ -329,12 +330,12 @@ class Store:
             return False
         except OSError:
             pass  # a folder, or a file that cannot be read
-        with suppress(OSError):  # else the next one cannot be put here either, and says so
+        with suppress(OSError):  # else `put` fails later, with an error
             self.discard(place)
         return False
 
     def discard(self, place: Path) -> None:
-        """Throw away what lies where an object or a result belongs."""
+        """Remove what lies in the place of an object or a result."""
         if place.is_dir() and not place.is_symlink():
             move_aside(place)
         else:
@@ -347,7 +348,7 @@ class Store:
         )
 
     def result_path(self, key: Digest) -> Path:
-        """Where the result of this key lies, or would."""
+        """The path of the result with this key."""
         return self.root / "results" / key.hex
 
 

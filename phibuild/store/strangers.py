@@ -1,4 +1,5 @@
-"""What lies at a path and is not of a known tree: the user's, never to be removed."""
+"""Finds the files at a path that are not of a known tree: they are the user's, and never
+removed."""
 
 from __future__ import annotations
 
@@ -13,16 +14,16 @@ FILE, FOLDER, EMPTY_FOLDER, LINK, SPECIAL = "file", "folder", "empty folder", "l
 
 
 class Stranger(NamedTuple):
-    """Something that phibuild did not put there: its path inside the target (THE_FILE for all that
-    is there), and its kind."""
+    """Something that phibuild did not put there: its path inside the target (THE_FILE for the
+    target itself), and its kind."""
 
     path: str
     kind: str
 
 
 def kind_of(path: str) -> str | None:
-    """What has this name, a link not followed; None if nothing has. NotADirectoryError if a parent
-    is a file."""
+    """The kind of file at a path, a link not followed; None if nothing is there. NotADirectoryError
+    if a parent is a file."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -35,8 +36,8 @@ def kind_of(path: str) -> str | None:
 
 
 def strangers(target: str, known: Tree | None) -> Iterator[Stranger]:
-    """What lies at `target` beside the files of `known` and their folders, in no order. A folder
-    of the user's with files in it is one stranger; an empty one at `target` may be replaced."""
+    """What lies at `target` beside the files of `known` and their folders, unsorted. A folder of
+    the user's with files in it is one stranger; an empty one at `target` may be replaced."""
     kind = kind_of(target)
     if kind is None or (kind == FILE and known is not None and known.is_file):
         return
@@ -103,13 +104,13 @@ def _empty(folder: str, prefix: str, files: Collection[str], folders: Collection
 
 
 def carry_over(old: str, new: str, files: Collection[str]) -> None:
-    """Move what lies in the folder `old`, and is none of these files or their folders, to the same
-    place in `new`. What has no free place there stays."""
-    for one in list(_inside(old, "", files, folders_of(files))):
-        place = f"{new}/{one.path}"
+    """Move what lies in the folder `old`, except these files and their folders, to the same place
+    in `new`, if that is free."""
+    for stranger in list(_inside(old, "", files, folders_of(files))):
+        place = f"{new}/{stranger.path}"
         if kind_of(place) is None:
             os.makedirs(os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120
-            os.rename(f"{old}/{one.path}", place)  # noqa: PTH104
+            os.rename(f"{old}/{stranger.path}", place)  # noqa: PTH104
 
 
 def _is_empty(folder: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a store holds: its results and objects, what is neither, and what refers to them."""
+"""Lists what a store holds: its results and objects, anything else, and what refers to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from phibuild.model.errors import StoreError
 from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.store.results import ActionResult
-from phibuild.store.retention import Held
+from phibuild.store.retention import ResultUse
 from phibuild.store.store import Store, object_name
 from phibuild.store.usage import blocks
 
@@ -23,7 +23,7 @@ class Survey(NamedTuple):
     """`results` by key and `objects` by name with their bytes on the disk; `damage` is whatever
     else lies in their folders; `slices` are the digests of slices by the key of a result."""
 
-    results: dict[str, Held]
+    results: dict[str, ResultUse]
     objects: dict[str, int]
     damage: tuple[Path, ...]
     slices: dict[str, frozenset[str]]
@@ -31,11 +31,11 @@ class Survey(NamedTuple):
 
 def survey(store: Store) -> Survey:
     """Read all results and list all objects."""
-    found = Survey({}, {}, (), {})
+    content = Survey({}, {}, (), {})
     damage = []
     for path in _entries(store.root / "results"):
         if path.name.startswith("."):
-            continue  # somebody is writing it
+            continue  # another process is writing it
         with suppress(FileNotFoundError):
             result = read_result(path)
             if result is None:
@@ -44,20 +44,20 @@ def survey(store: Store) -> Survey:
             stat = path.stat()
             objects = tuple(object_name(entry) for entry in result.tree.entries)
             inputs = tuple(key.hex for _, key in result.inputs)
-            found.results[path.name] = Held(inputs, objects, stat.st_mtime, blocks(stat))
-            found.slices[path.name] = frozenset(fact.value for fact in result.facts)
+            content.results[path.name] = ResultUse(inputs, objects, stat.st_mtime, blocks(stat))
+            content.slices[path.name] = frozenset(fact.value for fact in result.facts)
     for path in object_files(store.root):
         with suppress(FileNotFoundError):
             stat = path.lstat()
             if is_object(path):
-                found.objects[path.name] = blocks(stat)
+                content.objects[path.name] = blocks(stat)
             else:
                 damage.append(path)
-    return found._replace(damage=tuple(damage))
+    return content._replace(damage=tuple(damage))
 
 
 def read_result(path: Path) -> ActionResult | None:
-    """A result; None if it is damaged or lies under the key of another."""
+    """A result; None if it is damaged or has another's key."""
     try:
         result = ActionResult.from_text(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def read_result(path: Path) -> ActionResult | None:
 
 
 def object_files(root: Path) -> Iterator[Path]:
-    """Whatever lies where objects do."""
+    """Everything in the folders of objects."""
     for folder in _entries(root / "objects"):
         if folder.is_dir() and not folder.is_symlink():
             yield from _entries(folder)
@@ -77,23 +77,23 @@ def object_files(root: Path) -> Iterator[Path]:
 
 
 def is_object(path: Path) -> bool:
-    """Whether this has the name and kind of an object; its bytes are not read."""
+    """Whether this has the name and kind of an object, without reading it."""
     is_named = _OBJECT.fullmatch(path.name) and path.parent.name == path.name[:2]
     return bool(is_named) and path.is_file() and not path.is_symlink()
 
 
 def targets_in_place(store: Store) -> dict[str, str]:
     """The action keys of artifacts that lie where this store's builds put them, by path."""
-    found = {}
+    keys = {}
     for target in store.index.placed_targets():
         with suppress(OSError, UnicodeDecodeError, StoreError):
             path = Path(f"{target}{SUFFIX}")
-            found[target] = Manifest.from_text(path.read_text("utf-8"), where="").key.hex
-    return found
+            keys[target] = Manifest.from_text(path.read_text("utf-8"), where="").key.hex
+    return keys
 
 
 def installed_keys(root: Path, keys: Iterable[str]) -> set[str]:
-    """The results that are toolchains which are installed: their names end in a part of the key."""
+    """The results of installed toolchains, whose folders' names end in a part of the key."""
     ends = {path.name.rpartition("-")[2] for path in _entries(root / "toolchains")}
     return {key for key in keys if key[:12] in ends}
 

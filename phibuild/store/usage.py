@@ -1,5 +1,4 @@
-"""What a store takes of its disk: blocks rather than lengths, and each file once, whatever its
-links."""
+"""The disk usage of a store: blocks rather than lengths, and each file once, whatever its links."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 APART = ("toolchains", "uv", "bytecode")
-"""Parts that a limit does not count, as collecting results does not free them."""
+"""Parts that a limit does not count: collecting results does not free them."""
 
 
 def disk_usage(root: Path) -> dict[str, int]:
@@ -27,7 +26,7 @@ def disk_usage(root: Path) -> dict[str, int]:
 
 
 def blocks(stat: os.stat_result) -> int:
-    """The bytes on the disk that a file has."""
+    """The bytes of a file on the disk."""
     return stat.st_blocks * 512
 
 
@@ -45,9 +44,9 @@ def _stats(path: Path) -> Iterator[os.stat_result]:
     waiting = [str(path)]
     while waiting:
         with suppress(OSError):
-            one = waiting.pop()
-            yield os.lstat(one)
-            with os.scandir(one) as entries:
+            place = waiting.pop()
+            yield os.lstat(place)
+            with os.scandir(place) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)

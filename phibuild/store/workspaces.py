@@ -1,7 +1,7 @@
-"""Workspaces: folders on the store's file system that are gone after their use, or swept later.
+"""Workspaces: folders on the store's file system that are removed after their use.
 
-Each is locked while its process lives. What a killed process left has no lock and is removed by the
-next build.
+Each is locked while its process lives. That of a killed process has no lock, and the next build
+removes it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from phibuild.store.aside import make_folder
 from phibuild.store.locks import is_held
 
 INSTALLING = ".phi-new-"
-"""How the names of workspaces begin that do not lie in a folder of their own."""
+"""The prefix of workspaces in a folder with other files."""
 
 
 @contextmanager
 def workspace(work: Path, *, prefix: str = "") -> Iterator[Path]:
-    """A fresh folder in `work`, which others may not look into."""
+    """A fresh folder in `work`, private to this user."""
     folder, descriptor = _create(make_folder(work), prefix)
     try:
         yield folder
@@ -32,7 +32,7 @@ def workspace(work: Path, *, prefix: str = "") -> Iterator[Path]:
 
 
 def abandoned(work: Path, *, prefix: str = "") -> Iterator[Path]:
-    """What killed processes left in `work`."""
+    """The folders of killed processes in `work`."""
     with suppress(OSError):
         for path in list(work.iterdir()):
             if path.name.startswith(prefix) and not is_held(path):
@@ -40,7 +40,7 @@ def abandoned(work: Path, *, prefix: str = "") -> Iterator[Path]:
 
 
 def sweep(work: Path) -> None:
-    """Remove what killed processes left."""
+    """Remove the folders of killed processes."""
     for path in abandoned(work):
         with suppress(OSError):
             remove(path)

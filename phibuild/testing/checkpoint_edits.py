@@ -1,4 +1,4 @@
-"""Edits of a checkpoint, each of which changes one thing and leaves every other byte as it was.
+"""Edits of a checkpoint, each of which changes one thing and no other byte.
 
 Files are replaced, never written into: a hard link or an open reader keeps the old content.
 """
@@ -11,17 +11,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from phibuild.testing.checkpoints import spelt_files
-from phibuild.testing.configs import config
-from phibuild.testing.families import FAMILIES, Dtype, Family, Size
-from phibuild.testing.shards import (
+from phibuild.source.safetensors import Span
+from phibuild.testing._checkpoints.configs import config
+from phibuild.testing._checkpoints.families import FAMILIES, Dtype, Family, Size
+from phibuild.testing._checkpoints.shards import (
     BYTES_PER_VALUE,
-    Extent,
-    read_extents,
+    read_chunks,
     read_tensors,
+    spans_of,
     write_shards,
 )
-from phibuild.testing.tokenizer_files import Spelling, as_json
+from phibuild.testing._checkpoints.tokenizer_files import Spelling, as_json
+from phibuild.testing.checkpoints import spelt_files
 
 DTYPES: tuple[Dtype, ...] = ("bf16", "f16", "f32")
 SPELLINGS: tuple[Spelling, ...] = ("published", "transformers5")
@@ -34,30 +35,34 @@ def reshard(folder: Path, shards: int) -> None:
 
 
 def change_tensor(folder: Path, name: str) -> None:
-    """Flip the sign of every value of one tensor; done twice, the file is as before."""
-    tensor, extent = {found[0].name: found for found in read_extents(folder)}[name]
-    content = bytearray(b"".join(extent.chunks()))
-    width = BYTES_PER_VALUE[tensor.dtype]
+    """Flip the sign of every value of one tensor; a second call restores the file."""
+    path, span = places(folder)[name]
+    content = bytearray(b"".join(read_chunks(path, span)))
+    width = BYTES_PER_VALUE[span.dtype]
     content[width - 1 :: width] = content[width - 1 :: width].translate(FLIPPED)
-    _overwrite(extent, content)
+    overwrite(path, span, content)
 
 
-def exchange_tensors(folder: Path, one: str, other: str) -> None:
+def exchange_tensors(folder: Path, first: str, second: str) -> None:
     """Give two tensors of one shape and type each other's values."""
-    extents = {tensor.name: extent for tensor, extent in read_extents(folder)}
-    contents = {name: b"".join(extents[name].chunks()) for name in (one, other)}
-    _overwrite(extents[one], contents[other])
-    _overwrite(extents[other], contents[one])
+    place = places(folder)
+    contents = {name: b"".join(read_chunks(*place[name])) for name in (first, second)}
+    overwrite(*place[first], contents[second])
+    overwrite(*place[second], contents[first])
 
 
-def _overwrite(extent: Extent, content: bytes | bytearray) -> None:
+def places(folder: Path) -> dict[str, tuple[Path, Span]]:
+    return {span.name: (path, span) for path, span in spans_of(folder)}
+
+
+def overwrite(path: Path, span: Span, content: bytes | bytearray) -> None:
     """Replace the shard by one that holds other bytes in this place."""
-    beside = extent.path.with_name(f".{extent.path.name}.new")
-    shutil.copyfile(extent.path, beside)
+    beside = path.with_name(f".{path.name}.new")
+    shutil.copyfile(path, beside)
     with beside.open("r+b") as file:
-        file.seek(extent.offset)
+        file.seek(span.offset)
         file.write(content)
-    beside.replace(extent.path)
+    beside.replace(path)
 
 
 def set_chat_template(folder: Path, text: str) -> None:
@@ -103,7 +108,7 @@ def recognised(fields: dict[str, Any]) -> tuple[Family, Size, Dtype]:
     for family, dtype, spelling in product(FAMILIES.values(), DTYPES, SPELLINGS):
         if config(family, size, dtype, spelling) == fields:
             return family, size, dtype
-    raise ValueError("config.json is not as write_checkpoint writes it")
+    raise ValueError("write_checkpoint did not write this config.json")
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -10,12 +10,17 @@ from functools import partial
 from math import prod
 from pathlib import Path
 
-from phibuild.testing.configs import config, generation_config
-from phibuild.testing.families import FAMILIES, Dtype, Family, Size, tensor_specs
-from phibuild.testing.shards import Tensor, write_shards
-from phibuild.testing.tokenizer_files import Spelling, as_json, setting_files, vocabulary_files
-from phibuild.testing.tokenizers import make_tokenizer
-from phibuild.testing.weights import SAFETENSORS_DTYPE, weight_chunks
+from phibuild.testing._checkpoints.configs import config, generation_config
+from phibuild.testing._checkpoints.families import FAMILIES, Dtype, Family, Size, tensor_specs
+from phibuild.testing._checkpoints.shards import WritableTensor, write_shards
+from phibuild.testing._checkpoints.tokenizer_files import (
+    Spelling,
+    as_json,
+    setting_files,
+    vocabulary_files,
+)
+from phibuild.testing._checkpoints.tokenizers import make_tokenizer
+from phibuild.testing._checkpoints.weights import SAFETENSORS_DTYPE, weight_chunks
 
 __all__ = [
     "FAMILIES",
@@ -27,7 +32,7 @@ __all__ = [
     "write_checkpoint",
 ]
 
-# Whoever runs the code that a checkpoint brings along fails, and says so.
+# The code in a checkpoint must not run: it fails with a message.
 REMOTE_CODE = b'raise RuntimeError("code out of a checkpoint was run")\n'
 
 README = """---
@@ -54,7 +59,7 @@ def write_checkpoint(
     chat_template: str | None = None,
     scale: float = 1.0,
 ) -> Path:
-    """Write a checkpoint into the folder, which is made if need be, and return the folder.
+    """Write a checkpoint into the folder, which is created if needed, and return the folder.
 
     Without a ``dtype`` or a ``chat_template`` it has those of its family (Phi-2 has no template;
     an empty one leaves it out). ``scale`` multiplies the standard deviation of the matrices.
@@ -65,7 +70,7 @@ def write_checkpoint(
     tokenizer = make_tokenizer(family.tokenizer, vocab)
     template = tokenizer.chat_template if chat_template is None else chat_template
     tensors = [
-        Tensor(
+        WritableTensor(
             spec.name,
             SAFETENSORS_DTYPE[dtype],
             spec.shape,
@@ -125,8 +130,10 @@ def random_checkpoint(
 
 def random_size(billions: float) -> Size:
     """The size of a ``random_checkpoint``: as many layers as come nearest."""
-    one, two = (
+    one_layer, two_layers = (
         sum(prod(spec.shape) for spec in tensor_specs(FAMILIES["phi-3"], size))
         for size in (Size(2048, 1, 32064), Size(2048, 2, 32064))
     )
-    return Size(2048, max(1, 1 + round((billions * 1e9 - one) / (two - one))), 32064)
+    return Size(
+        2048, max(1, 1 + round((billions * 1e9 - one_layer) / (two_layers - one_layer))), 32064
+    )

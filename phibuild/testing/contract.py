@@ -1,7 +1,8 @@
-"""What every backend must keep: subclass `BackendContract` in a test and name the backend."""
+"""The rules that every backend keeps: subclass `BackendContract` in a test and name the backend."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import subprocess
 import sys
@@ -13,15 +14,16 @@ import pytest
 from phibuild.engine.declaration import NO_MODEL
 from phibuild.model.action import HOST, OWN, SLICES, Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError, RecipeError
-from phibuild.model.recipe import parse_recipe, rules_of
+from phibuild.model.recipe import FieldRules, Kind, parse_recipe, rules_of
 from phibuild.offers import Backend
 from phibuild.registry import load_registry
-from phibuild.testing.imports import forgotten_and_superfluous
+from phibuild.testing._worker_imports import forgotten_and_superfluous
 
 
 class BackendContract:
-    """`good_fields` are recipes that must be accepted before the model is known, `bad_fields` ones
-    that must be refused; `extras` are files beside the model that every plan needs, by name."""
+    """`good_fields` are recipes that must be accepted before the model is known: give each field in
+    one of them. `bad_fields` are recipes that must be refused; `extras` are the files beside the
+    model that every plan needs, by name."""
 
     backend_name: ClassVar[str]
     good_fields: ClassVar[list[dict[str, Any]]]
@@ -30,27 +32,48 @@ class BackendContract:
 
     @pytest.fixture
     def backend(self) -> Backend:
-        """The backend, through the entry points like anyone's."""
-        found = [b for b in load_registry().backends.values() if b.name == self.backend_name]
-        assert found, f"no installed plugin offers the backend {self.backend_name!r}"
-        return found[0]
+        """The backend, loaded through its entry point."""
+        named = [b for b in load_registry().backends.values() if b.name == self.backend_name]
+        assert named, f"no installed plugin offers the backend {self.backend_name!r}"
+        return named[0]
 
     def plan(self, backend: Backend, fields: dict[str, Any]) -> Step:
         """Parse, check and plan, as a builder does before the model exists."""
-        recipe = parse_recipe(backend.recipe, fields, builder=backend.builder)
+        return self.plan_of(backend, self.parse(backend, fields))
+
+    def parse(self, backend: Backend, fields: dict[str, Any]) -> Any:
+        """The recipe of these fields."""
+        return parse_recipe(backend.recipe, fields, builder=backend.builder)
+
+    def plan_of(self, backend: Backend, recipe: Any) -> Step:
+        """Check and plan."""
         extras = {name: FileInput(path) for name, path in self.extras.items()}
         backend.check(recipe, NO_MODEL, extras)
         return backend.plan(recipe, NO_MODEL, extras)
 
     def test_a_good_recipe_is_planned_as_a_value(self, backend: Backend) -> None:
         for fields in self.good_fields:
-            one, other = self.plan(backend, fields), self.plan(backend, fields)
-            assert one == other
-            assert hash(one) == hash(other)
+            first, second = self.plan(backend, fields), self.plan(backend, fields)
+            assert first == second
+            assert hash(first) == hash(second)
 
     def test_recipes_that_differ_give_different_actions(self, backend: Backend) -> None:
         plans = [self.plan(backend, fields) for fields in self.good_fields]
         assert len(set(plans)) == len(plans)
+
+    def test_every_field_changes_the_plan_or_is_refused(self, backend: Backend) -> None:
+        """The plan forgets a field if it is the same for two values that are accepted."""
+        for name, rules in rules_of(backend.recipe).items():
+            examples = [fields[name] for fields in self.good_fields if name in fields]
+            for fields in self.good_fields:
+                plans = {}
+                for value in (*examples, *_values(rules)):
+                    with contextlib.suppress(RecipeError):
+                        recipe = self.parse(backend, {**fields, name: value})
+                        plans[recipe] = self.plan_of(backend, recipe)
+                assert len(plans) < 2 or len(set(plans.values())) > 1, (
+                    f"{name} is ignored with {fields}"
+                )
 
     def test_a_bad_recipe_is_refused_with_a_hint(self, backend: Backend) -> None:
         for fields in self.bad_fields:
@@ -129,5 +152,22 @@ class BackendContract:
         assert done.stdout.strip() == "[]"
 
 
+def _values(rules: FieldRules) -> tuple[Any, ...]:
+    """Values of a field's kind, some of which should be accepted."""
+    if rules.choices is not None:
+        return rules.choices
+    limits = tuple(limit for limit in (rules.minimum, rules.maximum) if limit is not None)
+    values: dict[Kind, tuple[Any, ...]] = {
+        "bool": (False, True),
+        "int": (*map(int, limits), 1, 2, 16, 32, 64, 128, 256),
+        "float": (*limits, 0.25, 0.5, 0.75),
+        "str": ("a", "b"),
+        "strs": (["a"], ["b"]),
+        "str_map": ({"a": "b"}, {"b": "a"}),
+        "size": (*map(int, limits), 1 << 20, 1 << 30),
+    }
+    return values[rules.kind]
+
+
 def _actions(step: Step) -> Iterator[Action]:
-    return (one for one in steps_of(step) if isinstance(one, Action))
+    return (needed for needed in steps_of(step) if isinstance(needed, Action))

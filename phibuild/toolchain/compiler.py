@@ -1,4 +1,4 @@
-"""The C and C++ compilers: which ones are used, and the question that identifies them in keys."""
+"""The C and C++ compilers, and the arguments that identify them in keys."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ class Compiler(NamedTuple):
 
 
 class CrossCompiler(NamedTuple):
-    """Compilers for another machine, and the C library that goes into its static programs."""
+    """Compilers for another machine, and its C library for static programs."""
 
     compiler: Compiler
     libc: Path
 
 
 def compiler_program(name: str, hint: str) -> Program:
-    """A compiler by its name on the PATH; it is identified by its version and its target."""
+    """A compiler by its name on PATH; its version and its target identify it."""
     return Program(name, ("-v",), "^Target: |^gcc version |clang version ", hint)
 
 
 def find_compiler() -> Compiler:
-    """Those named by CC and CXX, else the system's; ToolchainError PHI601 if there is none, or none
-    of that name."""
+    """The compilers that CC and CXX name, else the system's; ToolchainError PHI601 if one was not
+    found."""
     return Compiler(_chosen("CC", "cc", "gcc", "clang"), _chosen("CXX", "c++", "g++", "clang++"))
 
 
 @cache
 def find_cross_compiler(triplet: str) -> CrossCompiler:
-    """GNU's for a machine such as aarch64-linux-gnu; ToolchainError PHI601 if it is not there."""
+    """GNU's compilers for a machine such as aarch64-linux-gnu; ToolchainError PHI601 if they are
+    not installed."""
     from phibuild.process.answers import capture
 
     hint = f"install them (Debian: apt install g++-{triplet.replace('_', '-')})"
@@ -61,20 +62,22 @@ def find_cross_compiler(triplet: str) -> CrossCompiler:
 
 def _chosen(variable: str, *usual: str) -> Program:
     named = os.environ.get(variable, "").strip()
-    found = next(
-        (path for name in ([named] if named else usual) if (path := shutil.which(name))), ""
+    path = next(
+        (place for name in ([named] if named else usual) if (place := shutil.which(name))), ""
     )
-    if not found:
+    if not path:
         raise ToolchainError(
-            f"{variable}={named} names no compiler" if named else "no C++ compiler was found",
-            hint="CC and CXX are a compiler's name or path, without options" if named else _HINT,
+            f"{variable}={named} was not found on PATH"
+            if named
+            else "no C++ compiler was found on PATH",
+            hint="set CC and CXX to a compiler's name or path, without options" if named else _HINT,
             code="PHI601",
         )
-    name = Path(found).name
-    if shutil.which(name) != found:  # its folder is this machine's and so may not be in a key
+    name = Path(path).name
+    if shutil.which(name) != path:  # its folder must not be in a key
         raise ToolchainError(
-            f"the compiler {found} is not what {name} means on the path",
-            hint=f"put {Path(found).parent} first into PATH",
+            f"the compiler {path} is not the {name} on PATH",
+            hint=f"put {Path(path).parent} first into PATH",
             code="PHI601",
         )
     return compiler_program(name, _HINT)

@@ -1,6 +1,6 @@
-"""The files of an installed toolchain as they were when it was installed, to find damage later.
+"""The files of a toolchain at its installation, to find damage later.
 
-What Python compiled beside its modules is left out: anybody who runs the interpreter writes that.
+Modules that Python compiled are left out: each run of the interpreter may write them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _THREADS = 6
 
 
 class Item(NamedTuple):
-    """A file: its size in bytes and the sha256 of them; or a link: -1 and where it leads."""
+    """A file: its size in bytes and sha256; or a link: -1 and its target."""
 
     size: int
     content: str
@@ -30,7 +30,7 @@ class Item(NamedTuple):
 CHANGED = "was changed"
 
 
-class Difference(NamedTuple):
+class FileDifference(NamedTuple):
     """A path in a toolchain's folder, and how it differs, for people."""
 
     path: str
@@ -45,7 +45,7 @@ Inventory = dict[str, Item]
 
 
 def take_inventory(folder: Path, *, without: str) -> Inventory:
-    """Read all files of a folder, but the one that is to hold the inventory."""
+    """Read all files of a folder except the one for the inventory."""
     paths = sorted(path for path in _paths(folder) if path != without)
     items = in_threads(lambda path: _item(folder / path), paths, most=_THREADS)
     return dict(zip(paths, items, strict=True))
@@ -58,7 +58,7 @@ def to_text(inventory: Inventory) -> str:
 
 
 def from_text(text: str) -> Inventory | None:
-    """The inverse; None for anything else, as the empty file of an earlier version."""
+    """The inverse; None for anything else, such as the empty file of an earlier version."""
     first, *lines = text.splitlines() or [""]
     if first != _FORMAT:
         return None
@@ -71,8 +71,8 @@ def from_text(text: str) -> Inventory | None:
 
 def differences(
     folder: Path, inventory: Inventory, *, without: str, reads: bool
-) -> list[Difference]:
-    """What is not as it was installed. Unless it `reads`, a file of the right size counts as
+) -> list[FileDifference]:
+    """The differences from the installation. Unless it `reads`, a file of the right size counts as
     unchanged."""
     there = set(_paths(folder)) - {without}
     known = [path for path in inventory if path in there]
@@ -89,9 +89,13 @@ def differences(
 
     changed = list(in_threads(is_changed, known, most=_THREADS))
     return [
-        *(Difference(path, "is missing") for path in inventory if path not in there),
-        *(Difference(path, CHANGED) for path, is_so in zip(known, changed, strict=True) if is_so),
-        *(Difference(path, "was added") for path in sorted(there) if path not in inventory),
+        *(FileDifference(path, "is missing") for path in inventory if path not in there),
+        *(
+            FileDifference(path, CHANGED)
+            for path, is_so in zip(known, changed, strict=True)
+            if is_so
+        ),
+        *(FileDifference(path, "was added") for path in sorted(there) if path not in inventory),
     ]
 
 

@@ -24,7 +24,7 @@ class Pin(NamedTuple):
 
 
 class Lock(NamedTuple):
-    """The pins of a lock file and the digest of all that it says, comments and order aside."""
+    """The pins of a lock file, and the digest of its lines without comments and order."""
 
     pins: tuple[Pin, ...]
     digest: Digest

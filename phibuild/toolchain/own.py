@@ -22,8 +22,8 @@ def own_code() -> list[Path]:
 
 
 def facts_of_own() -> Facts:
-    """phibuild's code, and the versions of all distributions, as their folders have them. Other
-    distributions that are installed editable are known by their version alone."""
+    """phibuild's code, and the versions of all distributions by the names of their folders. Of
+    other editable distributions only the version is known."""
     code = [
         [path.relative_to(_PACKAGE).as_posix(), str(Digest.of(path.read_bytes()))]
         for path in own_code()
@@ -36,7 +36,7 @@ def facts_of_own() -> Facts:
 
 
 def _distributions() -> Iterator[tuple[str, str]]:
-    """Name and version of each, without reading any: importlib.metadata takes longer."""
+    """Name and version of each, from names alone: importlib.metadata takes longer."""
     for place in site.getsitepackages():
         for entry in Path(place).iterdir() if Path(place).is_dir() else ():
             stem, _, suffix = entry.name.rpartition(".")

@@ -1,4 +1,4 @@
-"""Programs of the machine that workers start: where they are, and the text that identifies them in
+"""Programs of the machine that workers start: their paths, and the text that identifies them in
 keys."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from phibuild.model.errors import ToolchainError
 
 
 class FoundProgram(NamedTuple):
-    """A program of this machine, and what it tells of itself."""
+    """A program of this machine, and the lines with its version."""
 
     path: Path
     identity: str
@@ -25,40 +25,42 @@ _LAUNCHERS = frozenset({"ccache", "sccache", "distcc", "icecc", "colorgcc"})
 
 
 def path_of(program: Program) -> Path:
-    """Where it lies; ToolchainError PHI606 if it does not."""
+    """Its path; ToolchainError PHI606 if it is not there."""
     beside = Path(sys.executable).parent if program.with_python else None
     path = (beside and shutil.which(program.name, path=beside)) or shutil.which(program.name)
     if path is None:
-        raise ToolchainError(f"there is no {program.name}", hint=program.hint, code="PHI606")
+        raise ToolchainError(
+            f"{program.name} was not found on PATH", hint=program.hint, code="PHI606"
+        )
     return Path(path)
 
 
 def starts_another(path: Path) -> bool:
-    """Whether the program that answers is another than this file, which then stays as it is when
-    that one changes: behind a script, ccache and its like, or Apple's xcrun."""
+    """Whether this file starts another program, which may change while the file stays the same: a
+    script, ccache and the like, or Apple's xcrun."""
     real = os.path.realpath(path)
     if Path(real).name in _LAUNCHERS or (sys.platform == "darwin" and real.startswith("/usr/bin/")):
         return True
     try:
-        with open(real, "rb") as file:  # noqa: PTH123 - null builds come along here
+        with open(real, "rb") as file:  # noqa: PTH123 - null builds come here
             return file.read(2) == b"#!"
     except OSError:
         return True
 
 
 def ask(program: Program, path: Path) -> str:
-    """The lines that tell which one it is; ToolchainError PHI606 if it prints none. Some programs
-    print their version and fail, so their status does not count."""
-    from phibuild.process.answers import capture  # a build with nothing to do asks nothing
+    """The lines with its version; ToolchainError PHI606 if it prints none. Some programs print
+    their version and fail, so their status does not count."""
+    from phibuild.process.answers import capture  # null builds start nothing
 
     try:
-        told = capture([path, *program.ask], may_fail=True)
+        output = capture([path, *program.ask], may_fail=True)
     except OSError as error:
-        told = str(error)
-    lines = [line.strip() for line in told.splitlines() if re.search(program.tells, line)]
+        output = str(error)
+    lines = [line.strip() for line in output.splitlines() if re.search(program.pattern, line)]
     if not lines:
         raise ToolchainError(
-            f"{path} {' '.join(program.ask)} does not tell its version, but: {told.strip()[:200]}",
+            f"{path} {' '.join(program.ask)} does not print its version: {output.strip()[:200]}",
             hint=program.hint,
             code="PHI606",
         )

@@ -1,4 +1,4 @@
-"""Python toolchains: one virtual environment for each lock file, made on first use and shared.
+"""Python toolchains: one virtual environment for each lock file, installed on first use and shared.
 
 uv installs, since it links packages from one cache: environments that hold the same torch hold it
 once on disk (docs/decisions/0002). pip's own settings in the environment are passed on to it.
@@ -19,10 +19,10 @@ from phibuild.model.errors import ToolchainError
 from phibuild.model.facts import Fact, Facts
 from phibuild.offers import PythonToolchain
 from phibuild.toolchain.lock import read_lock
-from phibuild.toolchain.removal import Removal, is_within, remove_owned, set_aside
+from phibuild.toolchain.removal import Removal, is_within, remove_owned
 
 if TYPE_CHECKING:
-    from phibuild.toolchain.inventory import Difference
+    from phibuild.toolchain.inventory import FileDifference
 
 _DONE = "phibuild-complete"
 _PIP_TO_UV = {
@@ -45,19 +45,19 @@ _FETCHING = (
     *("SSL_", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
 )
-"""How the names begin of what says where packages are fetched from and how."""
+"""Prefixes of the variables that say how packages are fetched."""
 
 
 class Interpreters(NamedTuple):
-    """The environments under one root folder; `cache` is uv's, on the same file system, `bytecode`
-    where Python keeps what it compiled between runs."""
+    """The environments under one root folder; `cache` is uv's, on the same file system, and
+    `bytecode` keeps the modules that Python compiled."""
 
     root: Path
     cache: Path
     bytecode: Path
 
     def path_of(self, toolchain: PythonToolchain) -> Path:
-        """The folder of a toolchain's environment, made or not."""
+        """The folder of a toolchain's environment, installed or not."""
         lock = read_lock(toolchain.lock)
         name = digest_of_value([str(lock.digest), sys.version, python_identity()])
         return self.root / f"{toolchain.name}-{name.hex[:12]}"
@@ -72,10 +72,12 @@ class Interpreters(NamedTuple):
         what it has compiled by the names of modules' files."""
         return self.path_of(toolchain).resolve() / "bin" / "python"
 
-    def differences(self, toolchain: PythonToolchain, *, reads: bool) -> list[Difference] | None:
-        """What is not as it was installed; None if there is no list of its files, as of those that
-        an earlier version installed. Unless it `reads`, only sizes are compared."""
-        from phibuild.toolchain.inventory import Difference, differences, from_text
+    def differences(
+        self, toolchain: PythonToolchain, *, reads: bool
+    ) -> list[FileDifference] | None:
+        """The differences from the installation; None if an earlier version installed it, which
+        listed no files. Unless it `reads`, only sizes are compared."""
+        from phibuild.toolchain.inventory import FileDifference, differences, from_text
 
         folder = self.path_of(toolchain).resolve()
         try:
@@ -84,15 +86,15 @@ class Interpreters(NamedTuple):
                 return None
             return differences(folder, inventory, without=_DONE, reads=reads)
         except OSError as error:
-            return [Difference(str(error.filename), f"cannot be read: {error.strerror}")]
+            return [FileDifference(str(error.filename), f"cannot be read: {error.strerror}")]
 
     def remove(self, toolchain: PythonToolchain) -> Removal:
-        """Remove the environment and what Python compiled of it; the caller holds its lock. Of a
-        link only the link: the environment belongs to another store."""
+        """Remove the environment and its compiled modules; the caller holds its lock. Of a link
+        only the link: the environment belongs to another store."""
         return self.remove_folder(self.path_of(toolchain))
 
     def remove_folder(self, folder: Path) -> Removal:
-        """The same of any environment."""
+        """The same for any environment."""
         real = folder.resolve()
         compiled = self.bytecode / real.relative_to(real.anchor)
         removal = remove_owned(folder, is_own=self._is_own(folder))
@@ -104,17 +106,17 @@ class Interpreters(NamedTuple):
 
     def others(self, toolchains: Iterable[PythonToolchain]) -> list[Path]:
         """The complete environments of any toolchains but these."""
-        known = {self.path_of(one).name for one in toolchains}
+        known = {self.path_of(toolchain).name for toolchain in toolchains}
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
-        return [one for one in folders if (one / _DONE).is_file() and one.name not in known]
+        return [path for path in folders if (path / _DONE).is_file() and path.name not in known]
 
     def prune_cache(self) -> None:
         """Remove the packages from uv's cache that no environment uses."""
         self._run_cache("prune")
 
     def forget_packages(self, toolchain: PythonToolchain, paths: Iterable[str]) -> None:
-        """Remove the packages from uv's cache that these files of the environment belong to: where
-        one was changed in place, the cache has the change, too."""
+        """Remove the packages of these files from uv's cache: a change in place is in the cache,
+        too."""
         folder = self.path_of(toolchain).resolve()
         changed = {str(folder / path) for path in paths}
         packages = [
@@ -141,11 +143,10 @@ class Interpreters(NamedTuple):
         return self.root / f"{folder.name}.log"
 
     def install(self, toolchain: PythonToolchain) -> Path | None:
-        """Make the environment; the caller holds its lock. A half-made one is removed; anything
-        that phibuild did not make gets another name, which is returned."""
-        from phibuild.process.supervised import (
-            run_logged,  # builds with nothing to do start nothing
-        )
+        """Install the environment; the caller holds its lock. A half-installed one is removed;
+        anything that phibuild did not install gets another name, which is returned."""
+        from phibuild.process.supervised import run_logged  # null builds start nothing
+        from phibuild.renaming import KEPT, rename_beside
 
         folder = self.path_of(toolchain)
         self.root.mkdir(parents=True, exist_ok=True)
@@ -154,10 +155,10 @@ class Interpreters(NamedTuple):
         if not folder.is_symlink() and self._is_own(folder):
             shutil.rmtree(folder, ignore_errors=True)
         elif os.path.lexists(folder):
-            aside = set_aside(folder)
+            aside = rename_beside(folder, folder, KEPT)
         log.unlink(missing_ok=True)
         uv = _uv()
-        # This interpreter makes the environment: markers and hashes were read with it.
+        # The environment gets this interpreter, for which markers were read.
         commands: tuple[list[str | Path], ...] = (
             [uv, "venv", "--no-project", "--python", sys.executable, folder],
             [
@@ -222,7 +223,7 @@ def facts_of_current(toolchain: PythonToolchain) -> Facts:
 
 
 def _recorded(record: Path) -> Iterator[str]:
-    """The files of a package, as its RECORD says."""
+    """The files of a package, from its RECORD."""
     import csv  # for repairs only
 
     with record.open(encoding="utf-8", errors="replace", newline="") as stream:
@@ -232,13 +233,13 @@ def _recorded(record: Path) -> Iterator[str]:
 
 
 def python_identity() -> str:
-    """The running interpreter, which makes every environment, for keys."""
+    """The running interpreter, on which every environment is based, for keys."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return f"{sys.implementation.name} {version} {sys.platform} {platform.machine()}"
 
 
 def _installed(name: str) -> str | None:
-    from importlib import metadata  # slow to import; only `toolchain="current"` asks
+    from importlib import metadata  # slow to import, and only for `toolchain="current"`
 
     try:
         return metadata.version(name)
@@ -253,8 +254,8 @@ def _uv() -> str:
 
 
 def _environment(user: Mapping[str, str], cache: Path) -> dict[str, str]:
-    """What uv needs to fetch, with pip's settings in uv's names, where uv's are not set. The lock
-    says what is installed, and nothing else does."""
+    """The variables that uv needs to fetch, with pip's settings under uv's names if uv's are not
+    set. The lock alone says what is installed."""
     environment = {name: text for name, text in user.items() if name.startswith(_FETCHING)}
     for pip_name, uv_name in _PIP_TO_UV.items():
         if pip_name in user and uv_name not in user:
@@ -271,6 +272,6 @@ def _failed(toolchain: PythonToolchain, log: Path) -> ToolchainError:
         tail = ""
     return ToolchainError(
         f"the toolchain {toolchain.name!r} could not be installed:\n{tail}",
-        hint=f"is the package index reachable? the whole log is {log};"
+        hint=f"is the package index reachable? the log is {log};"
         f" then: phibuild toolchain install {toolchain.name}",
     )

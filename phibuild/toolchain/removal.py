@@ -1,9 +1,8 @@
-"""Removing toolchains: only what phibuild made, and never through a link out of the store."""
+"""Removes toolchains: only those that phibuild installed, and never through a link."""
 
 from __future__ import annotations
 
 import enum
-import itertools
 import os
 import shutil
 from pathlib import Path
@@ -21,7 +20,7 @@ class Removal(enum.Enum):
 
 
 def remove_link(folder: Path) -> Removal | None:
-    """Handle a toolchain's folder that is not there, or is there by a link; None for any other."""
+    """Handle a toolchain's folder that does not exist or is a link; None for any other."""
     if not os.path.lexists(folder):
         return Removal.ABSENT
     if folder.parent.is_symlink():
@@ -33,7 +32,7 @@ def remove_link(folder: Path) -> Removal | None:
 
 
 def remove_owned(folder: Path, *, is_own: bool) -> Removal:
-    """Remove a toolchain's folder, if phibuild made it and it lies where its path says."""
+    """Remove a toolchain's folder, if phibuild installed it and no link leads to it."""
     ended = remove_link(folder)
     if ended is not None:
         return ended
@@ -46,13 +45,3 @@ def remove_owned(folder: Path, *, is_own: bool) -> Removal:
 def is_within(folder: Path, root: Path) -> bool:
     """Whether a folder lies below a root without a link at or below it."""
     return not root.is_symlink() and folder.resolve() == root.resolve() / folder.relative_to(root)
-
-
-def set_aside(path: Path) -> Path:
-    """Give something another name beside its own, and return that."""
-    for number in itertools.count(1):
-        aside = path.with_name(f"{path.name}.kept-{number}")
-        if not os.path.lexists(aside):
-            path.rename(aside)
-            return aside
-    raise AssertionError("there is always another number")

@@ -27,8 +27,7 @@ def main(job: phiworker.Job) -> None:
 
 
 def _copy(path: Path, to: Path) -> str:
-    """The digest of the bytes, in hexadecimal digits; taken on the way, so that nobody reads them
-    again."""
+    """Copy the bytes and their mode; return the hexadecimal digits of their digest."""
     digest = hashlib.sha256()
     with path.open("rb") as source, to.open("xb") as copy:
         while block := source.read(_BLOCK):

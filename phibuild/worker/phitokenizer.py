@@ -1,10 +1,10 @@
 """A checkpoint's tokenizer as transformers 5 saves it, without transformers: for workers that write
 the small files of an artifact under any interpreter. Standard library only, Python 3.10 and later.
 
-For the Phi models transformers takes tokenizer.json as it is, gives tokens the flags that the
-settings give them, and adds the tokens that only the settings name; it leaves out the settings that
-say the same again, and those that it passes over where there is a tokenizer.json
-(`TokenizersBackend`, `_from_pretrained` and `save_pretrained` of transformers 5.5).
+For Phi models transformers copies tokenizer.json, sets the flags of tokens from the settings, and
+adds the tokens that only the settings name. It drops the settings that repeat this, and those that
+it ignores beside a tokenizer.json (`TokenizersBackend`, `_from_pretrained` and `save_pretrained` of
+transformers 5.5).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Json = dict[str, Any]
 
 
 class Tokenizer:
-    """The tokenizer in a view of a checkpoint that has the slice `tokenizer`."""
+    """The tokenizer of a view that shows the slice `tokenizer`."""
 
     def __init__(self, model: Path) -> None:
         """WorkerError PHI101 if the checkpoint has no tokenizer.json."""
         if not (model / "tokenizer.json").is_file():
             raise phiworker.WorkerError(
                 "the checkpoint has no tokenizer.json",
-                hint="transformers makes it of the other files:"
+                hint="transformers builds it from the other files:"
                 " AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
                 code="PHI101",
             )
@@ -55,17 +55,14 @@ class Tokenizer:
             self._add(token | {"special": special})
         named = [settings[role] for role in self.roles if settings[role]]
         for token in [*named, *(extra if isinstance(extra, list) else ())]:
-            if _content(token) not in {one["content"] for one in self.document["added_tokens"]}:
+            if _content(token) not in {known["content"] for known in self.document["added_tokens"]}:
                 fields = token if isinstance(token, dict) else {"content": token}
                 self._add(_token({**fields, "special": True}))
         self.document["added_tokens"] = [
-            {
-                "id": token["id"],
-                **dict(sorted(token.items())),
-            }  # one order, wherever flags came from
+            {"id": token["id"], **dict(sorted(token.items()))}  # one order, whatever the source
             for token in sorted(self.document["added_tokens"], key=lambda token: token["id"])
         ]
-        self.settings = {name: one for name, one in settings.items() if name not in _READ}
+        self.settings = {name: value for name, value in settings.items() if name not in _READ}
         self.settings |= {"backend": "tokenizers", "is_local": True}
         self.settings |= {"tokenizer_class": "TokenizersBackend", **self.roles}
         self.settings.setdefault("model_max_length", _NO_LIMIT)
@@ -96,19 +93,19 @@ class Tokenizer:
             path.write_text(text, "utf-8")
 
     def _add(self, token: Json) -> None:
-        """Give a token its flags, and an id if it has none: the rule of the library tokenizers."""
+        """Set a token's flags, and its id if it has none, as the library tokenizers does."""
         identity = self.id_of(token["content"])
         added = self.document["added_tokens"]
         if identity is None:
             pieces = len(self.document["model"]["vocab"])
-            identity = max(pieces, 1 + max((one["id"] for one in added), default=-1))
-        others = [one for one in added if one["id"] != identity]
+            identity = max(pieces, 1 + max((other["id"] for other in added), default=-1))
+        others = [other for other in added if other["id"] != identity]
         self.document["added_tokens"] = [*others, {**token, "id": identity}]
 
 
 def _tokens_of_settings(model: Path, settings: Json, known: list[Json]) -> list[Json]:
-    """The tokens beside tokenizer.json, by id: of tokenizer_config.json, or where it has none, of
-    the files of older checkpoints, whose special tokens then go before the settings'."""
+    """The tokens beside tokenizer.json, by id: those of tokenizer_config.json, else those of the
+    files of older checkpoints, whose special tokens then override the settings'."""
     if "added_tokens_decoder" in settings:
         decoder = settings["added_tokens_decoder"]
         return [_token(decoder[key]) for key in sorted(decoder, key=int)]
@@ -139,7 +136,7 @@ def _templates(named: Any) -> dict[str, str]:
     """Chat templates by name: older checkpoints have a list of them."""
     if isinstance(named, str):
         return {"default": named}
-    return {one["name"]: one["template"] for one in named or ()}
+    return {template["name"]: template["template"] for template in named or ()}
 
 
 def _read(path: Path) -> Json:

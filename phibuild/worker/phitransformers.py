@@ -1,6 +1,6 @@
-"""Makes transformers fail at a checkpoint that it would only warn about.
+"""Makes transformers fail where it only warns about a checkpoint.
 
-By itself, it fills missing weights with random numbers, leaves out weights that it does not know,
+By itself, it fills missing weights with random numbers, ignores weights that it does not know,
 and converts integers to floating point numbers without their scales. For workers, under a
 toolchain's interpreter.
 """
@@ -25,7 +25,9 @@ def load_strictly(tensors: Iterable[StoredTensor]) -> None:
     WorkerError PHI401 for a tensor that does not hold floating point numbers; `from_pretrained`
     raises it for the others.
     """
-    integers = [f"{one.name} ({one.dtype})" for one in tensors if one.dtype not in FLOATS]
+    integers = [
+        f"{tensor.name} ({tensor.dtype})" for tensor in tensors if tensor.dtype not in FLOATS
+    ]
     if integers:
         raise WorkerError(
             f"the checkpoint is not in floating point: {_listed(integers)}",
@@ -36,7 +38,7 @@ def load_strictly(tensors: Iterable[StoredTensor]) -> None:
 
     def from_pretrained(cls: Any, *places: Any, **options: Any) -> Any:
         with_info = options.pop("output_loading_info", False)
-        # Otherwise transformers itself fails at a shape, without a message that names the tensor.
+        # Otherwise transformers fails at a shape without naming the tensor.
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
         try:
             model, info = load(cls, *places, **options)
@@ -44,8 +46,8 @@ def load_strictly(tensors: Iterable[StoredTensor]) -> None:
             if "conversion of the weights" not in str(error):
                 raise
             raise WorkerError(
-                "transformers cannot put the weights of the checkpoint together; the log has the"
-                f" names: {' '.join(str(error).split())[:300]}",
+                "transformers cannot convert the weights of the checkpoint; the log lists them:"
+                f" {' '.join(str(error).split())[:300]}",
                 hint=_HINT,
             ) from error
         check(info)
@@ -57,8 +59,8 @@ def load_strictly(tensors: Iterable[StoredTensor]) -> None:
 def check(info: dict[str, Any]) -> None:
     """WorkerError PHI401 that names the tensors of a loading report that do not fit."""
     mismatched = [
-        f"{name} (shape {list(stored)}, the model's is {list(wanted)})"
-        for name, stored, wanted in info["mismatched_keys"]
+        f"{name} (shape {list(stored)}, the model's is {list(expected)})"
+        for name, stored, expected in info["mismatched_keys"]
     ]
     problems = [
         f"{problem} {_listed(names)}"

@@ -36,8 +36,8 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor of the model: what it is, and where its bytes lie among the weights. `sha256` is of
-    these bytes; `dtype` is safetensors' name, `offset` and `size` are in bytes."""
+    """A tensor of the model, and the place of its bytes. `sha256` is of these bytes; `dtype` is
+    safetensors' name, `offset` and `size` are in bytes."""
 
     name: str
     dtype: str
@@ -50,7 +50,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Piece:
-    """A range of bytes in a file that was made before; `sha256` is what they should be."""
+    """A range of bytes in a file of an earlier result; `sha256` is what they should have."""
 
     path: Path
     offset: int
@@ -58,7 +58,7 @@ class Piece:
     sha256: str
 
     def read(self) -> bytearray | None:
-        """The bytes, in memory; None if they are not what they should be."""
+        """The bytes; None if they cannot be read or have another digest."""
         content = bytearray(self.size)
         try:
             with self.path.open("rb", buffering=0) as file:
@@ -73,8 +73,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Job:
-    """What one action is asked to do. Paths are absolute; `output` does not exist yet. `identity`
-    changes with the worker and its toolchains, and with nothing else."""
+    """The work for one action. Paths are absolute; `output` does not exist yet. `identity` changes
+    with the worker and its toolchains, and with nothing else."""
 
     name: str
     inputs: dict[str, Path]
@@ -86,17 +86,17 @@ class Job:
     identity: str
     tensors: tuple[StoredTensor, ...]
     number: int = 0
-    """Its place among the jobs of one run."""
+    """Its index among the jobs of one run."""
 
     def progress(self, fraction: float | None, text: str = "") -> None:
-        """Tell the share of the whole run that is done, between 0 and 1 (None: unknown), and what
-        is being done."""
+        """Report the share of the run that is done, from 0 to 1 (None: unknown), and the current
+        work."""
         _send({"progress": fraction, "text": text})
 
     @contextmanager
     def importing(self, name: str) -> Iterator[None]:
-        """Around imports that take seconds: tell of them, and look for garbage among what they make
-        once, when they are done. To look again and again would be a fifth of their time."""
+        """Wrap imports that take seconds: report them, and collect garbage only once, at their end.
+        Repeated collections would take a fifth of their time."""
         self.progress(None, f"import {name}")
         gc.disable()
         try:
@@ -107,7 +107,7 @@ class Job:
             gc.enable()
 
     def recall(self, keys: Iterable[str]) -> dict[str, Piece]:
-        """Those of the pieces that are known: see `remember`. Compare the bytes with `sha256`."""
+        """The known pieces among these keys: see `remember`. Compare the bytes with `sha256`."""
         answer = _ask({"recall": sorted(set(keys))})
         return {
             key: Piece(Path(path), offset, size, sha256)
@@ -115,30 +115,25 @@ class Job:
         }
 
     def remember(self, key: str, *, offset: int, size: int, sha256: str, file: str = ".") -> None:
-        """Once this job has succeeded, `key` names this range of its output (of `file` in it, if it
-        is a folder). A key has to hold all that the bytes depend on, `identity` included."""
+        """Once this job has succeeded, let `key` name this range of its output (of `file` in it, if
+        it is a folder). A key has to cover all that the bytes depend on, `identity` included."""
         _send({"remember": [self.number, key, file, offset, size, sha256]})
 
     def written(self, sha256: str, *, file: str = ".") -> None:
-        """A file of the output is complete, and these are the hexadecimal digits of its bytes'
-        digest: the store need not read it again. Without this it does."""
+        """Report that a file of the output is complete, with its digest in hexadecimal digits, so
+        that the store need not read the file."""
         _send({"written": [self.number, file, sha256]})
 
 
 def run(main: Callable[[Job], None]) -> None:
-    """Execute `main` on the job named on the command line; exit status 1 after a reported error."""
-
-    def main_of_one(jobs: Sequence[Job]) -> None:
-        (job,) = jobs
-        main(job)
-
-    run_batch(main_of_one)
+    """Run `main` with the job named on the command line; exit status 1 after a reported error."""
+    run_batch(lambda jobs: main(*jobs))
 
 
 def run_batch(main: Callable[[Sequence[Job]], None]) -> None:
-    """The same for the worker of `batched` actions: `main` gets one job for each of them. They have
-    the same tensors, tools and input "model"."""
-    os.umask(0o022)  # the user's is not the result's
+    """The same for the worker of `batched` actions: `main` gets one job for each. The jobs share
+    their tensors, tools and the input "model"."""
+    os.umask(0o022)  # results do not depend on the user's
     document = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     if document["protocol"] != PROTOCOL:
         raise SystemExit(f"worker protocol {document['protocol']} is not {PROTOCOL}")
@@ -149,21 +144,21 @@ def run_batch(main: Callable[[Sequence[Job]], None]) -> None:
     jobs = [
         Job(
             name=document["name"],
-            inputs={name: Path(path) for name, path in one["inputs"].items()},
-            output=Path(one["output"]),
-            recipe=one["recipe"],
+            inputs={name: Path(path) for name, path in order["inputs"].items()},
+            output=Path(order["output"]),
+            recipe=order["recipe"],
             tools={name: Path(path) for name, path in document["tools"].items()},
-            scratch=Path(one["scratch"]),
+            scratch=Path(order["scratch"]),
             threads=document["threads"],
             identity=document["identity"],
             tensors=tensors,
             number=number,
         )
-        for number, one in enumerate(document["jobs"])
+        for number, order in enumerate(document["jobs"])
     ]
     try:
         main(jobs)
-        gc.freeze()  # with torch, the end of the process would spend a second looking for garbage
+        gc.freeze()  # with torch, a last collection would take a second
     except WorkerError as error:
         _send({"error": {"message": error.message, "hint": error.hint, "code": error.code}})
         raise SystemExit(1) from None
@@ -176,7 +171,7 @@ def run_batch(main: Callable[[Sequence[Job]], None]) -> None:
 def _send(message: dict[str, Any]) -> None:
     descriptor = os.environ.get("PHIBUILD_MESSAGES")
     if descriptor is not None:
-        # The first newline ends what a native library may have written there.
+        # The first newline ends a line that a native library may have written.
         content = memoryview(b"\n" + json.dumps(message).encode() + b"\n")
         with _sending:
             while content:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phibuild.api import Description, PhiError, Tensor, open_regular
+from phibuild_gguf.format.block_fields import BLOCK_FIELDS
 from phibuild_gguf.format.header import Array, BadHeader, GgufHeader, read_header
 
 _LONGEST = 200
@@ -13,8 +14,6 @@ _LONGEST = 200
 
 def describe(path: Path) -> Description:
     """The tensors and the metadata, long values cut short. PhiError PHI303 for a damaged file."""
-    from phibuild_gguf.format.block_fields import BLOCK_FIELDS  # null builds do not need it
-
     files = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
     headers = [checked_header(file) for file in files]
     if not headers:

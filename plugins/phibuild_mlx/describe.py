@@ -6,8 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from phibuild.api import Description, SourceError, Tensor, read_regular, strict_json
-from phibuild_mlx.headers import read_tensors
+from phibuild.api import (
+    Description,
+    SourceError,
+    Tensor,
+    read_regular,
+    read_safetensors_header,
+    strict_json,
+)
 
 _LARGEST_CONFIG = 16 << 20
 
@@ -18,7 +24,9 @@ def describe(path: Path) -> Description:
     SourceError PHI102 for a damaged file, PHI103 for an unreadable config.json.
     """
     tensors = tuple(
-        tensor for file in sorted(path.glob("model*.safetensors")) for tensor in read_tensors(file)
+        Tensor(span.name, span.dtype, span.shape, span.size, span.offset, file.name)
+        for file in sorted(path.glob("model*.safetensors"))
+        for span in read_safetensors_header(file, hint="build the artifact again").spans
     )
     return Description("MLX", tensors, tuple(_metadata(_config(path), tensors)))
 

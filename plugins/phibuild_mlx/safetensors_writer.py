@@ -25,24 +25,25 @@ class ShardLayout:
         self, save: Callable[..., None], path: Path, arrays: Mapping[str, Any], **options: Any
     ) -> None:
         import mlx.core as mx
+        from safetensors import safe_open
 
         # The order is that of a hash table in C++, which only MLX knows.
         small = {name: mx.zeros((1,), dtype=array.dtype) for name, array in arrays.items()}
         save(str(path), small, **options)
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            fields = json.loads(file.read(length))
-        names = sorted(arrays, key=lambda name: fields[name]["data_offsets"])
+        with safe_open(path, framework="numpy") as file:
+            dtypes = {name: file.get_slice(name).get_dtype() for name in file.offset_keys()}
+            fields: dict[str, Any] = {"__metadata__": file.metadata()}
         end = 0
-        for name in names:
+        for name, dtype in dtypes.items():
             begin, end = end, end + arrays[name].nbytes
-            fields[name] |= {"shape": list(arrays[name].shape), "data_offsets": [begin, end]}
+            shape = list(arrays[name].shape)
+            fields[name] = {"data_offsets": [begin, end], "dtype": dtype, "shape": shape}
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         self.header = struct.pack("<Q", len(text.encode())) + text.encode()
         start = len(self.header)
         self.ranges = {
             name: (start + fields[name]["data_offsets"][0], start + fields[name]["data_offsets"][1])
-            for name in names
+            for name in dtypes
         }
 
 

@@ -48,7 +48,7 @@ def _check_unused(recipe: OpenVinoRecipe, *, calibrated: bool) -> None:
     names = (*(() if recipe.precision == "int8" else ("sym",)), *_ONLY_INT4, *_ONLY_CALIBRATED)
     for name in names:
         value = getattr(recipe, name)
-        if value not in (None, False, harmless.get(name)):
+        if value is not None and value is not False and value != harmless.get(name):
             raise _refusal(
                 f"{name}={value!r} has no effect with precision={recipe.precision!r}",
                 hint=f"leave {name} out, or use precision='int4'",

@@ -1,6 +1,6 @@
 """Projects of tiny checkpoints for tests that run the real backends.
 
-They share the session's store (PHIBUILD_STORE or the user's), where toolchains are installed once;
+They share the store of the tests (tests/own_store.py), where toolchains are installed once;
 a checkpoint's seed is drawn from the test's name and the clock, so that no result is found that an
 earlier run left there.
 """
@@ -8,6 +8,7 @@ earlier run left there.
 from __future__ import annotations
 
 import json
+import os
 import time
 import zlib
 from collections.abc import Callable
@@ -25,7 +26,10 @@ SETTINGS = "generation_config.json"
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """A seed that no earlier test or run used."""
-    return zlib.crc32(f"{request.node.nodeid} {time.time_ns()}".encode())
+    given = os.environ.get("PHIBUILD_TEST_SEED")
+    seed = int(given or zlib.crc32(f"{request.node.nodeid} {time.time_ns()}".encode()))
+    print(f"PHIBUILD_TEST_SEED={seed} repeats this test with the same weights")
+    return seed
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from phibuild.model.facts import action_key
 from phibuild.model.manifest import Manifest
 from phibuild.model.recipe import parse_recipe
 from phibuild.store import Store, store_root
+from phibuild.testing._checkpoints.tokenizer_files import as_json
 from phibuild.testing.checkpoint_edits import (
     change_tensor,
     recognised,
@@ -34,7 +35,6 @@ from phibuild.testing.checkpoint_edits import (
     set_chat_template,
 )
 from phibuild.testing.checkpoints import FAMILIES, spelt_files, write_checkpoint
-from phibuild.testing.tokenizer_files import as_json
 from tests.backends.cases import CALLS, INT4
 from tests.conftest import Project
 

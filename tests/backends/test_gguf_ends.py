@@ -12,8 +12,8 @@ import pytest
 
 from phibuild.engine.realize import realize_tool
 from phibuild.engine.workshop import Workshop
-from phibuild.testing.tokenizer_files import as_json
-from phibuild.testing.tokenizers import make_tokenizer
+from phibuild.testing._checkpoints.tokenizer_files import as_json
+from phibuild.testing._checkpoints.tokenizers import make_tokenizer
 from tests.backends.cases import artifact
 from tests.backends.conftest import SETTINGS, Tiny
 from tests.conftest import Project

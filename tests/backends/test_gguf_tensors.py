@@ -28,9 +28,9 @@ from phibuild.engine.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES
 from phibuild.source import lay_out, tensor_places
+from phibuild.testing._checkpoints.families import Size, tensor_specs
+from phibuild.testing._checkpoints.shards import WritableTensor, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.families import Size, tensor_specs
-from phibuild.testing.shards import Tensor, write_shards
 from tests.backends import plain_converter
 
 pytestmark = pytest.mark.toolchain
@@ -107,7 +107,7 @@ def narrow(checkpoint: Path) -> None:
     write_shards(
         checkpoint,
         [
-            Tensor(spec.name, "BF16", spec.shape, lambda shape=spec.shape: content(shape))
+            WritableTensor(spec.name, "BF16", spec.shape, lambda shape=spec.shape: content(shape))
             for spec in tensor_specs(FAMILIES["phi-3"], size)
         ],
         1,

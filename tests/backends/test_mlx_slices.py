@@ -9,9 +9,9 @@ from typing import ClassVar
 import pytest
 
 from phibuild.store import store_root
+from phibuild.testing._checkpoints.families import FAMILIES
 from phibuild.testing.checkpoint_edits import change_tensor, exchange_tensors
 from phibuild.testing.checkpoints import write_checkpoint
-from phibuild.testing.families import FAMILIES
 from tests.backends.slices import (
     EditTable,
     artifact_of,

@@ -20,9 +20,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from phibuild.testing._checkpoints.shards import read_tensors
 from phibuild.testing.checkpoint_edits import change_tensor, replace, reshard, set_chat_template
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.shards import read_tensors
 from tests.backends.slices import FAMILY, NOTHING, SIDECAR, store_with_llama_cpp, tree_of
 from tests.conftest import Project
 

@@ -228,4 +228,4 @@ def test_a_value_outside_of_the_choices_is_refused_with_them(
     tiny("phi-3")
     text = refused(project_of_tiny, f'env.{builder}("dist/m", phi, precision="int5")')
     assert "[PHI202]" in text
-    assert "possible are int4, int8, fp16" in text
+    assert "possible values: int4, int8, fp16" in text

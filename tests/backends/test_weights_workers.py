@@ -20,7 +20,7 @@ from phibuild.model.errors import PhiError
 from phibuild.model.recipe import parse_recipe
 from phibuild.offers import ModelFacts
 from phibuild.source import read_checkpoint
-from phibuild.source.safetensors import read_spans
+from phibuild.source.safetensors import read_safetensors_header
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.checkpoint_files import (
     Tensors,
@@ -118,9 +118,9 @@ class Views:
             bytecode=self.folder / "bytecode",
             identity=identity(self.shop, action).hex,
             tensors=[
-                [span.name, span.dtype, span.shape, "0" * 64, str(path), span.begin, span.size]
+                [span.name, span.dtype, span.shape, "0" * 64, str(path), span.offset, span.size]
                 for path in view.glob("*.safetensors")
-                for span in read_spans(path)
+                for span in read_safetensors_header(path).spans
             ],
         )
         run_worker(order, NullReporter())

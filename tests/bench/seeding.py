@@ -10,7 +10,7 @@ from phibuild.engine.declaration import Conversion, model_facts
 from phibuild.engine.inputs import digest_of_input
 from phibuild.engine.keys import facts, file_digests
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Assembly, Part, Step, assembled, step_of, steps_of, taken_of
+from phibuild.model.action import Assembly, Part, Step, assembled, input_tree, step_of, steps_of
 from phibuild.model.facts import action_key
 from phibuild.model.recipe import parse_recipe
 from phibuild.source import Checkpoint
@@ -47,7 +47,7 @@ def _seed(
 ) -> ActionResult:
     needed = {name: of for name, source in step.inputs if (of := step_of(source)) is not None}
     trees = {
-        name: taken_of(source, results[needed[name]].tree)
+        name: input_tree(source, results[needed[name]].tree)
         for name, source in step.inputs
         if name in needed
     }

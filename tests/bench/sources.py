@@ -7,8 +7,8 @@ import math
 import shutil
 from pathlib import Path
 
+from phibuild.testing._checkpoints.families import tensor_specs
 from phibuild.testing.checkpoints import FAMILIES, random_size, spelt_files, write_checkpoint
-from phibuild.testing.families import tensor_specs
 
 _BYTES = 2
 

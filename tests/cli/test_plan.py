@@ -41,7 +41,7 @@ def test_plan_names_what_is_in_the_way(copying: Project) -> None:
     copying.scons()
     copying.write("dist/copy/notes.txt", "mine")
     text = copying.phibuild("explain", "dist/copy").text
-    assert "dist/copy holds what phibuild did not build: notes.txt" in text
+    assert "dist/copy holds files that phibuild did not build: notes.txt" in text
 
 
 def test_costs_are_those_of_the_last_run_of_the_recipe(copying: Project) -> None:

@@ -17,22 +17,24 @@ from tests.faults.scenarios import SCENARIOS
 def main(share: float, number: int | None, names: tuple[str, ...]) -> None:
     """Run the trials of the scenarios whose names contain one of NAMES, or of all."""
     chosen = {
-        name: one
-        for name, one in SCENARIOS.items()
+        name: scenario
+        for name, scenario in SCENARIOS.items()
         if not names or any(part in name for part in names)
     }
     totals = dict.fromkeys(VERDICTS, 0)
-    click.echo(f"{'scenario':<32} {'trials':>6} " + " ".join(f"{one:>8}" for one in VERDICTS))
+    click.echo(
+        f"{'scenario':<32} {'trials':>6} " + " ".join(f"{verdict:>8}" for verdict in VERDICTS)
+    )
     for name, scenario in chosen.items():
         numbers = numbers_of(scenario, share) if number is None else [number]
         count = run_trials(name, scenario, numbers, lambda: None)
-        for one in VERDICTS:
-            totals[one] += count.ended[one]
-        figures = " ".join(f"{count.ended[one]:>8}" for one in VERDICTS)
+        for verdict in VERDICTS:
+            totals[verdict] += count.ended[verdict]
+        figures = " ".join(f"{count.ended[verdict]:>8}" for verdict in VERDICTS)
         click.echo(f"{name:<32} {len(numbers):>6} {figures}")
         for report in count.reports:
             click.echo(f"  {report}", err=True)
-    figures = " ".join(f"{totals[one]:>8}" for one in VERDICTS)
+    figures = " ".join(f"{totals[verdict]:>8}" for verdict in VERDICTS)
     click.echo(f"{'all':<32} {sum(totals.values()):>6} {figures}")
     sys.exit(totals["lost"] + totals["wrong"] > 0)
 

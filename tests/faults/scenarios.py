@@ -241,8 +241,8 @@ BAD = {
     "no newline": 'os.write(out, b"{" * 100_000)',
     "deep": 'os.write(out, b"[" * 50_000 + b"\\n")',
     "odd messages": "".join(
-        f"os.write(out, json.dumps({one!r}).encode() + b'\\n');"
-        for one in (
+        f"os.write(out, json.dumps({message!r}).encode() + b'\\n');"
+        for message in (
             {"progress": "x"},
             {"progress": 0.5},
             {"remember": [1, 2]},

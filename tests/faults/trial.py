@@ -158,8 +158,8 @@ class Trial:
         joined = b"".join(content for _, content in sorted(parts.items()))
         dist = self.folder / "dist"
         try:
-            found = {path.name: path.read_bytes() for path in (dist / "parts").iterdir()}
-            is_right = found == parts and (dist / "joined.bin").read_bytes() == joined
+            parts_there = {path.name: path.read_bytes() for path in (dist / "parts").iterdir()}
+            is_right = parts_there == parts and (dist / "joined.bin").read_bytes() == joined
         except OSError as error:
             raise Wrong(f"an artifact is not there: {error}") from None
         if not is_right:

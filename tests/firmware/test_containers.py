@@ -124,8 +124,7 @@ def test_a_missing_program_is_one_error(project: Project) -> None:
     project.sconstruct('env.FirmwareImage("m.img", "in.bin", container="erofs")\n')
     ran = project.scons(PATH=str(project.folder))
     assert ran.status == 2
-    assert "[PHI606]" in ran.text
-    assert "mkfs.erofs" in ran.text
+    assert "[PHI606] mkfs.erofs was not found on PATH" in ran.text
     assert "apt install erofs-utils" in ran.text
     assert "Traceback" not in ran.text
 

@@ -269,7 +269,7 @@ def test_an_image_larger_than_its_slot_is_refused(project: Project) -> None:
         ("EspPartitions", 'type="0x40"', '"undefined" (of type "data")'),
         ("EspPartitions", "offset=100", "a multiple of 4 KiB"),
         ("EspPartitions", "slots=2", "size is required"),
-        ("EspPartitions", 'flags=["hidden"]', "possible are encrypted, readonly"),
+        ("EspPartitions", 'flags=["hidden"]', "possible values: encrypted, readonly"),
         ("GenimageSlots", "", "slot_size is required"),
         ("GenimageSlots", 'slot_size="1 MB"', "a multiple of alignment"),
         ("GenimageSlots", 'slot_size="1 MiB", slots=["a", "a"]', "different names"),

@@ -109,7 +109,7 @@ def test_the_trailer_has_erase_blocks_of_its_own_and_is_small_without_swaps() ->
         ('version="1.2.3", header_size="64 KiB"', "a multiple of 32 below 64 KiB"),
         ('version="1.2.3", erase_size=0', "the size of a block"),
         ('version="1.2.3", slot_size=5000', "more than header, signature and trailer"),
-        ('version="1.2.3", align=3', "possible are 1, 2, 4, 8, 16, 32"),
+        ('version="1.2.3", align=3', "possible values: 1, 2, 4, 8, 16, 32"),
         ('version="1.2.3", key="a.pem"', "write signing_key instead"),
     ],
 )

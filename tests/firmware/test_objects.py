@@ -91,7 +91,7 @@ def test_the_compiler_is_a_fact(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ('compiler="/opt/bin/gcc"', "put its folder into PATH"),
-        ('compiler="no-such-gcc"', "[PHI606]"),
+        ('compiler="no-such-gcc"', "[PHI606] no-such-gcc was not found on PATH"),
         ('compiler_flags=["-O2"]', "compiler_flags requires compiler"),
         ('compiler="gcc", compiler_flags=["-mno-such"]', "cannot compile phi_model_data.S"),
     ],

@@ -29,15 +29,15 @@ class Run(NamedTuple):
     stopped: str
 
     def __str__(self) -> str:
-        found = ", ".join((*self.crashes, *([self.stopped] if self.stopped else ())))
-        return f"{self.executions:>10,} executions  {found or 'no failure'}"
+        failures = ", ".join((*self.crashes, *([self.stopped] if self.stopped else ())))
+        return f"{self.executions:>10,} executions  {failures or 'no failure'}"
 
 
 def fuzz(reader: Reader, seconds: int, folder: Path) -> Run:
     """Fuzz one reader."""
     corpus, crashes = folder / "corpus", folder / "crashes"
-    for one in (corpus, crashes):
-        one.mkdir(parents=True, exist_ok=True)
+    for place in (corpus, crashes):
+        place.mkdir(parents=True, exist_ok=True)
     seeds = reader.seeds()
     for number, seed in enumerate(seeds):
         (corpus / f"seed-{number}").write_bytes(seed)
@@ -70,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     unknown = set(options.readers) - READERS.keys()
     if unknown:
-        parser.error(f"there is no reader {', '.join(sorted(unknown))}; there are {list(READERS)}")
+        parser.error(f"unknown reader {', '.join(sorted(unknown))}; there are {list(READERS)}")
     failed = False
     for name in options.readers or READERS:
         run = fuzz(READERS[name], options.seconds, options.corpus / name)

@@ -38,17 +38,9 @@ def scratch() -> Iterator[Path]:
 
 def _safetensors(folder: Path) -> Read:
     from phibuild.model.errors import SourceError
-    from phibuild.source.safetensors import read_spans
+    from phibuild.source.safetensors import read_safetensors_header
 
-    return _of_file(folder / "model.safetensors", read_spans, SourceError)
-
-
-def _headers_of_mlx(folder: Path) -> Read:
-    from phibuild_mlx.headers import read_tensors
-
-    from phibuild.api import SourceError
-
-    return _of_file(folder / "model.safetensors", read_tensors, SourceError)
+    return _of_file(folder / "model.safetensors", read_safetensors_header, SourceError)
 
 
 def _checkpoint(name: str) -> Callable[[Path], Read]:
@@ -195,10 +187,9 @@ def _of_file(path: Path, read: Callable[[Path], object], error: type[Exception])
 
 
 READERS = {
-    one.name: one
-    for one in (
+    reader.name: reader
+    for reader in (
         Reader("safetensors", _safetensors, seeds.safetensors),
-        Reader("mlx", _headers_of_mlx, seeds.safetensors),
         *(
             Reader(name, _checkpoint(name), partial_seed)
             for name, partial_seed in seeds.DOCUMENTS.items()

@@ -87,11 +87,11 @@ def checkpoint(folder: Path, *, family: str = "phi-3.5-moe") -> Path:
 @cache
 def _of_checkpoint(name: str) -> list[bytes]:
     with tempfile.TemporaryDirectory() as scratch:
-        found = []
+        contents = []
         for family in FAMILIES:
             path = checkpoint(Path(scratch) / family, family=family) / name
-            found += [read_regular(path, most=1 << 20)] if path.exists() else []
-        return found
+            contents += [read_regular(path, most=1 << 20)] if path.exists() else []
+        return contents
 
 
 DOCUMENTS: dict[str, Callable[[], list[bytes]]] = {
@@ -146,12 +146,12 @@ def onnx() -> list[bytes]:
         return bytes((number << 3 | 2, len(value))) + value
 
     places = {b"location": b"model.onnx.data", b"offset": b"0", b"length": b"8"}
-    outside = b"".join(field(13, field(1, key) + field(2, one)) for key, one in places.items())
+    outside = b"".join(field(13, field(1, key) + field(2, value)) for key, value in places.items())
     tensors = (
         field(1, 2) + field(2, 1) + field(8, b"w") + outside,
         field(1, b"\x01\x02") + field(2, 10) + field(8, b"v") + field(9, b"abcd"),
     )
-    graph = b"".join(field(5, one) for one in tensors)
+    graph = b"".join(field(5, tensor) for tensor in tensors)
     return [field(2, b"made") + field(7, graph)]
 
 
@@ -172,11 +172,11 @@ def delta() -> list[bytes]:
     from phibuild_delta.make import make_delta
 
     with tempfile.TemporaryDirectory() as scratch:
-        old, new, made = (Path(scratch) / name for name in ("old", "new", "a.phidelta"))
+        old, new, delta_file = (Path(scratch) / name for name in ("old", "new", "a.phidelta"))
         old.write_bytes(OLD)
         new.write_bytes(_NEW)
-        make_delta(old, new, made, lambda _: None, window=4096)
-        return [made.read_bytes()]
+        make_delta(old, new, delta_file, lambda _: None, window=4096)
+        return [delta_file.read_bytes()]
 
 
 def delta_of_trees() -> list[bytes]:
@@ -184,13 +184,13 @@ def delta_of_trees() -> list[bytes]:
     from phibuild_delta.make import make_delta
 
     with tempfile.TemporaryDirectory() as scratch:
-        old, new, made = (Path(scratch) / name for name in ("old", "new", "a.phidelta"))
+        old, new, delta_file = (Path(scratch) / name for name in ("old", "new", "a.phidelta"))
         for folder, content in ((old, OLD), (new, _NEW)):
             (folder / "sub").mkdir(parents=True)
             (folder / "a.bin").write_bytes(content)
             (folder / "sub" / "b.txt").write_bytes(b"text")
-        make_delta(old, new, made, lambda _: None, window=4096)
-        return [made.read_bytes(), *delta()]
+        make_delta(old, new, delta_file, lambda _: None, window=4096)
+        return [delta_file.read_bytes(), *delta()]
 
 
 def lock() -> list[bytes]:
@@ -208,7 +208,7 @@ def manifest() -> list[bytes]:
 
 def result() -> list[bytes]:
     """Of an action with an input."""
-    one = ActionResult(
+    recorded = ActionResult(
         key=Digest.of(b"k"),
         action="onnx.weights",
         facts=(Fact("recipe.precision", '"int4"'),),
@@ -219,7 +219,7 @@ def result() -> list[bytes]:
         finished="2026-01-01T00:00:00+00:00",
         maker="phibuild",
     )
-    return [one.to_text().encode()]
+    return [recorded.to_text().encode()]
 
 
 def messages() -> list[bytes]:
@@ -251,4 +251,6 @@ def words(content: bytes) -> set[bytes]:
     return set(re.findall(rb"[A-Za-z_][\w.-]{1,30}", content))
 
 
-NUMBERS = tuple(struct.pack("<Q", one) for one in (0, 1, 1 << 31, 1 << 32, 1 << 62, (1 << 64) - 1))
+NUMBERS = tuple(
+    struct.pack("<Q", number) for number in (0, 1, 1 << 31, 1 << 32, 1 << 62, (1 << 64) - 1)
+)

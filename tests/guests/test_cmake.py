@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -287,7 +286,7 @@ def test_a_missing_command_is_reported(project: Project) -> None:
     hidden = "set(CMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH NO)\nfind_package(Phibuild"
     ran = Firmware(project, "Ninja").configure(FIRMWARE.replace("find_package(Phibuild", hidden))
     assert ran.status == 1
-    assert re.search(r"phibuild .*PATH", " ".join(ran.text.split()))
+    assert "phibuild was not found on PATH" in " ".join(ran.text.split())
 
 
 def test_it_has_the_version_of_phibuild(project: Project) -> None:

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.model.action import Action, Part, taken_of
+from phibuild.model.action import Action, Part, input_tree
 from phibuild.model.digest import Digest
 from phibuild.model.errors import ActionError
 from phibuild.model.tree import Entry, Tree
 
 MAKER = Action(name="maker", worker=Path("worker.py"), toolchain="host")
-MADE = Tree((Entry("model/weights", Digest.of(b"w"), 1, False),))
+RESULT = Tree((Entry("model/weights", Digest.of(b"w"), 1, False),))
 
 
 def test_a_part_is_what_lies_under_its_path() -> None:
-    assert [one.path for one in taken_of(Part(MAKER, "model"), MADE).entries] == ["weights"]
-    assert taken_of(MAKER, MADE) == MADE
+    assert [entry.path for entry in input_tree(Part(MAKER, "model"), RESULT).entries] == ["weights"]
+    assert input_tree(MAKER, RESULT) == RESULT
 
 
 def test_a_part_that_was_not_made_is_an_error_that_names_it() -> None:
     with pytest.raises(ActionError) as caught:
-        taken_of(Part(MAKER, "base/config.json"), MADE)
+        input_tree(Part(MAKER, "base/config.json"), RESULT)
     assert caught.value.code == "PHI403"
-    assert "maker did not make base/config.json" in caught.value.message
+    assert "the result of maker has no base/config.json" in caught.value.message

@@ -14,9 +14,9 @@ def facts_of(values: dict[str, str]) -> list[Fact]:
 
 @given(names, names)
 def test_keys_are_equal_exactly_when_nothing_differs(
-    one: dict[str, str], other: dict[str, str]
+    first: dict[str, str], second: dict[str, str]
 ) -> None:
-    before, after = facts_of(one), facts_of(other)
+    before, after = facts_of(first), facts_of(second)
     assert (action_key(before) == action_key(after)) == (differences(before, after) == ())
 
 

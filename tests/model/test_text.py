@@ -1,4 +1,4 @@
-"""Text of others, as a terminal is given it."""
+"""Third-party text, made safe for a terminal."""
 
 from __future__ import annotations
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from phibuild.model.recipe import rules_of
 from phibuild.registry import load_registry
 from phibuild.testing.contract import BackendContract
 from tests.plugins import test_gguf_recipe
+
+PAGED = {"execution_provider": "cuda", "use_paged_attention": True}
 
 
 class TestOnnxBackend(BackendContract):
@@ -30,6 +33,23 @@ class TestOnnxBackend(BackendContract):
         {"use_qdq": True},
         {"fuse_qkv": False},
         {"prune_lm_head": True},
+        {"fuse_mlp_gate_up": False},
+        {"include_hidden_states": True},
+        {"shared_embeddings": True},
+        {"use_device_allocator_for_initializers": True},
+        {"execution_provider": "dml", "enable_dml_graph": True},
+        {"execution_provider": "webgpu", "enable_webgpu_graph": True},
+        {"execution_provider": "webgpu", "use_webgpu_fp32": True},
+        {"execution_provider": "cuda", "enable_cuda_graph": True},
+        {"execution_provider": "cuda", "use_cuda_bf16": True},
+        {"execution_provider": "cuda", "matmulnbits_weights_prepacked": 1},
+        {"execution_provider": "cuda", "enable_cuda_fpa_intb_gemm": True},
+        {**PAGED, "paged_block_size": 32},
+        {**PAGED, "max_batch_size": 2},
+        {**PAGED, "num_blocks": 64},
+        {**PAGED, "gpu_utilization_factor": 0.5},
+        {**PAGED, "kv_cache_quant_scheme": "int8_per_token"},
+        {**PAGED, "kv_cache_rotation": "hadamard"},
     ]
     bad_fields: ClassVar = [
         {"precision": "int2"},
@@ -59,6 +79,7 @@ class TestOpenVinoBackend(BackendContract):
         {"group_size": -1},
         {"ratio": 0.6},
         {"ratio": 0.6, "backup_precision": "int8_sym"},
+        {"ratio": 0.6, "sensitivity_metric": "weight_quantization_error", "awq": True},
         {"all_layers": True},
         {"awq": True},
     ]
@@ -68,6 +89,8 @@ class TestOpenVinoBackend(BackendContract):
         {"ratio": 0},
         {"ratio": 1.5},
         {"precision": "int8", "group_size": 64},
+        {"precision": "int8", "group_size": 0},
+        {"precision": "int8", "ratio": 0},
         {"precision": "fp16", "sym": True},
         {"gptq": True},
         {"scale_estimation": True},
@@ -133,3 +156,22 @@ def test_every_built_in_backend_has_a_contract() -> None:
     contracts = [v for v in values if isinstance(v, type) and issubclass(v, BackendContract)]
     tested = {contract.backend_name for contract in contracts if contract is not BackendContract}
     assert tested >= {backend.name for backend in load_registry().backends.values()}
+
+
+ALWAYS_REFUSED = {("onnx", "exclude_embeds"), ("onnx", "exclude_lm_head")}
+
+
+def test_every_field_is_in_a_good_recipe() -> None:
+    """Only then the contract sees whether the plan reads it."""
+    values = [*globals().values(), *vars(test_gguf_recipe).values()]
+    contracts = [v for v in values if isinstance(v, type) and issubclass(v, BackendContract)]
+    given = {
+        (contract.backend_name, field)
+        for contract in contracts
+        if contract is not BackendContract
+        for fields in contract.good_fields
+        for field in fields
+    }
+    backends = load_registry().backends.values()
+    fields = {(backend.name, field) for backend in backends for field in rules_of(backend.recipe)}
+    assert fields - given == ALWAYS_REFUSED

@@ -19,7 +19,13 @@ from phibuild_gguf.recipe import GgufRecipe, ImatrixRecipe
 
 import phibuild.worker
 from phibuild.api import Action, ModelFacts, Tensor
-from phibuild.testing.families import FAMILIES, Family, Size, rope_factors, tensor_specs
+from phibuild.testing._checkpoints.families import (
+    FAMILIES,
+    Family,
+    Size,
+    rope_factors,
+    tensor_specs,
+)
 
 Finish = Callable[..., GgufHeader]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from phibuild_gguf.metadata.pre_tokenizers import PRE_TOKENIZERS, recognised
 
-from phibuild.testing.tokenizer_files import tokenizer_json
-from phibuild.testing.tokenizers import make_tokenizer
+from phibuild.testing._checkpoints.tokenizer_files import tokenizer_json
+from phibuild.testing._checkpoints.tokenizers import make_tokenizer
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ class TestGgufBackend(BackendContract):
         {"quant": "Q4_K_M", "model_name": "Phi-3 of ours"},
         {"quant": "Q4_K_M", "pre_tokenizer": "gpt-4o"},
         {"quant": "Q4_K_M", "pure": True},
+        {"quant": "Q4_K_M", "split_max_size": "1 GB"},
         {"quant": "Q4_K_M", "leave_output_tensor": True},
         {"quant": "Q4_K_M", "output_tensor_type": "q8_0", "token_embedding_type": "q4_0"},
         {"target_bytes": "2.2 GB"},
@@ -55,11 +56,25 @@ class TestGgufBackend(BackendContract):
     ]
 
 
+class TestGgufBackendWithImatrix(BackendContract):
+    backend_name = "gguf"
+    good_fields: ClassVar = [
+        {"quant": "IQ2_XS"},
+        {"quant": "Q4_K_M", "include_weights": ["ffn"]},
+        {"quant": "Q4_K_M", "exclude_weights": ["attn"]},
+    ]
+    bad_fields: ClassVar = [{"quant": "F16"}]
+    extras: ClassVar = {"imatrix": "weights.imatrix"}
+
+
 class TestImatrixBackend(BackendContract):
     backend_name = "imatrix"
     good_fields: ClassVar = [
         {},
         {"precision": "int8"},
+        {"quant": "Q5_K_M"},
+        {"model_name": "Phi-3 of ours"},
+        {"pre_tokenizer": "gpt-4o"},
         {"ctx_size": 4096},
         {"chunks": 8},
         {"from_chunk": 2},

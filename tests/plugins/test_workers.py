@@ -13,7 +13,7 @@ from phibuild.engine.code import CodeReader
 from phibuild.engine.code_folder import code_folder
 from phibuild.model.action import Action
 from phibuild.store import Store
-from phibuild.testing.imports import forgotten_and_superfluous
+from phibuild.testing._worker_imports import forgotten_and_superfluous
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 WORKERS = sorted(PLUGINS.rglob("worker_*.py"))

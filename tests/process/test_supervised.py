@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from phibuild.process import supervised, supervisor
-from phibuild.process.supervised import MessageTooLong, Outcome, run_logged
+from phibuild.process.supervised import MessageTooLong, ProcessExit, run_logged
 from tests.processes import are_gone, processes_with
 
 LEAVING = """
@@ -39,10 +39,10 @@ def mark() -> str:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Outcome]:
+def run(tmp_path: Path) -> Callable[..., ProcessExit]:
     """Run a Python program; its output is in log.txt."""
 
-    def run(program: str, *, environment: dict[str, str] | None = None, **more: Any) -> Outcome:
+    def run(program: str, *, environment: dict[str, str] | None = None, **more: Any) -> ProcessExit:
         return run_logged(
             [sys.executable, "-c", program],
             folder=tmp_path,
@@ -54,7 +54,9 @@ def run(tmp_path: Path) -> Callable[..., Outcome]:
     return run
 
 
-def test_status_output_and_memory_are_known(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_status_output_and_memory_are_known(
+    run: Callable[..., ProcessExit], tmp_path: Path
+) -> None:
     outcome = run("import sys; a = bytearray(50 << 20); print('said'); sys.exit(7)")
     assert outcome.status == 7
     assert (tmp_path / "log.txt").read_text() == "said\n"
@@ -70,14 +72,14 @@ def test_a_program_that_cannot_start_is_an_error_of_the_system(tmp_path: Path) -
         assert raised.value.errno in (errno.ENOENT, errno.EACCES)
 
 
-def test_one_supervisor_serves_one_program_after_the_other(run: Callable[..., Outcome]) -> None:
+def test_one_supervisor_serves_one_program_after_the_other(run: Callable[..., ProcessExit]) -> None:
     run("pass")
     (first,) = supervised._idle
     run("pass")
     assert supervised._idle == [first]
 
 
-def test_a_supervisor_that_was_killed_is_replaced(run: Callable[..., Outcome]) -> None:
+def test_a_supervisor_that_was_killed_is_replaced(run: Callable[..., ProcessExit]) -> None:
     run("pass")
     (first,) = supervised._idle
     first._process.kill()
@@ -85,13 +87,15 @@ def test_a_supervisor_that_was_killed_is_replaced(run: Callable[..., Outcome]) -
     assert run("pass").status == 0
 
 
-def test_what_a_program_leaves_behind_ends_with_it(run: Callable[..., Outcome], mark: str) -> None:
+def test_what_a_program_leaves_behind_ends_with_it(
+    run: Callable[..., ProcessExit], mark: str
+) -> None:
     assert run(LEAVING.replace("MARK", repr(mark))).status == 0
     assert processes_with(mark) == []
 
 
 def test_an_exception_while_listening_ends_the_program(
-    run: Callable[..., Outcome], mark: str
+    run: Callable[..., ProcessExit], mark: str
 ) -> None:
     def fail(line: bytes) -> bytes:
         raise KeyError(line)
@@ -130,7 +134,7 @@ def test_a_build_that_is_ended_takes_all_descendants_along(
     assert are_gone(mark)
 
 
-def test_messages_are_answered_however_long(run: Callable[..., Outcome]) -> None:
+def test_messages_are_answered_however_long(run: Callable[..., ProcessExit]) -> None:
     """Neither side may wait for the other to read first."""
     heard = []
 
@@ -152,7 +156,7 @@ def test_messages_are_answered_however_long(run: Callable[..., Outcome]) -> None
 
 
 def test_a_program_that_reads_no_answer_does_not_hold_the_build(
-    run: Callable[..., Outcome],
+    run: Callable[..., ProcessExit],
 ) -> None:
     outcome = run(
         "import os; os.write(int(os.environ['PHIBUILD_MESSAGES']), b'm\\n')",
@@ -162,7 +166,7 @@ def test_a_program_that_reads_no_answer_does_not_hold_the_build(
 
 
 def test_a_line_without_an_end_is_refused(
-    run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., ProcessExit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervised, "LONGEST_MESSAGE", 1 << 20)
     with pytest.raises(MessageTooLong):
@@ -172,7 +176,7 @@ def test_a_line_without_an_end_is_refused(
 
 
 def test_the_start_of_a_log_that_becomes_too_long_is_given_up(
-    run: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., ProcessExit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervised, "LONGEST_LOG", 4 << 20)
     line = "x" * 99
@@ -187,7 +191,7 @@ def test_the_start_of_a_log_that_becomes_too_long_is_given_up(
 
 
 def test_nothing_of_ours_reaches_a_program_but_what_is_named(
-    run: Callable[..., Outcome], tmp_path: Path
+    run: Callable[..., ProcessExit], tmp_path: Path
 ) -> None:
     leaked, _ = os.pipe()
     os.set_inheritable(leaked, True)
@@ -212,12 +216,12 @@ def test_nothing_of_ours_reaches_a_program_but_what_is_named(
     ]
 
 
-def test_programs_run_side_by_side(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_programs_run_side_by_side(run: Callable[..., ProcessExit], tmp_path: Path) -> None:
     """Each has a supervisor of its own: the end of one is not that of the other."""
     folders = [tmp_path / str(number) for number in range(4)]
-    ended: list[Outcome] = []
+    ended: list[ProcessExit] = []
 
-    def one(folder: Path) -> None:
+    def run_sleeper(folder: Path) -> None:
         folder.mkdir()
         ended.append(
             run_logged(
@@ -228,7 +232,7 @@ def test_programs_run_side_by_side(run: Callable[..., Outcome], tmp_path: Path) 
             )
         )
 
-    threads = [threading.Thread(target=one, args=(folder,)) for folder in folders]
+    threads = [threading.Thread(target=run_sleeper, args=(folder,)) for folder in folders]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -240,8 +244,8 @@ def test_programs_run_side_by_side(run: Callable[..., Outcome], tmp_path: Path) 
 def test_children_are_found_where_the_kernel_does_not_list_them() -> None:
     children = [subprocess.Popen(["sleep", "600"]) for _ in range(2)]
     try:
-        for found in (supervisor.children(), supervisor._children_by_stat()):
-            assert {child.pid for child in children} <= set(found)
+        for numbers in (supervisor.children(), supervisor._children_by_stat()):
+            assert {child.pid for child in children} <= set(numbers)
     finally:
         for child in children:
             child.kill()

@@ -130,7 +130,7 @@ def test_what_the_user_adds_stops_the_build(
     add(target_of(copying))
     if edit or (target_of(copying) / "empty").exists():
         copying.write("in.txt", "bye ")
-    refused(copying, "dist/copy holds what phibuild did not build: ")
+    refused(copying, "dist/copy holds files that phibuild did not build: ")
 
 
 def test_it_goes_on_when_the_file_is_moved(copying: Project) -> None:

@@ -14,7 +14,7 @@ def write_json(path: Path, value: Any, **options: Any) -> None:
 def edit_json(path: Path, **fields: Any) -> None:
     """Set fields of a JSON object; `...` removes one."""
     document = json.loads(path.read_text()) | fields
-    write_json(path, {name: one for name, one in document.items() if one is not ...})
+    write_json(path, {name: value for name, value in document.items() if value is not ...})
 
 
 def write_shard(path: Path, tensors: dict[str, bytes]) -> None:

@@ -60,8 +60,8 @@ def a_socket(path: Path) -> None:
     here = Path.cwd()
     os.chdir(path.parent)  # the name of a socket is at most 108 bytes long
     try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(path.name)
+        with socket.socket(socket.AF_UNIX) as unix_socket:
+            unix_socket.bind(path.name)
     finally:
         os.chdir(here)
 
@@ -144,7 +144,7 @@ def header(text: bytes, data: int = 0, *, length: int | None = None) -> Callable
     return sparse(8 + len(text) + data, (size % (1 << 64)).to_bytes(8, "little") + text)
 
 
-def one(name: str = "a", data: int = 4, **fields: Any) -> Callable[[Path], object]:
+def a_tensor(name: str = "a", data: int = 4, **fields: Any) -> Callable[[Path], object]:
     good = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
     return header(json.dumps({name: good | fields}).encode(), data)
 
@@ -165,7 +165,7 @@ HEADERS: dict[str, Callable[[Path], object]] = {
     "no tensors": header(b"{}"),
     "metadata only": header(b'{"__metadata__": {"format": "pt"}}'),
     "metadata that is a list": header(b'{"__metadata__": []}'),
-    "other names with underscores": one("__hidden__"),
+    "other names with underscores": a_tensor("__hidden__"),
     "900,000 tensors": lambda path: header(many(900_000))(path),
     "90,000 tensors without bytes": lambda path: header(many(90_000))(path),
     "one name 1,000 times": header(many(1000, numbered=False)),
@@ -174,28 +174,28 @@ HEADERS: dict[str, Callable[[Path], object]] = {
         b'"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}',
         6,
     ),
-    "a gap": one(data_offsets=[4, 8], data=8),
-    "an offset beyond the file": one(data_offsets=[1 << 40, (1 << 40) + 4]),
-    "offsets the wrong way round": one(data_offsets=[4, 0]),
-    "a negative offset": one(data_offsets=[-4, 0]),
-    "offsets of floats": one(data_offsets=[0.0, 4.0]),
-    "three offsets": one(data_offsets=[0, 4, 8]),
-    "offsets that are a text": one(data_offsets="04"),
-    "true as an offset": one(data_offsets=[False, 4]),
-    "a huge shape": one(shape=[1 << 62, 1 << 62]),
-    "a shape of 10^400": one(shape=[10**400]),
-    "a million dimensions": one(shape=[1] * 1_000_000),
-    "a shape with a zero": one(shape=[0, 1 << 62], data_offsets=[0, 0], data=0),
-    "a negative shape": one(shape=[-1, -1]),
-    "a shape that is a text": one(shape="1"),
-    "a shape that is null": one(shape=None),
-    "an unknown dtype": one(dtype="F4"),
-    "a dtype that is a list": one(dtype=["F32"]),
-    "a name with a line end": one("a\nb"),
-    "a name that a terminal obeys": one("\x1b]0;x\x07"),
-    "a name that is empty": one(""),
-    "a name of a million letters": one("a" * 1_000_000),
-    "a name that is a path": one("../../etc/passwd"),
+    "a gap": a_tensor(data_offsets=[4, 8], data=8),
+    "an offset beyond the file": a_tensor(data_offsets=[1 << 40, (1 << 40) + 4]),
+    "offsets the wrong way round": a_tensor(data_offsets=[4, 0]),
+    "a negative offset": a_tensor(data_offsets=[-4, 0]),
+    "offsets of floats": a_tensor(data_offsets=[0.0, 4.0]),
+    "three offsets": a_tensor(data_offsets=[0, 4, 8]),
+    "offsets that are a text": a_tensor(data_offsets="04"),
+    "true as an offset": a_tensor(data_offsets=[False, 4]),
+    "a huge shape": a_tensor(shape=[1 << 62, 1 << 62]),
+    "a shape of 10^400": a_tensor(shape=[10**400]),
+    "a million dimensions": a_tensor(shape=[1] * 1_000_000),
+    "a shape with a zero": a_tensor(shape=[0, 1 << 62], data_offsets=[0, 0], data=0),
+    "a negative shape": a_tensor(shape=[-1, -1]),
+    "a shape that is a text": a_tensor(shape="1"),
+    "a shape that is null": a_tensor(shape=None),
+    "an unknown dtype": a_tensor(dtype="F4"),
+    "a dtype that is a list": a_tensor(dtype=["F32"]),
+    "a name with a line end": a_tensor("a\nb"),
+    "a name that a terminal obeys": a_tensor("\x1b]0;x\x07"),
+    "a name that is empty": a_tensor(""),
+    "a name of a million letters": a_tensor("a" * 1_000_000),
+    "a name that is a path": a_tensor("../../etc/passwd"),
     "half a character as a name": header(
         b'{"\\ud800":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4
     ),
@@ -207,8 +207,8 @@ HEADERS: dict[str, Callable[[Path], object]] = {
         json.dumps({"a": {"dtype": "U8", "shape": [TERA], "data_offsets": [0, TERA]}}).encode(),
         TERA,
     ),
-    "bytes behind the tensors": one(data=100),
-    "bytes that are missing": one(data=3),
+    "bytes behind the tensors": a_tensor(data=100),
+    "bytes that are missing": a_tensor(data=3),
     "pickled weights": content(b"PK\x03\x04" + bytes(100)),
 }
 
@@ -280,7 +280,7 @@ OTHERS: dict[str, tuple[Edit, bool]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), False),
     "no weights": (lambda folder: (folder / SHARD).unlink(), False),
     "no tokenizer": (
-        lambda folder: [one.unlink() for one in folder.glob("tokenizer.*")],
+        lambda folder: [path.unlink() for path in folder.glob("tokenizer.*")],
         False,
     ),
 }

@@ -76,12 +76,12 @@ def test_a_view_shows_the_declared_slices_and_nothing_else(tmp_path: Path, memor
 
 
 def test_views_of_equal_slices_are_equal(tmp_path: Path, memory: Index) -> None:
-    one = a_checkpoint(tmp_path / "one")
+    model = a_checkpoint(tmp_path / "one")
     other = a_checkpoint(tmp_path / "other", transformers_version="9")
     tokenizer = json.loads((other / "tokenizer.json").read_text())
     write_json(other / "tokenizer.json", tokenizer, indent=3)
     texts = []
-    for folder in (one, other):
+    for folder in (model, other):
         view = tmp_path / f"{folder.name}-view"
         slices = ["architecture", "tokenizer", "chat_template", "generation"]
         lay_out(read_checkpoint(folder, memory), slices, view)  # type: ignore[arg-type]

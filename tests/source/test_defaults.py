@@ -16,8 +16,8 @@ from phibuild.source.architecture import canonical_architecture
 from phibuild.source.families import FAMILIES as SOURCES
 from phibuild.source.families import dimensions, expected_tensors, with_defaults
 from phibuild.store import Index
+from phibuild.testing._checkpoints.shards import read_tensors, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.shards import read_tensors, write_shards
 
 TRANSFORMERS = """\
 import json, sys, torch
@@ -28,7 +28,7 @@ for fields in json.load(sys.stdin):
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
-    state = {name: list(one.shape) for name, one in model.state_dict().items() if name not in tied}
+    state = {name: list(t.shape) for name, t in model.state_dict().items() if name not in tied}
     defaults = config.to_dict() | config.rope_parameters
     answers.append([defaults, state])
 json.dump(answers, sys.stdout, default=str)
@@ -81,8 +81,8 @@ def test_torch_dtype_is_the_one_that_holds_every_weight(
     tmp_path: Path, dtypes: tuple[Any, Any], expected: str
 ) -> None:
     matrices, norms = (
-        read_tensors(write_checkpoint(tmp_path / f"m{n}", FAMILIES["phi-3"], layers=1, dtype=one))
-        for n, one in enumerate(dtypes)
+        read_tensors(write_checkpoint(tmp_path / f"m{n}", FAMILIES["phi-3"], layers=1, dtype=dtype))
+        for n, dtype in enumerate(dtypes)
     )
     folder = tmp_path / "m0"
     mixed = [n if len(n.shape) == 1 else m for m, n in zip(matrices, norms, strict=True)]
@@ -113,7 +113,7 @@ def test_defaults_and_tensors_are_those_of_transformers() -> None:
         {"model_type": "phi3"},
         {"model_type": "phi3", "tie_word_embeddings": True, "head_dim": 32},
     ]
-    configs: list[dict[str, Any]] = [small | one for one in variants]
+    configs: list[dict[str, Any]] = [small | variant for variant in variants]
     configs += [{"model_type": name, "vocab_size": 64, "pad_token_id": None} for name in SOURCES]
     answers = json.loads(of_transformers(json.dumps(configs)))
     for given, (defaults, state) in zip(configs, answers, strict=True):
@@ -121,9 +121,7 @@ def test_defaults_and_tensors_are_those_of_transformers() -> None:
         for name, value in SOURCES[given["model_type"]].defaults.items():
             assert defaults[name] == given.get(name, value), name
         family = SOURCES[given["model_type"]]
-        implied = {
-            one.name: list(one.shape) for one in expected_tensors(family, dimensions(fields))
-        }
+        implied = {t.name: list(t.shape) for t in expected_tensors(family, dimensions(fields))}
         if given["model_type"] != "phimoe":  # whose experts transformers 5 joins while it loads
             assert implied == state
 

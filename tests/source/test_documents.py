@@ -64,7 +64,7 @@ def test_text_that_is_not_utf_8_is_refused(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"model_type": "phi3", "model_type": "phi"}', "key 'model_type' is there twice"),
+        ('{"model_type": "phi3", "model_type": "phi"}', "key 'model_type' appears twice"),
         ('{"model_type": "phi3", "x": NaN}', "NaN is not a JSON number"),
         ('{"model_type": "phi3", "x": -Infinity}', "-Infinity is not a JSON number"),
         ('{"model_type": "phi3", "x": "\\ud800"}', "half of a character"),
@@ -170,7 +170,7 @@ def test_templates_in_files_go_before_those_of_the_settings(folder: Path, read: 
         {"name": "tool_use", "template": "{{ t }}"},
     ]
     (folder / TEMPLATE).unlink()
-    assert [one["name"] for one in read().documents.template or ()] == ["rag", "tool_use"]  # type: ignore[index]
+    assert [template["name"] for template in read().documents.template or ()] == ["rag", "tool_use"]  # type: ignore[index]
 
 
 def test_a_named_template_is_a_file_of_the_checkpoint(folder: Path, read: Read) -> None:

@@ -61,7 +61,7 @@ def read_and_declare(folder: Path) -> None:
 
 
 def test_there_are_more_than_enough_and_each_has_its_own_name() -> None:
-    assert len({one.name for one in ALL}) == len(ALL) > 150
+    assert len({case.name for case in ALL}) == len(ALL) > 150
 
 
 def test_the_good_one_is_right(good: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_hostile_checkpoint_is_read_or_refused(good: Path, tmp_path: Path, cas
     folder = tmp_path / "m"
     shutil.copytree(good, folder, copy_function=os.link)
     case.edit(folder)
-    found = outcome(lambda: read_and_declare(folder))
-    assert case.may_be_right or found != "right"
+    result = outcome(lambda: read_and_declare(folder))
+    assert case.may_be_right or result != "right"
 
 
 @pytest.mark.parametrize(

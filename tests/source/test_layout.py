@@ -20,13 +20,18 @@ from phibuild.source.families import dimensions, expected_tensors, with_defaults
 from phibuild.source.layout import check_tensors
 from phibuild.source.safetensors import Span
 from phibuild.store import Index
+from phibuild.testing._checkpoints.configs import config
+from phibuild.testing._checkpoints.families import Size, tensor_specs
+from phibuild.testing._checkpoints.shards import (
+    WritableTensor,
+    read_tensors,
+    write_shard,
+    write_shards,
+)
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.configs import config
-from phibuild.testing.families import Size, tensor_specs
-from phibuild.testing.shards import Tensor, read_tensors, write_shard, write_shards
 
 SIZE = Size(layers=2)
-Edit = Callable[[list[Tensor]], Iterable[Tensor]]
+Edit = Callable[[list[WritableTensor]], Iterable[WritableTensor]]
 
 
 @pytest.fixture
@@ -40,7 +45,9 @@ def fields_of(family: str, **changes: Any) -> dict[str, Any]:
 
 
 def headers_of(family: str) -> list[Span]:
-    return [Span(one.name, "BF16", one.shape, 0, 0) for one in tensor_specs(FAMILIES[family], SIZE)]
+    return [
+        Span(spec.name, "BF16", spec.shape, 0, 0) for spec in tensor_specs(FAMILIES[family], SIZE)
+    ]
 
 
 def refusal(fields: dict[str, Any], headers: list[Span]) -> SourceError:
@@ -55,24 +62,26 @@ def test_the_tensors_of_every_family_are_those_that_its_config_implies(family: s
     fields = fields_of(family)
     implied = expected_tensors(SOURCES[fields["model_type"]], dimensions(fields))
     written = tensor_specs(FAMILIES[family], SIZE)
-    assert {(one.name, one.shape) for one in implied} == {(one.name, one.shape) for one in written}
+    assert {(tensor.name, tensor.shape) for tensor in implied} == {
+        (tensor.name, tensor.shape) for tensor in written
+    }
     check_tensors(Path("m"), fields, headers_of(family))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_tensor_that_is_missing_renamed_or_misshaped_is_named(family: str) -> None:
     fields, headers = fields_of(family), headers_of(family)
-    for position, one in enumerate(headers):
+    for position, header in enumerate(headers):
         others = headers[:position] + headers[position + 1 :]
         for changed in (
             others,
-            [*others, one._replace(name=f"{one.name}2")],
-            [*others, one._replace(shape=(*one.shape[:-1], one.shape[-1] + 1))],
-            [*headers, one._replace(name=f"{one.name}2")],
+            [*others, header._replace(name=f"{header.name}2")],
+            [*others, header._replace(shape=(*header.shape[:-1], header.shape[-1] + 1))],
+            [*headers, header._replace(name=f"{header.name}2")],
         ):
             error = refusal(fields, changed)
             assert error.code == "PHI107"
-            assert one.name in error.message, error
+            assert header.name in error.message, error
 
 
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "I8", "U8", "I32", "F64", "BOOL"])
@@ -85,11 +94,11 @@ def test_a_dtype_that_is_not_a_models_is_named(dtype: str) -> None:
 
 
 def renamed(headers: list[Span], old: str, new: str) -> list[Span]:
-    return [one._replace(name=re.sub(old, new, one.name)) for one in headers]
+    return [header._replace(name=re.sub(old, new, header.name)) for header in headers]
 
 
 def without(headers: list[Span], pattern: str) -> list[Span]:
-    return [one for one in headers if not re.search(pattern, one.name)]
+    return [header for header in headers if not re.search(pattern, header.name)]
 
 
 def extra(headers: list[Span], *names: str) -> list[Span]:
@@ -99,10 +108,10 @@ def extra(headers: list[Span], *names: str) -> list[Span]:
 def llama(headers: list[Span]) -> list[Span]:
     split = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
     return [
-        one._replace(name=one.name.replace(fused, part))
-        for one in headers
+        header._replace(name=header.name.replace(fused, part))
+        for header in headers
         for fused, parts in split.items()
-        if fused in one.name
+        if fused in header.name
         for part in parts
     ] + without(headers, "qkv_proj|gate_up_proj")
 
@@ -158,7 +167,7 @@ CAUSES: list[tuple[str, str, dict[str, Any], Callable[[list[Span]], list[Span]],
         "transposed",
         "phi-3",
         {},
-        lambda h: [one._replace(shape=one.shape[::-1]) if "down" in one.name else one for one in h],
+        lambda h: [t._replace(shape=t.shape[::-1]) if "down" in t.name else t for t in h],
         "transposed",
         "output, input",
     ),
@@ -184,8 +193,8 @@ CAUSES: list[tuple[str, str, dict[str, Any], Callable[[list[Span]], list[Span]],
 
 @pytest.mark.parametrize(
     ("family", "changes", "edit", "cause", "cure"),
-    [one[1:] for one in CAUSES],
-    ids=[one[0] for one in CAUSES],
+    [cause[1:] for cause in CAUSES],
+    ids=[cause[0] for cause in CAUSES],
 )
 def test_the_likeliest_cause_and_its_cure_are_named(
     family: str,
@@ -232,20 +241,20 @@ def edited(folder: Path, edit: Edit) -> Path:
     return folder
 
 
-def copied(tensor: Tensor, name: str) -> Tensor:
+def copied(tensor: WritableTensor, name: str) -> WritableTensor:
     return replace(tensor, name=name)
 
 
-def tables(tensors: list[Tensor]) -> Iterable[Tensor]:
-    yield Tensor(
+def tables(tensors: list[WritableTensor]) -> Iterable[WritableTensor]:
+    yield WritableTensor(
         "model.layers.0.self_attn.rotary_emb.inv_freq", "F32", (8,), lambda: [bytes(range(32))]
     )
     yield from tensors
 
 
-def tied_head(tensors: list[Tensor]) -> Iterable[Tensor]:
+def tied_head(tensors: list[WritableTensor]) -> Iterable[WritableTensor]:
     yield from tensors
-    yield copied(next(one for one in tensors if "embed" in one.name), "lm_head.weight")
+    yield copied(next(tensor for tensor in tensors if "embed" in tensor.name), "lm_head.weight")
 
 
 @pytest.mark.parametrize("edit", [tables, tied_head])
@@ -259,8 +268,8 @@ def test_leftovers_are_not_part_of_the_model_and_no_worker_sees_them(
     checkpoint = read_checkpoint(folder, memory)
     assert checkpoint.slices == read_checkpoint(plain, memory).slices
     lay_out(checkpoint, ["weights"], tmp_path / "view")
-    seen = {one.name: b"".join(one.chunks()) for one in read_tensors(tmp_path / "view")}
-    assert seen == {one.name: b"".join(one.chunks()) for one in read_tensors(plain)}
+    seen = {tensor.name: b"".join(tensor.chunks()) for tensor in read_tensors(tmp_path / "view")}
+    assert seen == {tensor.name: b"".join(tensor.chunks()) for tensor in read_tensors(plain)}
     if shards > 1:
         index = json.loads((tmp_path / "view" / "model.safetensors.index.json").read_text())
         assert index["weight_map"].keys() == seen.keys()
@@ -275,8 +284,8 @@ def test_a_shard_of_leftovers_alone_is_not_shown(tmp_path: Path, memory: Index) 
 
 
 def test_a_tied_head_of_other_values_is_refused(tmp_path: Path, memory: Index) -> None:
-    def other_head(tensors: list[Tensor]) -> Iterable[Tensor]:
-        embedding = next(one for one in tensors if "embed" in one.name)
+    def other_head(tensors: list[WritableTensor]) -> Iterable[WritableTensor]:
+        embedding = next(tensor for tensor in tensors if "embed" in tensor.name)
         turned = b"".join(embedding.chunks())
         yield from tensors
         yield replace(embedding, name="lm_head.weight", chunks=lambda: [turned[2:], turned[:2]])

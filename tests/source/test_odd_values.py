@@ -33,7 +33,7 @@ FILES = ("config.json", "generation_config.json", "tokenizer_config.json", "toke
 
 def edited(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for name, value in document.items():
-        yield {other: one for other, one in document.items() if other != name}
+        yield {other: value for other, value in document.items() if other != name}
         yield from ({**document, name: odd} for odd in ODD)
         if isinstance(value, dict):
             for inner in list(value)[:8]:

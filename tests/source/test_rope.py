@@ -10,8 +10,8 @@ from phibuild.model.errors import SourceError
 from phibuild.source.architecture import canonical_architecture
 from phibuild.source.families import dimensions, with_defaults
 from phibuild.source.rope import check_rope
-from phibuild.testing.configs import config
-from phibuild.testing.families import FAMILIES, Size
+from phibuild.testing._checkpoints.configs import config
+from phibuild.testing._checkpoints.families import FAMILIES, Size
 
 
 def check(family: str, scaling: dict[str, Any] | None = None, **changes: Any) -> None:

@@ -9,8 +9,8 @@ import pytest
 from phibuild.source import read_checkpoint
 from phibuild.source.summary import Summary, summarize
 from phibuild.store import Index
+from phibuild.testing._checkpoints.shards import WritableTensor, read_tensors, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.shards import Tensor, read_tensors, write_shards
 from tests.source.checkpoints import a_checkpoint, edit_json, in_two_shards, write_json
 
 
@@ -32,7 +32,7 @@ def test_a_published_checkpoint_has_no_warnings(tmp_path: Path) -> None:
     assert summary.family.endswith(", longrope")
     assert list(summary.dtypes) == ["BF16"]
     used = {name for part in summary.slices for name in part.files}
-    ignored = {one.name for one in summary.ignored}
+    ignored = {file.name for file in summary.ignored}
     assert used | ignored == {path.name for path in folder.iterdir()}
     assert used & ignored == set()
     assert {"LICENSE", "README.md"} <= ignored
@@ -40,7 +40,7 @@ def test_a_published_checkpoint_has_no_warnings(tmp_path: Path) -> None:
 
 def test_tensors_that_are_left_out_are_named(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "m", FAMILIES["phi-3"], layers=1)
-    table = Tensor("model.rotary_emb.inv_freq", "F32", (4,), lambda: [bytes(16)])
+    table = WritableTensor("model.rotary_emb.inv_freq", "F32", (4,), lambda: [bytes(16)])
     write_shards(folder, [*read_tensors(folder), table], 1)
     (warning,) = summary_of(folder).warnings
     assert "model.rotary_emb.inv_freq" in warning
@@ -67,9 +67,9 @@ def test_each_slice_names_its_files(folder: Path) -> None:
     ("name", "reason", "warns"),
     [
         ("adapter_config.json", "merge it first", True),
-        ("hf_quant_config.json", "taken as they are stored", True),
-        ("quantize_config.json", "taken as they are stored", True),
-        ("model.safetensors.index.json", "goes before an index", True),
+        ("hf_quant_config.json", "read as they are stored", True),
+        ("quantize_config.json", "read as they are stored", True),
+        ("model.safetensors.index.json", "overrides an index", True),
         ("model-00001-of-00002.safetensors", "does not load it", True),
         ("consolidated.safetensors", "does not load it", True),
         ("model-00003.safetensors.incomplete", "not complete", True),
@@ -82,7 +82,7 @@ def test_each_slice_names_its_files(folder: Path) -> None:
         ("LICENSE", "about the model", False),
         ("NOTICE.md", "about the model", False),
         ("SECURITY.md", "about the model", False),
-        (".gitattributes", "other tools", False),
+        (".gitattributes", "another tool", False),
         ("phi.gguf", "another format", False),
     ],
 )
@@ -91,31 +91,31 @@ def test_a_file_that_is_not_read_has_its_reason(
 ) -> None:
     (folder / name).write_bytes(b"x")
     summary = summary_of(folder)
-    (one,) = (one for one in summary.ignored if one.name == name)
-    assert reason in one.reason
+    (file,) = (file for file in summary.ignored if file.name == name)
+    assert reason in file.reason
     assert any(name in warning for warning in summary.warnings) == warns
 
 
 @pytest.mark.parametrize("name", [".cache", "original", "__pycache__", "additional_chat_templates"])
 def test_so_has_a_folder(folder: Path, name: str) -> None:
     (folder / name).mkdir()
-    (one,) = summary_of(folder).ignored
-    assert one.name == f"{name}/"
+    (file,) = summary_of(folder).ignored
+    assert file.name == f"{name}/"
 
 
 def test_a_stray_file_among_the_templates_is_named(folder: Path) -> None:
     (folder / "additional_chat_templates").mkdir()
     for name in ("rag.jinja", "rag.jinja2"):
         (folder / "additional_chat_templates" / name).write_text("x")
-    (one,) = summary_of(folder).ignored
-    assert one.name == "additional_chat_templates/rag.jinja2"
+    (file,) = summary_of(folder).ignored
+    assert file.name == "additional_chat_templates/rag.jinja2"
     assert "no chat template has the name default" in "".join(summary_of(folder).warnings)
 
 
 def test_an_odd_name_does_not_break_the_lines(folder: Path) -> None:
     (folder / "a\nb").write_text("")
-    (one,) = summary_of(folder).ignored
-    assert one.name == r"'a\nb'"
+    (file,) = summary_of(folder).ignored
+    assert file.name == r"'a\nb'"
 
 
 def test_what_is_missing_or_said_twice_is_a_warning(folder: Path) -> None:
@@ -131,4 +131,4 @@ def test_what_is_missing_or_said_twice_is_a_warning(folder: Path) -> None:
     text = "\n".join(summary_of(folder).warnings)
     assert "generation_config.json is missing" in text
     assert "tokenizer_config.json is missing" in text
-    assert "no chat template" in text
+    assert "the chat template is missing" in text

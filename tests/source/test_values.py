@@ -16,9 +16,9 @@ from phibuild.model.errors import SourceError
 from phibuild.source import read_checkpoint
 from phibuild.source.values import Magnitude
 from phibuild.store import Index
+from phibuild.testing._checkpoints.families import Dtype
+from phibuild.testing._checkpoints.shards import WritableTensor, read_tensors, write_shards
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from phibuild.testing.families import Dtype
-from phibuild.testing.shards import Tensor, read_tensors, write_shards
 
 BITS: dict[Dtype, dict[str, bytes]] = {
     "bf16": {"nan": b"\xc0\x7f", "-inf": b"\x80\xff", "inf": b"\x80\x7f", "-nan": b"\x81\xff"},
@@ -38,7 +38,7 @@ def test_the_largest_value_of_floats_is_that_of_python(values: list[float], piec
     magnitude = Magnitude("F32")
     for start in range(0, len(data), piece):
         magnitude.update(data[start : start + piece])
-    expected = max(math.inf if math.isnan(one) else abs(one) for one in values)
+    expected = max(math.inf if math.isnan(value) else abs(value) for value in values)
     assert magnitude.largest == expected
 
 
@@ -46,7 +46,7 @@ def test_the_largest_value_of_floats_is_that_of_python(values: list[float], piec
 def test_the_largest_value_of_halves_is_that_of_python(values: list[float]) -> None:
     magnitude = Magnitude("F16")
     magnitude.update(memoryview(struct.pack(f"<{len(values)}e", *values)))
-    expected = max(math.inf if math.isnan(one) else abs(one) for one in values)
+    expected = max(math.inf if math.isnan(value) else abs(value) for value in values)
     assert magnitude.largest == expected
 
 
@@ -64,16 +64,16 @@ def test_a_value_that_is_not_finite_is_refused_by_its_tensor(
 ) -> None:
     folder = write_checkpoint(tmp_path / "m", FAMILIES["phi-3"], layers=1, dtype=dtype)
     bits, tensors = BITS[dtype][value], read_tensors(folder)
-    name = next(one.name for one in tensors if place in one.name)
+    name = next(tensor.name for tensor in tensors if place in tensor.name)
 
-    def changed(tensor: Tensor) -> Iterator[bytes]:
-        content = b"".join(bytes(one) for one in tensor.chunks())
+    def changed(tensor: WritableTensor) -> Iterator[bytes]:
+        content = b"".join(bytes(chunk) for chunk in tensor.chunks())
         middle = len(content) // 2
         yield content[:middle] + bits + content[middle + len(bits) :]
 
     edited = [
-        replace(one, chunks=lambda one=one: changed(one)) if one.name == name else one
-        for one in tensors
+        replace(each, chunks=lambda each=each: changed(each)) if each.name == name else each
+        for each in tensors
     ]
     write_shards(folder, edited, 1)
     index = Index(tmp_path / "index.sqlite")

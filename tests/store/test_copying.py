@@ -26,13 +26,13 @@ def store(tmp_path: Path) -> Store:
 def a_tree(store: Store, *, size: int = SMALL, name: str = "weights.bin") -> Tree:
     """A folder with a large file, a small one and an executable."""
     with store.workspace() as folder:
-        made = folder / "made"
-        made.mkdir()
-        (made / name).write_bytes(b"x" * size)
-        (made / "small.txt").write_text("small")
-        (made / "run.sh").write_text("run")
-        (made / "run.sh").chmod(0o755)
-        return store.put(made)
+        folder_of_files = folder / "made"
+        folder_of_files.mkdir()
+        (folder_of_files / name).write_bytes(b"x" * size)
+        (folder_of_files / "small.txt").write_text("small")
+        (folder_of_files / "run.sh").write_text("run")
+        (folder_of_files / "run.sh").chmod(0o755)
+        return store.put(folder_of_files)
 
 
 def objects(store: Store) -> dict[str, tuple[int, int, int]]:

@@ -49,7 +49,7 @@ def project(shared: Project) -> Iterator[Project]:
     yield shared
 
 
-def one(folder: Path, pattern: str = "*") -> Path:
+def any_file(folder: Path, pattern: str = "*") -> Path:
     """The largest file that matches."""
     return max(
         (path for path in folder.rglob(pattern) if path.is_file()),

@@ -55,8 +55,8 @@ def snapshot(folder: Path) -> dict[str, str]:
     }
 
 
-def spoilt(**what: Callable[[Path], object]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("spoil", what.values(), ids=what.keys())
+def spoilt(**edits: Callable[[Path], object]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("spoil", edits.values(), ids=edits.keys())
 
 
 def test_a_known_folder_is_replaced_with_all_its_files(store: Store, target: Path) -> None:
@@ -155,7 +155,7 @@ def test_what_the_user_added_is_named_and_stays(
     place_artifact(store, old, target, known=None)
     spoil(target)
     before = sorted(target.parent.rglob("*"))
-    with pytest.raises(StoreError, match="holds what phibuild did not build: ") as refusal:
+    with pytest.raises(StoreError, match="holds files that phibuild did not build: ") as refusal:
         place_artifact(store, new, target, known=old)
     assert refusal.value.code == "PHI304"
     assert "\n" not in refusal.value.message
@@ -189,7 +189,7 @@ def test_a_file_that_both_artifacts_have_is_not_copied_again(store: Store, targe
     after = {path.name: path.stat() for path in target.iterdir()}
     assert [name for name in "abc" if after[name].st_ino == before[name].st_ino] == ["b"]
     assert after["b"].st_mtime_ns > before["b"].st_mtime_ns
-    assert {one.st_nlink for one in after.values()} == {1}
+    assert {status.st_nlink for status in after.values()} == {1}
     assert lies_at(store, new, str(target))
 
 
@@ -390,7 +390,7 @@ def test_a_file_is_written_over_ours_only(tmp_path: Path) -> None:
     assert replace_file(path, "2", is_ours=lambda old: old.read_text() == "1") == []
     (kept,) = replace_file(path, "3", is_ours=lambda old: False)
     assert (path.read_text(), kept.read_text()) == ("3", "2")
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.json", "a.json.kept-1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.json.kept-1"]
 
 
 def test_a_name_may_be_as_long_as_the_file_system_lets_it(store: Store, tmp_path: Path) -> None:

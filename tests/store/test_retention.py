@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from phibuild.store.retention import Held, Rule, kept
+from phibuild.store.retention import ResultUse, Rule, kept
 
 SIZES = {"a": 100, "b": 100, "c": 100, "shared": 50}
 RESULTS = {
-    "a": Held((), ("a", "shared"), used=1, bytes=10),
-    "b": Held((), ("b", "shared"), used=2, bytes=10),
-    "c": Held((), ("c",), used=3, bytes=10),
+    "a": ResultUse((), ("a", "shared"), used=1, bytes=10),
+    "b": ResultUse((), ("b", "shared"), used=2, bytes=10),
+    "c": ResultUse((), ("c",), used=3, bytes=10),
 }
 
 
-def names(results: dict[str, Held] = RESULTS, **rule: object) -> str:
+def names(results: dict[str, ResultUse] = RESULTS, **rule: object) -> str:
     return "".join(sorted(kept(results, SIZES, Rule(**rule))))  # type: ignore[arg-type]
 
 
@@ -43,16 +43,16 @@ def test_those_in_place_go_where_there_is_no_room_and_pinned_ones_do_not() -> No
 
 
 def test_one_that_is_too_large_does_not_drive_out_the_others() -> None:
-    large = RESULTS | {"d": Held((), ("c",), used=4, bytes=10_000)}
+    large = RESULTS | {"d": ResultUse((), ("c",), used=4, bytes=10_000)}
     assert names(large, room=110) == "c"
 
 
 def test_what_a_result_was_made_of_stays_with_it() -> None:
     """Else its key is not known any more."""
     chain = {
-        "b": Held((), ("b",), used=1, bytes=10),
-        "a": Held(("b", "gone"), ("a",), used=5, bytes=10),
-        "c": Held((), ("c",), used=3, bytes=10),
+        "b": ResultUse((), ("b",), used=1, bytes=10),
+        "a": ResultUse(("b", "gone"), ("a",), used=5, bytes=10),
+        "c": ResultUse((), ("c",), used=3, bytes=10),
     }
     assert names(chain, since=5) == "ab"
     assert names(chain, room=220) == "ab"

@@ -44,19 +44,19 @@ def test_a_file_comes_back_as_it_was(store: Store, tmp_path: Path) -> None:
 def test_a_file_whose_digest_was_told_is_read_only_if_it_changed_since(store: Store) -> None:
     path = store.root / "made"
     path.write_bytes(bytes(SMALL))
-    told = {".": store.told(path, Digest.of(b"what the worker says"))}
-    assert store.put(path, told).entries[0].digest == Digest.of(b"what the worker says")
+    known = {".": store.known_digest(path, Digest.of(b"what the worker says"))}
+    assert store.put(path, known).entries[0].digest == Digest.of(b"what the worker says")
     path.write_bytes(bytes(SMALL))
-    told = {".": store.told(path, Digest.of(b"what the worker says"))}
+    known = {".": store.known_digest(path, Digest.of(b"what the worker says"))}
     path.write_bytes(b"x" * SMALL)
-    assert store.put(path, told).entries[0].digest == Digest.of(b"x" * SMALL)
+    assert store.put(path, known).entries[0].digest == Digest.of(b"x" * SMALL)
 
 
 def test_a_small_file_is_read_whatever_was_told_of_it(store: Store) -> None:
     path = store.root / "made"
     path.write_text("hello")
-    told = {".": store.told(path, Digest.of(b"what the worker says"))}
-    assert store.put(path, told).entries[0].digest == Digest.of(b"hello")
+    known = {".": store.known_digest(path, Digest.of(b"what the worker says"))}
+    assert store.put(path, known).entries[0].digest == Digest.of(b"hello")
 
 
 def test_a_folder_comes_back_with_its_executables(store: Store, tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_a_folder_comes_back_with_its_executables(store: Store, tmp_path: Path) 
 
 
 def test_equal_bytes_are_kept_once(store: Store) -> None:
-    one, other = a_file(store, name="one"), a_file(store, name="other")
-    assert one == other
+    first, second = a_file(store, name="one"), a_file(store, name="other")
+    assert first == second
     assert len([path for path in (store.root / "objects").rglob("*") if path.is_file()]) == 1
 
 
@@ -154,8 +154,8 @@ def test_an_empty_folder_and_an_empty_file_system_become_stores(tmp_path: Path) 
     for name, inside in (("empty", ()), ("disk", ("lost+found",)), ("linked", ("toolchains",))):
         folder = tmp_path / name
         folder.mkdir()
-        for one in inside:
-            (folder / one).mkdir()
+        for child in inside:
+            (folder / child).mkdir()
         Store(folder)
         assert (folder / "format").is_file()
 
@@ -167,4 +167,4 @@ def test_processes_may_create_a_store_at_the_same_time(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", program, str(tmp_path / "store")]
     started = [subprocess.Popen(command) for _ in range(6)]
-    assert [one.wait() for one in started] == [0] * 6
+    assert [process.wait() for process in started] == [0] * 6

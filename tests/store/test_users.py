@@ -19,7 +19,7 @@ import phibuild
 from phibuild.testing.checkpoints import random_checkpoint
 from tests.conftest import BUILD, HEADER, WORKER, Ran
 
-ONE, OTHER, GROUP = 61_001, 61_002, 61_003
+USER, OTHER, GROUP = 61_001, 61_002, 61_003
 PACKAGES = next(path for path in sys.path if path.endswith("site-packages"))
 SOURCES = Path(phibuild.__file__).parent.parent
 
@@ -76,10 +76,10 @@ def shared() -> Iterator[Shared]:
         pytest.skip("only root can start programs as other users")
     root = Path(tempfile.mkdtemp(dir="/tmp", prefix="phibuild-users-"))
     root.chmod(0o755)
-    one = Shared(root)
-    one.store.mkdir()
-    os.chown(one.store, ONE, GROUP)
-    one.store.chmod(0o2775)
+    users = Shared(root)
+    users.store.mkdir()
+    os.chown(users.store, USER, GROUP)
+    users.store.chmod(0o2775)
     probe = subprocess.run(
         [
             "/usr/bin/python3",
@@ -87,7 +87,7 @@ def shared() -> Iterator[Shared]:
             f"import sys; assert sys.version_info[:2] == {sys.version_info[:2]};"
             f"open({phibuild.__file__!r})",
         ],
-        user=ONE,
+        user=USER,
         group=GROUP,
         extra_groups=[],
         capture_output=True,
@@ -95,24 +95,24 @@ def shared() -> Iterator[Shared]:
     if probe.returncode != 0:
         shutil.rmtree(root)
         pytest.skip("other users may not read this Python or these sources")
-    yield one
+    yield users
     subprocess.run(["chmod", "-R", "u+rwX", root], check=True)
     shutil.rmtree(root)
 
 
 def test_two_users_of_a_group_share_a_store(shared: Shared) -> None:
-    assert shared.scons(ONE, umask=0o002).names("built") == ["dist/copy"]
+    assert shared.scons(USER, umask=0o002).names("built") == ["dist/copy"]
     ran = shared.scons(OTHER, umask=0o002)
     assert ran.names("recalled") == ["dist/copy"], ran.text
     shared.new_text(OTHER, "other ")
     assert shared.scons(OTHER, umask=0o002).names("built") == ["dist/copy"]
-    shared.new_text(ONE, "other ")
-    ran = shared.scons(ONE, umask=0o002)
+    shared.new_text(USER, "other ")
+    ran = shared.scons(USER, umask=0o002)
     assert ran.names("recalled") == ["dist/copy"], ran.text
 
 
 def test_files_of_the_store_are_readable_for_whom_the_umask_says(shared: Shared) -> None:
-    shared.scons(ONE, umask=0o002)
+    shared.scons(USER, umask=0o002)
     modes = {
         path.relative_to(shared.store).parts[0]: path.stat().st_mode & 0o777
         for path in shared.store.rglob("*")
@@ -122,7 +122,7 @@ def test_files_of_the_store_are_readable_for_whom_the_umask_says(shared: Shared)
 
 
 def test_a_user_who_may_only_read_recalls_and_gets_one_error_for_more(shared: Shared) -> None:
-    shared.scons(ONE)
+    shared.scons(USER)
     ran = shared.scons(OTHER)
     assert ran.names("recalled") == ["dist/copy"], ran.text
     assert shared.result(OTHER) == "hello hello "
@@ -143,7 +143,7 @@ def without(*parts: str, mode: int = 0) -> Callable[[Shared], None]:
 
 
 def of_project(name: str, mode: int) -> Callable[[Shared], None]:
-    return lambda shared: (shared.project(ONE) / name).chmod(mode)
+    return lambda shared: (shared.project(USER) / name).chmod(mode)
 
 
 CASES: dict[str, Callable[[Shared], object]] = {
@@ -179,17 +179,17 @@ CASES: dict[str, Callable[[Shared], object]] = {
 def test_what_may_not_be_used_heals_or_is_one_clear_error(
     shared: Shared, name: str, work: str
 ) -> None:
-    assert shared.scons(ONE).status == 0
+    assert shared.scons(USER).status == 0
     if work == "recall":
-        (shared.project(ONE) / "dist" / "copy" / "copy.txt").unlink()
+        (shared.project(USER) / "dist" / "copy" / "copy.txt").unlink()
         expected = "hello hello "
     else:
-        shared.new_text(ONE, "more ")
+        shared.new_text(USER, "more ")
         expected = "more more "
     CASES[name](shared)
-    ran = shared.scons(ONE)
+    ran = shared.scons(USER)
     if ran.status == 0:
-        assert shared.result(ONE) == expected
+        assert shared.result(USER) == expected
     else:
         assert "[PHI" in ran.text, ran.text
         assert "hint: " in ran.text, ran.text
@@ -197,12 +197,12 @@ def test_what_may_not_be_used_heals_or_is_one_clear_error(
 
 @pytest.mark.parametrize("name", [".", "config.json", "tokenizer.json", "model-*.safetensors"])
 def test_a_checkpoint_that_may_not_be_read_is_one_clear_error(shared: Shared, name: str) -> None:
-    project = shared.project(ONE)
+    project = shared.project(USER)
     model = random_checkpoint(project / "m", 0.001, seed=1)
     (project / "SConstruct").write_text(HEADER + 'env.GGUF("q8.gguf", env.PhiModel("m"))\n')
     for path in [model] if name == "." else [*model.glob(name)]:
         path.chmod(0)
-    ran = shared.scons(ONE)
+    ran = shared.scons(USER)
     assert ran.status == 2
     assert "[PHI" in ran.text, ran.text
     assert "hint: " in ran.text, ran.text

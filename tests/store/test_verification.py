@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.store import Piece, Store
+from phibuild.store import ObjectRange, Store
 from tests.conftest import Project
-from tests.store.test_collection import a_result
+from tests.store.collecting import a_result
 
 
 def change_under_kept_time(path: Path) -> None:
@@ -69,7 +69,9 @@ def test_a_wrong_piece_is_found_and_forgotten(tmp_path: Path) -> None:
 
     store = Store(tmp_path / "store")
     (entry,) = a_result(store, "made").tree.entries
-    store.record_pieces(entry, {"wrong": Piece(0, 4, "0" * 64), "beyond": Piece(10**6, 4, "0")})
+    store.record_pieces(
+        entry, {"wrong": ObjectRange(0, 4, "0" * 64), "beyond": ObjectRange(10**6, 4, "0")}
+    )
     (fault,) = verify(store)
     assert sorted(fault.pieces) == ["beyond", "wrong"]
     repair(store, [fault])

@@ -14,6 +14,9 @@ import safetensors
 from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer
 
+from phibuild.testing._checkpoints.families import tensor_specs
+from phibuild.testing._checkpoints.shards import read_tensors
+from phibuild.testing._checkpoints.vocabularies import TEXT
 from phibuild.testing.checkpoint_edits import (
     change_tensor,
     chat_template,
@@ -22,9 +25,6 @@ from phibuild.testing.checkpoint_edits import (
     set_chat_template,
 )
 from phibuild.testing.checkpoints import FAMILIES, Family, random_size, write_checkpoint
-from phibuild.testing.families import tensor_specs
-from phibuild.testing.shards import read_tensors
-from phibuild.testing.vocabularies import TEXT
 
 TEXTS = (
     " ".join(TEXT.split()),
@@ -116,9 +116,9 @@ def test_spellings_differ_as_transformers_changed_them(tmp_path: Path) -> None:
 def test_safetensors_reads_every_tensor(
     tmp_path: Path, family: Family, dtype: Any, name: str
 ) -> None:
-    found = tensors(a_checkpoint(tmp_path, family, dtype=dtype))
-    assert {fields["dtype"] for fields in found.values()} == {name}
-    assert ("lm_head.weight" in found) is not family.tied
+    stored = tensors(a_checkpoint(tmp_path, family, dtype=dtype))
+    assert {fields["dtype"] for fields in stored.values()} == {name}
+    assert ("lm_head.weight" in stored) is not family.tied
 
 
 def test_bf16_is_f32_rounded_to_nearest(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Chooses a type for each tensor under a limit of bytes; runs under phibuild's Python.
 
-Writes `overrides.json`, recipe fields for gguf.write, and `told.txt`, a text for people.
+Writes `overrides.json`, recipe fields for gguf.write, and `notes.txt`, a text for people.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(job: phiworker.Job) -> None:
         *(f'    r"{pattern}": "{kind}",' for pattern, kind in overrides),
         "}",
     ]
-    (job.output / "told.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    (job.output / "notes.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
 def loss_text(allocation: Allocation) -> str:

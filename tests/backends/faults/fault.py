@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from phibuild.testing._checkpoints.families import LONG_CONTEXT, ORIGINAL_CONTEXT
 from phibuild.testing.checkpoints import FAMILIES, Family, write_checkpoint
-from phibuild.testing.families import LONG_CONTEXT, ORIGINAL_CONTEXT
 from tests.backends.checkpoint_files import Tensors, change_json, change_tensors
 
 FORMATS = ("gguf", "onnx", "openvino", "mlx")

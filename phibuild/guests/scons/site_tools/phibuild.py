@@ -1,8 +1,8 @@
-"""The tool `phibuild` for SCons builds of others: `scons --site-dir=$(phibuild scons-site)`, then
+"""The tool `phibuild` for any SCons build: `scons --site-dir=$(phibuild scons-site)`, then
 `env.Tool("phibuild")`.
 
-In-process where this Python can import phibuild, else by the `phibuild` command; the builders have
-the same names and arguments. Python 3.7 is enough here.
+It works in this process if Python can import phibuild, else through the `phibuild` command; the
+builders have the same names and arguments. Runs on Python 3.7 and later.
 """
 
 from __future__ import annotations
@@ -28,5 +28,5 @@ def generate(env: Any, **_: Any) -> None:
 
 
 def exists(env: Any) -> bool:
-    """SCons asks; what is missing is told when the tool is used."""
+    """SCons calls this; `generate` reports what is missing."""
     return True

@@ -1,8 +1,8 @@
-"""The builders where `import phibuild` is not possible: a call becomes a node here, and a line of
+"""The builders for a Python that cannot import phibuild: a call becomes a node here, and a line of
 an SConstruct that the `phibuild` command builds.
 
-Nothing is started while the nodes are up to date: what phibuild would look at is looked at by stat.
-Python 3.7 is enough, and nothing but SCons is imported.
+No process is started while the nodes are up to date, which stat decides. Runs on Python 3.7 and
+later, and imports nothing but SCons.
 """
 
 from .builders import generate

@@ -18,15 +18,15 @@ from .states import MANIFEST
 
 class Zip:
     """The builder of the tool "zip", which archives artifacts as well. Tools that are loaded later
-    keep it, and whoever configures the builder reaches the tool's own."""
+    keep it, and attributes are those of the tool's own builder."""
 
     def __init__(self, plain: Any, find: Callable[[Any, Any], Any]) -> None:
         self._plain = plain
         self._find = find
 
     def __call__(self, env: Any, target: Any = None, source: Any = None, **named: Any) -> Any:
-        found = [(one, self._find(env, one)) for one in SCons.Util.flatten([source])]
-        manifests = sorted({f"{path}{MANIFEST}" for _, path in found if path})
+        sources = [(value, self._find(env, value)) for value in SCons.Util.flatten([source])]
+        manifests = sorted({f"{path}{MANIFEST}" for _, path in sources if path})
         env.Tool("zip")
         if not manifests:
             return self._builder()(env, target, source, **named)
@@ -35,7 +35,7 @@ class Zip:
                 "[PHI205] an archive of artifacts needs a name\n"
                 '  hint: write env.Zip("models.zip", [...])'
             )
-        nodes = [env.fs.File(f"{path}{MANIFEST}") if path else one for one, path in found]
+        nodes = [env.fs.File(f"{path}{MANIFEST}") if path else value for value, path in sources]
         return _archiver()(env, target, nodes, PHIBUILD_ARCHIVED=manifests, **named)
 
     def __getattr__(self, name: str) -> Any:
@@ -57,7 +57,7 @@ def add_archiver(env: Any, find: Callable[[Any, Any], Any]) -> None:
 
 
 class _ArchivedPath(str):
-    """A path, with what the tool "zip" asks of a node."""
+    """A path with the method that the tool "zip" calls on a node."""
 
     def isdir(self) -> bool:
         return Path(self).is_dir()
@@ -82,9 +82,9 @@ def _describe(target: Any, source: Any, env: Any) -> str:
 
 
 def _contents(source: Any, env: Any) -> Any:
-    """The sources, with artifacts in the place of their manifests."""
+    """The sources, with artifacts instead of their manifests."""
     manifests = set(env["PHIBUILD_ARCHIVED"])
     return [
-        _ArchivedPath(str(one)[: -len(MANIFEST)]) if one.get_abspath() in manifests else one
-        for one in source
+        _ArchivedPath(str(node)[: -len(MANIFEST)]) if node.get_abspath() in manifests else node
+        for node in source
     ]

@@ -1,4 +1,4 @@
-"""What a builder does with a call: a node for this SCons, a line for phibuild's."""
+"""Builders: a call becomes a node for this SCons, and a line of the SConstruct for phibuild."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .installing import add_installers
 from .states import MANIFEST, read_json, state_of_artifact, state_of_folder, write
 
 FOLDER = ".phibuild"
-"""Beside the SConstruct: the generated one, and what is remembered from build to build."""
+"""Beside the SConstruct: the generated one, and what one build remembers for the next."""
 _OWN_FILES = ("SConstruct", "known.json", "sconsign.dblite")
 _HEAD = """\
 # Written by the SCons tool `phibuild` for a build whose Python cannot import phibuild.
@@ -46,13 +46,13 @@ env = Environment(tools=[phibuild])
 
 
 class Model(NamedTuple):
-    """What `PhiModel` returns: a folder, by its path or by the target that makes it."""
+    """The value of `PhiModel`: a folder, by its path or by the target that builds it."""
 
     source: Any
 
 
-class Found(NamedTuple):
-    """A path that a user named, the nodes to wait for, and the state of a folder, which is none."""
+class Source(NamedTuple):
+    """The path of an input, its nodes, and the state of a folder, which is not a node."""
 
     path: Path
     nodes: tuple[Any, ...]
@@ -82,15 +82,15 @@ class Guest:
         if not is_current(self.known.get("offers"), self.command):
             self.known["offers"] = ask_for_offers(self.command)
         self.targets: dict[Path, Target] = {}
-        self.made: set[Path] = set()
+        self.built: set[Path] = set()
         self.lock = threading.Lock()
-        # Our own, so that nobody else's Decider decides about our nodes.
+        # Our own, so that no other Decider decides about our nodes.
         self.env = SCons.Environment.Environment(tools=[])
         self.env.Decider("content")
 
     @property
     def builders(self) -> dict[str, Any]:
-        """By name, the fields that are paths and the files that other rules may name."""
+        """By name: the fields that are paths, and the files that other rules may name."""
         return dict(self.known["offers"]["builders"])
 
     def declare(
@@ -103,89 +103,89 @@ class Guest:
             source = fields.pop(name, source)
         offer = self.builders.get(builder, {"paths": (), "nodes": ()})  # InstallAs has neither
         paths = {name: fields.pop(name, None) for name in offer["paths"]}
-        named = {name: self.find(env, one) for name, one in paths.items() if one is not None}
-        inputs = {n: self.find(env, one) for n, one in (fields.pop("inputs", None) or {}).items()}
-        modules = [self.find(env, one) for one in SCons.Util.flatten([fields.pop("modules", [])])]
+        named = {n: self.find(env, path) for n, path in paths.items() if path is not None}
+        inputs = {n: self.find(env, path) for n, path in (fields.pop("inputs", None) or {}).items()}
+        modules = [self.find(env, path) for path in SCons.Util.flatten([fields.pop("modules", [])])]
         sources = [] if source is None else [self.find(env, source)]
-        arguments = [repr(str(one)) for one in (path, *(found.path for found in sources))]
-        arguments += [f"{name}={str(one.path)!r}" for name, one in named.items()]
+        arguments = [repr(str(place)) for place in (path, *(source.path for source in sources))]
+        arguments += [f"{name}={str(source.path)!r}" for name, source in named.items()]
         if inputs:
-            fields["inputs"] = {name: str(one.path) for name, one in inputs.items()}
+            fields["inputs"] = {name: str(source.path) for name, source in inputs.items()}
         if modules:
-            fields["modules"] = [str(one.path) for one in modules]
+            fields["modules"] = [str(source.path) for source in modules]
         arguments += [f"{name}={_text(name, value)}" for name, value in fields.items()]
-        taken = [*sources, *named.values(), *inputs.values(), *modules]
+        sources += [*named.values(), *inputs.values(), *modules]
         name = os.path.relpath(str(path), str(self.top))
-        one = Target(
+        declared = Target(
             name=str(path) if name.startswith("..") else name,
             path=path,
             call=f"env.{builder}({', '.join(arguments)})",
             where=_user_line(),
             nodes=(manifest, *(self.fs.File(f"{path}/{file}") for file in offer["nodes"])),
-            sources=tuple(node for found in taken for node in found.nodes),
+            sources=tuple(node for source in sources for node in source.nodes),
         )
         if path in self.targets:
             raise SCons.Errors.StopError(
-                f"[PHI205] two targets have the path {one.name}\n"
-                f"  hint: give each artifact a path of its own\n  at {one.where}."
+                f"[PHI205] two targets have the path {declared.name}\n"
+                f"  hint: give each artifact a path of its own\n  at {declared.where}."
             )
-        self.targets[path] = one
-        self._add_nodes(one, [found.state for found in taken])
-        return self.env.Alias(one.name, manifest)
+        self.targets[path] = declared
+        self._add_nodes(declared, [source.state for source in sources])
+        return self.env.Alias(declared.name, manifest)
 
-    def _add_nodes(self, one: Target, states: list[Any]) -> None:
-        manifest, nodes = one.nodes[0], list(one.nodes)
-        decides = json.dumps([one.call, states, self.known["offers"]], sort_keys=True)
+    def _add_nodes(self, target: Target, states: list[Any]) -> None:
+        manifest, nodes = target.nodes[0], list(target.nodes)
+        decides = json.dumps([target.call, states, self.known["offers"]], sort_keys=True)
         self.env.Command(
             nodes,
-            list(one.sources),
+            list(target.sources),
             Action(_make, _describe, varlist=["PHIBUILD_SIGNATURE"]),
-            PHIBUILD_TARGET=one.path,
+            PHIBUILD_TARGET=target.path,
             PHIBUILD_SIGNATURE=hashlib.sha256(decides.encode()).hexdigest(),
         )
         self.env.Precious(nodes)  # SCons would delete the old manifest before
         self.env.NoCache(nodes)
         self.env.NoClean(nodes)  # `Clean` removes them if phibuild built them
         if GetOption("clean"):
-            self._clean(one)
-        if self.known.get("made", {}).get(str(one.path)) != state_of_artifact(one.path):
+            self._clean(target)
+        if self.known.get("made", {}).get(str(target.path)) != state_of_artifact(target.path):
             self.env.AlwaysBuild(manifest)  # deleted or changed: SCons cannot see it
         for position, typed in enumerate(BUILD_TARGETS):
-            if os.path.normpath(str(self.top / str(typed))) == str(one.path):
-                BUILD_TARGETS[position] = one.name
+            if os.path.normpath(str(self.top / str(typed))) == str(target.path):
+                BUILD_TARGETS[position] = target.name
 
-    def _clean(self, one: Target) -> None:
-        """Have SCons remove what the manifest names, and our own notes; folders that are empty then
-        follow at the end."""
+    def _clean(self, target: Target) -> None:
+        """Have SCons remove the files that the manifest names, and our own; empty folders follow at
+        the end."""
         own = [self.top / FOLDER / name for name in _OWN_FILES]
-        paths = [*built_files(one.path), *(path for path in own if is_reached(path, self.top))]
-        self.env.Clean(one.nodes[0], [self.fs.Entry(str(path)) for path in paths])
+        paths = [*built_files(target.path), *(path for path in own if is_reached(path, self.top))]
+        self.env.Clean(target.nodes[0], [self.fs.Entry(str(path)) for path in paths])
         if GetOption("no_exec"):
             return
         if len(self.targets) == 1:
             atexit.register(remove_empty_folders, self.top / FOLDER, _OWN_FILES)
-        atexit.register(finish_artifact, one.path, named_files(one.path))
+        atexit.register(finish_artifact, target.path, named_files(target.path))
 
-    def find(self, env: Any, value: Any) -> Found:
+    def find(self, env: Any, value: Any) -> Source:
         """The path of a source: a string, a node, or what a builder or `PhiModel` returned."""
-        one = _single(value)
-        if isinstance(one, Model):
-            return self.find(env, one.source)
-        if isinstance(one, str):
-            one = self.fs.Entry(env.subst(one))
-        if isinstance(one, SCons.Node.FS.Base):
-            path, source = Path(one.get_abspath()), Path(one.srcnode().get_abspath())
+        value = _single(value)
+        if isinstance(value, Model):
+            return self.find(env, value.source)
+        if isinstance(value, str):
+            value = self.fs.Entry(env.subst(value))
+        if isinstance(value, SCons.Node.FS.Base):
+            path, source = Path(value.get_abspath()), Path(value.srcnode().get_abspath())
             path = source if source.exists() and not path.exists() else path
         else:
-            path = self.top / str(one)  # an alias: its name is the artifact's path
+            path = self.top / str(value)  # an alias: its name is the artifact's path
         if path in self.targets:
-            return Found(path, self.targets[path].nodes[:1], [])
+            return Source(path, self.targets[path].nodes[:1], [])
         if path.is_dir():
-            return Found(path, (), state_of_folder(path))
-        return Found(path, (self.fs.File(str(path)),), [])
+            return Source(path, (), state_of_folder(path))
+        return Source(path, (self.fs.File(str(path)),), [])
 
     def artifact(self, env: Any, value: Any) -> Path | None:
-        """The path of a source that is an artifact of this build; None of anything else."""
+        """The path of a source that is an artifact of this build; None for anything else."""
         if isinstance(value, (str, Path)):
             value = self.fs.Entry(env.subst(str(value)))
         if not isinstance(value, SCons.Node.Node):
@@ -194,27 +194,28 @@ class Guest:
         path = Path(value.get_abspath()) if is_file else self.top / str(value)
         return path if path in self.targets else None
 
-    def make(self, one: Target) -> None:
-        """Run `phibuild build` for this target and for all others of this build whose turn it could
-        be: so a model is read once for several, and no budget is looked at too late."""
+    def make(self, target: Target) -> None:
+        """Run `phibuild build` for this target and for all others of this build that can be built
+        now: so a model is read once for several, and budgets are checked first."""
         with self.lock:
-            if one.path in self.made:
+            if target.path in self.built:
                 return
-            ready = [other for other in self._asked() if not self._waits(other)]
-            wanted = [one, *(other for other in ready if other.path not in self.made | {one.path})]
+            ready = [other for other in self._requested() if not self._waits(other)]
+            done = self.built | {target.path}
+            targets = [target, *(other for other in ready if other.path not in done)]
             lines = [f"{other.call}  # {other.where}" for other in self.targets.values()]
             write(self.top / FOLDER / "SConstruct", _HEAD + "\n".join(lines) + "\n")
             flags = ["-f", f"{FOLDER}/SConstruct", "-j", str(GetOption("num_jobs"))]
             flags += ["-s"] * bool(GetOption("silent")) + ["-k"] * bool(GetOption("keep_going"))
-            if build(self.command, self.top, [*flags, *(other.name for other in wanted)]) != 0:
-                reason = f"phibuild could not make {one.name}: see above"
-                raise SCons.Errors.BuildError(node=one.nodes[0], errstr=reason)
-            self.made.update(other.path for other in wanted)
-            states = {str(other.path): state_of_artifact(other.path) for other in wanted}
+            if build(self.command, self.top, [*flags, *(each.name for each in targets)]) != 0:
+                reason = f"phibuild could not make {target.name}: see above"
+                raise SCons.Errors.BuildError(node=target.nodes[0], errstr=reason)
+            self.built.update(each.path for each in targets)
+            states = {str(each.path): state_of_artifact(each.path) for each in targets}
             self.known["made"] = {**self.known.get("made", {}), **states}
             write(self.top / FOLDER / "known.json", json.dumps(self.known))
 
-    def _asked(self) -> list[Target]:
+    def _requested(self) -> list[Target]:
         """The targets that this build needs, as far as that is known before scanners have run."""
         nodes = [self._node_of(typed) for typed in BUILD_TARGETS]
         if not nodes or any(isinstance(node, SCons.Node.FS.Dir) for node in nodes):
@@ -225,20 +226,20 @@ class Guest:
             if node not in seen:
                 seen.add(node)
                 nodes += node.all_children(scan=0)
-        return [one for one in self.targets.values() if seen.intersection(one.nodes)]
+        return [target for target in self.targets.values() if seen.intersection(target.nodes)]
 
     def _node_of(self, typed: Any) -> Any:
         if isinstance(typed, SCons.Node.Node):
             return typed
         return SCons.Node.Alias.default_ans.lookup(typed) or self.fs.Entry(typed).disambiguate()
 
-    def _waits(self, one: Target) -> bool:
-        """Whether rules of the other build make something of what the target is made from."""
-        for node in one.sources:
+    def _waits(self, target: Target) -> bool:
+        """Whether a rule of the other build still has to build an input of the target."""
+        for node in target.sources:
             path = node.get_abspath()
             is_manifest = path.endswith(MANIFEST)
-            made_by_us = self.targets.get(Path(path[: -len(MANIFEST)])) if is_manifest else None
-            if self._waits(made_by_us) if made_by_us else node.has_builder():
+            our_target = self.targets.get(Path(path[: -len(MANIFEST)])) if is_manifest else None
+            if self._waits(our_target) if our_target else node.has_builder():
                 return True
         return False
 
@@ -263,8 +264,8 @@ def _make(target: Any, source: Any, env: Any) -> None:
 
 
 def _describe(target: Any, source: Any, env: Any) -> str:
-    one = guest().targets[env["PHIBUILD_TARGET"]]
-    return f"make {one.name}" if GetOption("no_exec") else ""
+    name = guest().targets[env["PHIBUILD_TARGET"]].name
+    return f"make {name}" if GetOption("no_exec") else ""
 
 
 def _single(value: Any) -> Any:
@@ -279,8 +280,8 @@ def _text(name: str, value: Any) -> str:
         return repr(json.loads(json.dumps(value)))
     except TypeError:
         raise SCons.Errors.StopError(
-            f"[PHI202] {name}={value!r} cannot be handed to phibuild\n"
-            f"  hint: write numbers, texts, lists and dicts of them\n  at {_user_line()}."
+            f"[PHI202] {name}={value!r} cannot be passed to phibuild\n"
+            f"  hint: use numbers, strings, and lists and dicts of them\n  at {_user_line()}."
         ) from None
 
 

@@ -1,5 +1,5 @@
-"""`scons -c`: what may be removed of an artifact. phibuild.engine.cleaning says it where phibuild
-can be imported; here is the same for any Python."""
+"""`scons -c`: the files of an artifact that may be removed; as phibuild does it, for a Python that
+cannot import phibuild."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `phibuild` command: where it is, and what it offers."""
+"""The `phibuild` command: its path, and its builders."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ _DISABLED = "PHIBUILD_DISABLED_PLUGINS"
 
 
 def find_command() -> list[str]:
-    """How phibuild is started: PHIBUILD, else the environment that this file is installed in, else
-    PATH."""
+    """The command that starts phibuild: PHIBUILD, else the one installed beside this file, else the
+    one on PATH."""
     named = os.environ.get("PHIBUILD")
     if named:
         return shlex.split(named)
     root, is_installed, _ = str(_HERE).partition(f"{os.sep}lib{os.sep}")
     beside = f"{root}/bin/phibuild"
-    found = beside if is_installed and os.access(beside, os.X_OK) else shutil.which("phibuild")
-    if found is None:
+    path = beside if is_installed and os.access(beside, os.X_OK) else shutil.which("phibuild")
+    if path is None:
         raise SCons.Errors.StopError(
-            f"[PHI504] this Python ({sys.executable}) cannot import phibuild, and there is no"
-            " command phibuild\n"
+            f"[PHI504] this Python ({sys.executable}) cannot import phibuild, and the"
+            " command phibuild was not found on PATH\n"
             "  hint: put it on PATH, or its path into the environment variable PHIBUILD"
         )
-    return [found]
+    return [path]
 
 
 def ask_for_offers(command: list[str]) -> dict[str, Any]:
-    """The builders that `phibuild plugins --json` tells, and what they depend on."""
-    asked = [*command, "plugins", "--json"]
+    """The builders that `phibuild plugins --json` lists, and the files that they depend on."""
     try:
-        text = subprocess.check_output(asked, env=environment(), cwd=str(_HERE))
+        text = subprocess.check_output(
+            [*command, "plugins", "--json"], env=environment(), cwd=str(_HERE)
+        )
     except (OSError, subprocess.CalledProcessError) as error:
         raise SCons.Errors.StopError(
             f"[PHI504] {' '.join(command)} does not work: {error}\n"
@@ -62,12 +63,11 @@ def is_current(offers: Any, command: list[str]) -> bool:
 def build(command: list[str], folder: Path, arguments: Iterable[str]) -> int:
     """Run `phibuild build` on this terminal; its exit status."""
     sys.stdout.flush()
-    asked = [*command, "build", "-C", str(folder), *arguments]
-    return subprocess.call(asked, env=environment())
+    return subprocess.call([*command, "build", "-C", str(folder), *arguments], env=environment())
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what was set for this Python and this SCons."""
+    """Our environment without the variables for this Python and this SCons."""
     foreign = ("PYTHONPATH", "PYTHONHOME", "SCONSFLAGS")
     return {name: value for name, value in os.environ.items() if name not in foreign}
 

@@ -15,7 +15,7 @@ import SCons.Util
 def add_installers(env: Any, find: Callable[..., Any], copy: Callable[..., Any]) -> None:
     """Let `Install` and `InstallAs` of this environment accept artifacts.
 
-    `find(env, source)` is the path of an artifact and None of anything else, and
+    `find(env, source)` is the path of an artifact, and None for anything else, and
     `copy(env, target, path)` declares the artifact as a target with another path, too.
     """
     for name, install in (("Install", _install), ("InstallAs", _install_as)):
@@ -32,14 +32,14 @@ def _install(
     **named: Any,
 ) -> Any:
     folders, sources, others = _arguments(*given, **named)
-    if not any(find(env, one) for one in sources):
+    if not any(find(env, source) for source in sources):
         return plain(env, *given, **named)
     installed = []
     for folder in _nodes(env, folders, "Dir"):
-        for one in sources:
-            path = find(env, one)
+        for source in sources:
+            path = find(env, source)
             if path is None:
-                installed += plain(env, folder, [one], **others)
+                installed += plain(env, folder, [source], **others)
             else:
                 installed += copy(env, Path(folder.get_abspath()) / path.name, path)
     return installed
@@ -54,7 +54,7 @@ def _install_as(
     **named: Any,
 ) -> Any:
     targets, sources, others = _arguments(*given, **named)
-    if not any(find(env, one) for one in sources):
+    if not any(find(env, source) for source in sources):
         return plain(env, *given, **named)
     if len(targets) != len(sources):
         raise SCons.Errors.StopError(
@@ -63,10 +63,10 @@ def _install_as(
         )
     installed = []
     nodes = _nodes(env, targets, "Entry")
-    for position, one in enumerate(sources):
-        path = find(env, one)
+    for position, source in enumerate(sources):
+        path = find(env, source)
         if path is None:
-            installed += plain(env, [nodes[position]], [one], **others)
+            installed += plain(env, [nodes[position]], [source], **others)
         else:
             installed += copy(env, nodes[position].get_abspath(), path)
     return installed
@@ -88,5 +88,5 @@ def _nodes(env: Any, targets: Any, kind: str) -> Any:
 
     sandbox = SCons.Script.GetOption("install_sandbox")
     factory = DESTDIR_factory(env, sandbox) if sandbox else env.fs
-    names = [str(one) if isinstance(one, Path) else one for one in targets]
+    names = [str(target) if isinstance(target, Path) else target for target in targets]
     return env.arg2nodes(names, getattr(factory, kind), [])

@@ -1,4 +1,4 @@
-"""What files are like, by stat: equal states, and nothing was written to in between."""
+"""The states of files, by stat: equal states mean that nothing was written in between."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MANIFEST = ".phi.json"
 
 
 def state_of_artifact(path: Path) -> list[Any]:
-    """That of the files which its manifest names; empty where one is missing."""
+    """The state of the files that its manifest names; empty if a file is missing."""
     files = read_json(Path(f"{path}{MANIFEST}")).get("files", [])
     states = [_state(path / file["path"])[:2] for file in files]
     return [] if [] in states else states  # without ctime, which the store's next link changes
 
 
 def state_of_folder(folder: Path) -> list[Any]:
-    """That of all files inside; one that is new or gone makes another."""
+    """The state of all files inside; a new or missing file changes it."""
     return [[str(path.relative_to(folder)), *_state(path)] for path in _walk(folder)]
 
 
@@ -41,10 +41,10 @@ def write(path: Path, text: str) -> None:
 
 def _state(path: Path) -> list[int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return []
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from functools import cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from phibuild.testing.families import Dtype, TensorSpec
+from phibuild.testing._checkpoints.families import Dtype, TensorSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -21,13 +21,13 @@ endif()
 
 # Beside the Python that this package is installed for, else on the PATH; never in a sysroot.
 find_program(PHIBUILD_EXECUTABLE phibuild
-  HINTS "${CMAKE_CURRENT_LIST_DIR}/../../../../../bin"
+  HINTS "${CMAKE_CURRENT_LIST_DIR}/../../../../../../bin"
   NO_CMAKE_FIND_ROOT_PATH
   DOC "The command phibuild")
 if(NOT PHIBUILD_EXECUTABLE)
   set(Phibuild_FOUND FALSE)
   set(Phibuild_NOT_FOUND_MESSAGE
-    "there is no command phibuild on the PATH: pip install phibuild, or set PHIBUILD_EXECUTABLE")
+    "phibuild was not found on PATH: pip install phibuild, or set PHIBUILD_EXECUTABLE")
   return()
 endif()
 

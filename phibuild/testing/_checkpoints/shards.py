@@ -1,4 +1,4 @@
-"""The safetensors files of a checkpoint: written and read as a list of tensors, however spread."""
+"""The safetensors files of a checkpoint, written and read as one list of tensors."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
+
+from phibuild.source.safetensors import Span, encode_header, read_safetensors_header
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -16,8 +19,8 @@ COPY = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
-    """A tensor to write: its dtype, its shape, and its bytes when they are asked for."""
+class WritableTensor:
+    """A tensor to write: its dtype, its shape, and its bytes when they are requested."""
 
     name: str
     dtype: str
@@ -29,27 +32,7 @@ class Tensor:
         return math.prod(self.shape) * BYTES_PER_VALUE[self.dtype]
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """Where a tensor's bytes lie."""
-
-    path: Path
-    offset: int
-    length: int
-
-    def chunks(self) -> Iterator[bytes]:
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            left = self.length
-            while left:
-                chunk = file.read(min(left, COPY))
-                if not chunk:
-                    raise ValueError(f"{self.path} is truncated")
-                left -= len(chunk)
-                yield chunk
-
-
-def write_shards(folder: Path, tensors: Sequence[Tensor], shards: int) -> None:
+def write_shards(folder: Path, tensors: Sequence[WritableTensor], shards: int) -> None:
     """Replace the folder's safetensors by these tensors, spread over files of about one size.
 
     New files are written beside the old ones, which the tensors may still read, and renamed over.
@@ -76,7 +59,7 @@ def write_shards(folder: Path, tensors: Sequence[Tensor], shards: int) -> None:
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
 
 
-def spread(tensors: Sequence[Tensor], shards: int) -> Iterator[Sequence[Tensor]]:
+def spread(tensors: Sequence[WritableTensor], shards: int) -> Iterator[Sequence[WritableTensor]]:
     """Cut the sequence where the parts come nearest to one size; no part is empty."""
     ends = list(accumulate(tensor.size for tensor in tensors))
     start = 0
@@ -89,20 +72,10 @@ def spread(tensors: Sequence[Tensor], shards: int) -> Iterator[Sequence[Tensor]]
     yield tensors[start:]
 
 
-def write_shard(path: Path, tensors: Sequence[Tensor]) -> None:
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for tensor in tensors:
-        header[tensor.name] = {
-            "dtype": tensor.dtype,
-            "shape": tensor.shape,
-            "data_offsets": (offset, offset + tensor.size),
-        }
-        offset += tensor.size
-    encoded = json.dumps(header, separators=(",", ":")).encode()
-    encoded += b" " * (-len(encoded) % 8)
+def write_shard(path: Path, tensors: Sequence[WritableTensor]) -> None:
+    header = encode_header((t.name, t.dtype, t.shape, t.size) for t in tensors)
     with path.open("wb") as file:
-        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        file.write(header)
         for tensor in tensors:
             for chunk in tensor.chunks():
                 file.write(chunk)
@@ -112,24 +85,28 @@ def shard_paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
-def read_tensors(folder: Path) -> list[Tensor]:
+def spans_of(folder: Path) -> Iterator[tuple[Path, Span]]:
+    """The place of each tensor, in the order of their bytes."""
+    for path in shard_paths(folder):
+        for span in read_safetensors_header(path).spans:
+            yield path, span
+
+
+def read_tensors(folder: Path) -> list[WritableTensor]:
     """The tensors of all shards in the order of their bytes; only headers are read yet."""
-    return [tensor for tensor, _ in read_extents(folder)]
+    return [
+        WritableTensor(span.name, span.dtype, span.shape, partial(read_chunks, path, span))
+        for path, span in spans_of(folder)
+    ]
 
 
-def read_extents(folder: Path) -> list[tuple[Tensor, Extent]]:
-    """The tensors with the places where their bytes lie."""
-    return [found for path in shard_paths(folder) for found in read_header(path)]
-
-
-def read_header(path: Path) -> list[tuple[Tensor, Extent]]:
+def read_chunks(path: Path, span: Span) -> Iterator[bytes]:
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    found = []
-    for name, fields in header.items():
-        start, end = fields["data_offsets"]
-        extent = Extent(path, 8 + length + start, end - start)
-        found.append((Tensor(name, fields["dtype"], tuple(fields["shape"]), extent.chunks), extent))
-    return sorted(found, key=lambda tensor_extent: tensor_extent[1].offset)
+        file.seek(span.offset)
+        left = span.size
+        while left:
+            chunk = file.read(min(left, COPY))
+            if not chunk:
+                raise ValueError(f"{path} is truncated")
+            left -= len(chunk)
+            yield chunk

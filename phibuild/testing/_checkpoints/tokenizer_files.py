@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from phibuild.testing.families import TokenizerKind
-from phibuild.testing.sentencepiece_model import sentencepiece_model
-from phibuild.testing.tokenizers import AddedToken, Tokenizer
+from phibuild.testing._checkpoints.families import TokenizerKind
+from phibuild.testing._checkpoints.sentencepiece_model import sentencepiece_model
+from phibuild.testing._checkpoints.tokenizers import AddedToken, Tokenizer
 
 Spelling = Literal["published", "transformers5"]
 

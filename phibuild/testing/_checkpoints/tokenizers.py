@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from phibuild.testing.families import TokenizerKind
-from phibuild.testing.vocabularies import (
+from phibuild.testing._checkpoints.families import TokenizerKind
+from phibuild.testing._checkpoints.vocabularies import (
     Vocabulary,
     byte_level_vocabulary,
     sentencepiece_vocabulary,
@@ -29,7 +29,7 @@ class AddedToken:
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """A tokenizer as a value. ``stops`` end generation; an empty ``pad`` is none."""
+    """A tokenizer as a value. ``stops`` end generation; an empty ``pad`` means none."""
 
     kind: TokenizerKind
     vocabulary: Vocabulary

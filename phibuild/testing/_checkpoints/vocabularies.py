@@ -1,6 +1,6 @@
 """Small vocabularies: byte pair merges learnt from a short text, the same on every machine.
 
-No tokenizer library is asked: their trainers break ties differently from version to version.
+No tokenizer library is used: their trainers break ties differently from version to version.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def every_split(joined: tuple[str, ...], pieces: frozenset[str]) -> tuple[tuple[
 
 def words(*, space: str) -> Counter[str]:
     """The text cut where every pre-tokenizer cuts it, so that each merge can be reached."""
-    found = re.findall(r" ?[A-Za-z]+| ?[^\sA-Za-z]+", TEXT.replace("\n", " "))
-    return Counter(word.replace(" ", space) for word in found)
+    parts = re.findall(r" ?[A-Za-z]+| ?[^\sA-Za-z]+", TEXT.replace("\n", " "))
+    return Counter(word.replace(" ", space) for word in parts)
 
 
 def learn_merges(words: Counter[str], count: int) -> tuple[tuple[str, str], ...]:

@@ -1,5 +1,5 @@
 # The version of phibuild itself; a request for the same major version is met.
-file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/../__init__.py" _phibuild_line REGEX "^__version__ = ")
+file(STRINGS "${CMAKE_CURRENT_LIST_DIR}/../../__init__.py" _phibuild_line REGEX "^__version__ = ")
 string(REGEX REPLACE "^__version__ = \"([0-9.]+).*" "\\1" PACKAGE_VERSION "${_phibuild_line}")
 unset(_phibuild_line)
 

@@ -1,4 +1,4 @@
-"""What a worker imports, by Python's own parser: to compare with the code that it is shown."""
+"""The imports of a worker, by Python's own parser, to compare with the code that it is shown."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from phibuild.model.action import Action
 
 
 def forgotten_and_superfluous(action: Action) -> tuple[set[Path], set[Path]]:
-    """The modules beside a worker that it imports and is not shown, and those that it is shown
-    though neither it nor a module imports them and the action does not name them."""
+    """The modules beside a worker that it imports but is not shown, and those that it is shown but
+    that nothing imports and the action does not name."""
     code = CodeReader().read(action)
     depth = code.script.count("/")
     root = action.worker.parents[depth]
@@ -39,13 +39,13 @@ def _file(root: Path, name: str) -> Path:
 
 
 def _names(path: Path, root: Path) -> Iterator[str]:
-    """The dotted names that may be modules; what is imported from a file is none."""
+    """The dotted names that may be modules, but not the names imported from a file."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = path.relative_to(root).parts[: -node.level] if node.level else ()
             module = ".".join((*above, *([node.module] if node.module else [])))
             yield module
             if not _file(root, module).is_file():
-                yield from (f"{module}.{one.name}" for one in node.names)
+                yield from (f"{module}.{alias.name}" for alias in node.names)

@@ -1,4 +1,4 @@
-"""The reference pages, made from the code: `python -m phibuild.testing.reference` writes them."""
+"""Writes docs/reference from the code: `./run python -m tests.tools.reference`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def recipes_page() -> str:
                 continue
             lines += ["", f"## `env.{offer.builder}`", ""]
             lines += ["| field | takes | default | what it does |", "| --- | --- | --- | --- |"]
-            defaults = {one.name: one.default for one in dataclasses.fields(offer.recipe)}
+            defaults = {field.name: field.default for field in dataclasses.fields(offer.recipe)}
             for name, rules in rules_of(offer.recipe).items():
                 lines.append(
                     f"| `{name}` | {_takes(rules)} | `{defaults[name]!r}` |"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from phibuild.testing.families import (
+from phibuild.testing._checkpoints.families import (
     LONG_CONTEXT,
     ORIGINAL_CONTEXT,
     Dtype,
@@ -12,14 +12,14 @@ from phibuild.testing.families import (
     Size,
     rope_factors,
 )
-from phibuild.testing.tokenizer_files import Spelling
-from phibuild.testing.tokenizers import Tokenizer, make_tokenizer
+from phibuild.testing._checkpoints.tokenizer_files import Spelling
+from phibuild.testing._checkpoints.tokenizers import Tokenizer, make_tokenizer
 
 TORCH_DTYPE = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
 
 
 def config(family: Family, size: Size, dtype: Dtype, spelling: Spelling) -> dict[str, Any]:
-    """What config.json says."""
+    """The fields of config.json."""
     published = published_config(family, size, dtype)
     return published if spelling == "published" else transformers5_config(published)
 

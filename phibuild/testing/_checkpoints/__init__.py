@@ -1,0 +1,1 @@
+"""How checkpoints of random weights are written; private."""
