@@ -72,7 +72,7 @@ def findings() -> Iterator[Finding]:
 
 
 def _toolchains(shop: Workshop) -> Iterator[Finding]:
-    from phibuild.engine import toolchains
+    from phibuild.engine.upkeep import toolchains
 
     for name in (*shop.registry.pythons, *shop.registry.natives):
         what = f"toolchain {name}"

@@ -12,7 +12,7 @@ import click
 
 from phibuild.cli.console import say
 from phibuild.cli.sconstruct import chosen, describe_project, folder_option
-from phibuild.engine.predict import Size
+from phibuild.engine.forecast.size import Size
 from phibuild.model.sizes import show_seconds, show_size
 from phibuild.store import Store
 from phibuild.store.copying import Way, way_to

@@ -8,7 +8,7 @@ import click
 
 from phibuild.cli.console import say
 from phibuild.cli.show_model import show_model
-from phibuild.engine.describe import told
+from phibuild.engine.forecast.state import told
 from phibuild.engine.workshop import Workshop
 from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.model.sizes import show_size

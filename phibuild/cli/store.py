@@ -110,7 +110,7 @@ def _days_ago(days: float) -> float:
 
 
 def _collect_toolchains(*, dry_run: bool) -> None:
-    from phibuild.engine.toolchains import remove_unused
+    from phibuild.engine.upkeep.toolchains import remove_unused
     from phibuild.engine.workshop import Workshop
 
     for path in remove_unused(Workshop.open(), dry_run=dry_run):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from phibuild.cli.console import say, telling_workshop
-from phibuild.engine import toolchains
-from phibuild.engine.realize import installed_tool, realize_tool
-from phibuild.engine.removal import remove_tool
+from phibuild.engine.building.realize import installed_tool, realize_tool
+from phibuild.engine.upkeep import toolchains
+from phibuild.engine.upkeep.removal import remove_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.toolchain.removal import Removal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from phibuild.engine.inputs import UserInput, digest_of_input, read_input, seen_beside_bytes
+from phibuild.engine.reading.inputs import UserInput, digest_of_input, read_input, seen_beside_bytes
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, FileInput, Input, Part, Step, facts_of, step_of, taken_of
 from phibuild.model.digest import Digest, digest_of_value

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from phibuild.engine.code import CodeReader
 from phibuild.engine.declaration import CURRENT, Declaration
 from phibuild.engine.reporter import Reporter, Silent
+from phibuild.engine.workers.code import CodeReader
 from phibuild.foreign import read_regular
 from phibuild.model.action import HOST, OWN, Action, Program
 from phibuild.model.digest import Digest

@@ -361,8 +361,8 @@ def _use(sources: list[Found], what: str) -> None:
 def make_target(target: Any, source: Any, env: Any) -> None:
     """The one action function: recall or work, then tell what was made."""
     # A build with nothing to do needs none of what this imports.
+    from phibuild.engine.building.realize import realize_target
     from phibuild.engine.disk import as_phi_error
-    from phibuild.engine.realize import realize_target
 
     one = session()
     declaration: Declaration = env["PHIBUILD_DECLARATION"]

@@ -1,4 +1,4 @@
-"""What the declarations of an SConstruct claim of the disk: see phibuild.engine.territory."""
+"""What the declarations of an SConstruct claim of the disk: see phibuild.engine.territory.territory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import SCons.Node
 import SCons.Node.FS
 
 import phibuild
-from phibuild.engine.territory import HINT, Territory
+from phibuild.engine.territory.territory import HINT, Territory
 from phibuild.model.errors import RecipeError
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from SCons.Node.FS import get_default_fs
 
-from phibuild.engine.cleaning import built_files, remove_empty_folders
 from phibuild.engine.declaration import Declaration
+from phibuild.engine.placing.cleaning import built_files, remove_empty_folders
 from phibuild.engine.workshop import Workshop
 from phibuild.model.manifest import SUFFIX, Manifest
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import SCons.Node
 
 from phibuild.engine.declaration import Declaration, model_facts
-from phibuild.engine.inputs import SKIPPED_FOLDERS
+from phibuild.engine.reading.inputs import SKIPPED_FOLDERS
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import OWN, Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from phibuild.model.sizes import show_seconds, show_size
 
 if TYPE_CHECKING:
-    from phibuild.engine.realize import Made
+    from phibuild.engine.building.realize import Made
 
 _QUIET_SECONDS = 10.0
 """Without a terminal, at most one line an action in this time."""

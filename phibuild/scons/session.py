@@ -30,9 +30,9 @@ from phibuild.scons.paths import check_path
 from phibuild.store import FolderLock
 
 if TYPE_CHECKING:
-    from phibuild.engine.realize import Made
-    from phibuild.scons.asked import Asked
+    from phibuild.engine.building.realize import Made
     from phibuild.scons.cleaning import Cleaning
+    from phibuild.scons.selection import Asked
 
 DESCRIBE = "PHIBUILD_DESCRIBE"
 """Names the file that a run of SCons which builds nothing writes its description to."""
@@ -112,7 +112,7 @@ class Session:
 
     def begin(self) -> None:
         """Called before the first target is worked on: one build at a time in a folder."""
-        from phibuild.engine.budgets import check_budgets
+        from phibuild.engine.forecast.budgets import check_budgets
 
         shop = self.shop
         ending.asked()  # from here on a signal ends us, also while we wait for a lock
@@ -132,7 +132,7 @@ class Session:
         """The targets that this build is about to make, and the seconds that each may take; empty
         where there are so many that looking at each would be work of its own. The shop gets to
         know them, too, and what is made of them."""
-        from phibuild.engine.describe import Standing, describe
+        from phibuild.engine.forecast.state import Standing, describe
 
         if len(wanted) > _MANY:
             return {}
@@ -149,7 +149,7 @@ class Session:
 
     def asked(self) -> Asked:
         """The targets that the targets typed lead to."""
-        from phibuild.scons.asked import asked_for
+        from phibuild.scons.selection import asked_for
 
         return asked_for(self.declarations, get_default_fs())
 
@@ -197,7 +197,7 @@ def _conclude(one: Session) -> None:
             print(f"the depfile cannot be written: {error}", file=sys.stderr)
     path = os.environ.get(DESCRIBE)
     if path:
-        from phibuild.scons.description import write_description
+        from phibuild.scons.project_state import write_description
 
         write_description(one, Path(path), with_sizes=DESCRIBE_SIZES in os.environ)
     elif one.made:
@@ -211,7 +211,7 @@ def _conclude(one: Session) -> None:
 
 def _keep_to_limit(one: Session) -> None:
     """Collect after a build that has worked, if the store has become larger than its limit."""
-    from phibuild.engine.realize import Outcome
+    from phibuild.engine.building.realize import Outcome
     from phibuild.store.collection import collect_to_limit
 
     if all(made.outcome is Outcome.RECALLED for made in one.made):

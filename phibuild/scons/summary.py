@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from phibuild.engine.building.realize import Made
 from phibuild.engine.declaration import Generation
-from phibuild.engine.realize import Made
 from phibuild.model.sizes import show_seconds, show_size
 from phibuild.model.text import printable
 from phibuild.scons.display import say

@@ -13,8 +13,8 @@ import SCons.Node
 import SCons.Node.FS
 import SCons.Util
 
-from phibuild.engine.inputs import read_input
-from phibuild.engine.territory import HINT
+from phibuild.engine.reading.inputs import read_input
+from phibuild.engine.territory.territory import HINT
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.paths import check_input, check_path

@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+from phibuild.engine.building.realize import realize_target, realize_tool
 from phibuild.engine.declaration import Conversion, Declaration, ModelRef
 from phibuild.engine.keys import facts, file_digests
-from phibuild.engine.realize import realize_target, realize_tool
 from phibuild.engine.reporter import Silent
 from phibuild.engine.workshop import Workshop
 from phibuild.model.facts import action_key

@@ -21,8 +21,8 @@ from phibuild_gguf.recipe import GgufRecipe
 
 import phibuild.worker
 from phibuild.api import Action
+from phibuild.engine.building.realize import realize_target, realize_tool
 from phibuild.engine.declaration import Conversion, Declaration, ModelRef, model_facts
-from phibuild.engine.realize import realize_target, realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES, Slice
 from phibuild.source import lay_out

@@ -24,7 +24,7 @@ from phibuild_gguf.recipe import GgufRecipe
 
 import phibuild.worker
 from phibuild.api import Action, FileInput, ModelFacts, parse_recipe
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES
 from phibuild.source import lay_out, tensor_places

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.code_folder import code_folder
 from phibuild.engine.keys import identity
+from phibuild.engine.workers.code_folder import code_folder
 from phibuild.engine.workshop import Workshop
 from phibuild.executors import Request, WorkOrder, run_worker
 from phibuild.model.action import Action, steps_of

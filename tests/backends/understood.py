@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from tests.backends.faults import FORMATS, Fault
 from tests.backends.llama_scores import Scores, ScoringError, mean_of_logits, scores

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from phibuild.engine.declaration import Conversion, model_facts
-from phibuild.engine.inputs import digest_of_input
 from phibuild.engine.keys import facts, file_digests
+from phibuild.engine.reading.inputs import digest_of_input
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Assembly, Part, Step, assembled, step_of, steps_of, taken_of
 from phibuild.model.facts import action_key

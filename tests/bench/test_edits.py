@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.registry import load_registry
 from phibuild.store import Store, store_root

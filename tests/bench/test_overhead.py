@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.manifest import SUFFIX, Manifest

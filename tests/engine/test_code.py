@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from phibuild.engine import work
-from phibuild.engine.code import Code, CodeReader
-from phibuild.engine.code_folder import code_folder
+from phibuild.engine.building.realize import realize_step
 from phibuild.engine.keys import facts
-from phibuild.engine.realize import realize_step
+from phibuild.engine.workers.code import Code, CodeReader
+from phibuild.engine.workers.code_folder import code_folder
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action
 from phibuild.model.errors import ActionError, PhiError, RecipeError, SourceError
@@ -164,7 +164,7 @@ def test_the_protocol_is_in_the_digest(package: Path, monkeypatch: pytest.Monkey
     folder = package.parent / "offered"
     folder.mkdir()
     (folder / "phiworker.py").write_text("# another\n")
-    monkeypatch.setattr("phibuild.engine.code._FOR_WORKERS", folder)
+    monkeypatch.setattr("phibuild.engine.workers.code._FOR_WORKERS", folder)
     assert code_of(package).digest != first.digest
 
 

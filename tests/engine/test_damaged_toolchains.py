@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine import toolchains
+from phibuild.engine.upkeep import toolchains
 from phibuild.engine.workshop import Workshop
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import Project

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.realize import realize_step
+from phibuild.engine.building.realize import realize_step
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action
 from phibuild.model.errors import ActionError

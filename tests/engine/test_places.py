@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from phibuild.engine import places
-from phibuild.engine.places import Folding, Places
-from phibuild.engine.territory import Territory
+from phibuild.engine.territory.places import Folding, Places
+from phibuild.engine.territory.territory import Territory
 from phibuild.model.errors import RecipeError
 from tests.disks import mounted
 from tests.firmware.tools import needed_tool

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from phibuild.engine.keys import known_result
-from phibuild.engine.removal import remove_tool
+from phibuild.engine.upkeep.removal import remove_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action
 from phibuild.model.digest import Digest

@@ -9,8 +9,8 @@ import pytest
 from phibuild_gguf.llama_cpp import build, build_for_device
 from phibuild_gguf.recipe import LlamaCppRecipe
 
-from phibuild.engine.inputs import read_input
 from phibuild.engine.keys import facts, file_digests
+from phibuild.engine.reading.inputs import read_input
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, Part, steps_of
 from phibuild.model.errors import RecipeError, ToolchainError

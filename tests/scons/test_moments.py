@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.realize import realize_step
+from phibuild.engine.building.realize import realize_step
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES, Action
 from phibuild.registry import load_registry

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from phibuild.engine.declaration import Declaration
-from phibuild.engine.describe import ActionState, Described, Standing, describe
-from phibuild.engine.predict import Size, expected_size
+from phibuild.engine.forecast.size import Size, expected_size
+from phibuild.engine.forecast.state import ActionState, Described, Standing, describe
 from phibuild.model.errors import PhiError
 from phibuild.scons.session import Session
 

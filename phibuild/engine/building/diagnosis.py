@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from phibuild.engine.toolchains import differences
-from phibuild.engine.work import BytecodeDamaged
+from phibuild.engine.building.run import BytecodeDamaged
+from phibuild.engine.upkeep.toolchains import differences
 from phibuild.engine.workshop import Workshop
 from phibuild.executors.local import last_words
 from phibuild.model.action import Action

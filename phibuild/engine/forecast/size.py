@@ -6,11 +6,11 @@ import json
 import math
 from typing import NamedTuple
 
-from phibuild.engine.costs import expected_cost, input_size
+from phibuild.engine.building.costs import expected_cost, input_size
+from phibuild.engine.building.realize import realize_step
 from phibuild.engine.declaration import CURRENT, Conversion, Declaration, model_facts
-from phibuild.engine.describe import missing_source
+from phibuild.engine.forecast.state import missing_source
 from phibuild.engine.keys import known_result
-from phibuild.engine.realize import realize_step
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import HOST, OWN, Assembly, Step, step_of, steps_of, taken_of
 from phibuild.model.errors import PhiError

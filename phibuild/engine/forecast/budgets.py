@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from phibuild.engine.declaration import Conversion, Declaration, Packaging, model_facts
-from phibuild.engine.describe import missing_source
-from phibuild.engine.predict import Size, expected_size
+from phibuild.engine.forecast.size import Size, expected_size
+from phibuild.engine.forecast.state import missing_source
 from phibuild.engine.reporter import Silent
 from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PackagingError, PhiError

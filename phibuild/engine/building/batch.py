@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from phibuild.engine.building.run import S, Task
 from phibuild.engine.declaration import model_facts
-from phibuild.engine.inputs import digest_of_input
 from phibuild.engine.keys import facts, known_result, user_inputs
-from phibuild.engine.work import S, Task
+from phibuild.engine.reading.inputs import digest_of_input
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, FileInput, step_of, steps_of, taken_of
 from phibuild.model.errors import PhiError

@@ -17,11 +17,11 @@ from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from phibuild import __version__
-from phibuild.engine.code import Code, changed
-from phibuild.engine.code_folder import code_folder
-from phibuild.engine.costs import expected_cost, input_size, record_cost
-from phibuild.engine.inputs import UserInput, changed_while_read, is_unchanged, show_input
+from phibuild.engine.building.costs import expected_cost, input_size, record_cost
 from phibuild.engine.keys import identity
+from phibuild.engine.reading.inputs import UserInput, changed_while_read, is_unchanged, show_input
+from phibuild.engine.workers.code import Code, changed
+from phibuild.engine.workers.code_folder import code_folder
 from phibuild.engine.workshop import Workshop
 from phibuild.executors import Request, WorkOrder, run_worker
 from phibuild.executors.local import disk_full
@@ -108,7 +108,7 @@ def work(
                 try:
                     outcome = run_worker(order, following)
                 except PhiError as error:
-                    from phibuild.engine.diagnosis import diagnosed
+                    from phibuild.engine.building.diagnosis import diagnosed
 
                     _keep_log(shop, order.log, tasks[0].key)
                     raise diagnosed(shop, action, error, order.log) from None

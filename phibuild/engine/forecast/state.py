@@ -6,14 +6,14 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from phibuild.engine.costs import expected_cost, input_size
+from phibuild.engine.building.costs import expected_cost, input_size
 from phibuild.engine.declaration import (
     Declaration,
     model_facts,
 )
-from phibuild.engine.inputs import digest_of_input
 from phibuild.engine.keys import facts, file_digests, known_result
-from phibuild.engine.placing import check_place, is_held
+from phibuild.engine.placing.place import check_place, is_held
+from phibuild.engine.reading.inputs import digest_of_input
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES, TOLD, Action, Assembly, Step, step_of, taken_of
 from phibuild.model.digest import Digest

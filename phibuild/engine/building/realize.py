@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from phibuild.engine.batch import going_along, task_of
+from phibuild.engine.building.batch import going_along, task_of
+from phibuild.engine.building.run import BytecodeDamaged, Task, assemble, disk_full_as_error, work
 from phibuild.engine.declaration import Declaration, Generation, model_facts
 from phibuild.engine.keys import facts, file_digests, known_result
-from phibuild.engine.placing import check_place, is_held, place
-from phibuild.engine.work import BytecodeDamaged, Task, assemble, disk_full_as_error, work
+from phibuild.engine.placing.place import check_place, is_held, place
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, Assembly, Step, step_of
 from phibuild.model.errors import CheckError, PhiError

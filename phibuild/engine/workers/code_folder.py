@@ -12,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from phibuild.engine.code import Code, changed
+from phibuild.engine.workers.code import Code, changed
 from phibuild.model.digest import Digest
 from phibuild.store import Store
 

@@ -35,7 +35,7 @@ _IMPORT = re.compile(
 _TICK_NS = 20_000_000
 """A file younger than this may change again without another time: clocks of file systems tick."""
 _SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
-"""The same as of every folder of the user's (engine/workshop.py)."""
+"""The same as of every folder of the user's (engine/reading/inputs.py)."""
 
 
 class CodeFile(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from phibuild.engine.cleaning import named_files, remove_empty_folders
+from phibuild.engine.building.realize import installed_tool
 from phibuild.engine.keys import known_result
-from phibuild.engine.realize import installed_tool
+from phibuild.engine.placing.cleaning import named_files, remove_empty_folders
 from phibuild.engine.workshop import Workshop
 from phibuild.model.tree import Tree
 from phibuild.toolchain.removal import Removal, remove_link

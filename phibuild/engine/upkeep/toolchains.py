@@ -6,9 +6,9 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from phibuild.engine.building.realize import installed_tool, realize_tool
 from phibuild.engine.keys import known_result
-from phibuild.engine.realize import installed_tool, realize_tool
-from phibuild.engine.removal import remove_files
+from phibuild.engine.upkeep.removal import remove_files
 from phibuild.engine.workshop import Workshop
 from phibuild.model.errors import PhiError
 from phibuild.model.tree import Tree

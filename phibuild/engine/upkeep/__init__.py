@@ -1,0 +1,1 @@
+"""Installed toolchains: verifying, repairing and removing them."""
