@@ -56,7 +56,7 @@ def sconstruct_for(checkpoint: Path) -> str:
     """The text: one artifact for each backend, those that refuse the model as comments with the
     reason."""
     shop = Workshop.open()
-    read = shop.checkpoint(checkpoint.absolute())
+    read = shop.sources.checkpoint(checkpoint.absolute())
     facts = model_facts(read)
     name = re.sub(r"[^a-z0-9.]+", "-", checkpoint.absolute().name.lower()).strip("-")
     text = _HEAD.format(

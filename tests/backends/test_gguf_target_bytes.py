@@ -65,7 +65,7 @@ def told(project: Project) -> tuple[str, str]:
 def losses(path: Path) -> Mapping[str, Mapping[str, float]]:
     """What was measured for an artifact: the loss of each tensor by type."""
     shop = Workshop.open()
-    manifest = shop.manifest_of(path)
+    manifest = shop.artifacts.manifest_of(path)
     assert manifest is not None
     (result,) = (one for one in _results(shop, manifest.key) if one.action == "gguf.sensitivity")
     measured = json.loads(shop.store.object_path(result.tree.entries[0]).read_text())

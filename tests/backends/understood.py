@@ -165,7 +165,7 @@ class Runs:
         path = self.folder / f"{runtime}.json"
         path.write_text(json.dumps(jobs))
         done = subprocess.run(
-            [self.shop.python_of(toolchain), PROGRAM, runtime, path],
+            [self.shop.toolchains.python_of(toolchain), PROGRAM, runtime, path],
             env=os.environ | OFFLINE,
             capture_output=True,
             text=True,

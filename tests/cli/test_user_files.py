@@ -20,7 +20,7 @@ def test_a_depfile_replaces_only_a_depfile(copying: Project, name: str, fails: b
     before = (copying.folder / name).read_text()
     ran = copying.phibuild("build", "--depfile", name)
     assert ran.status == 1
-    assert f"{name} is there already and is not a depfile" in ran.text
+    assert f"{name} already exists and is not a depfile" in ran.text
     assert (copying.folder / name).read_text() == before
     assert not (copying.folder / "dist").exists()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.upkeep import toolchains
+from phibuild.engine import upkeep
+from phibuild.engine.building.tools import differences
 from phibuild.engine.workshop import Workshop
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import Project
@@ -35,7 +36,7 @@ def verify(project: Project, *options: str) -> tuple[int, str]:
 
 
 def test_one_that_is_whole_is_so(installed: Project) -> None:
-    assert verify(installed) == (0, "tiny is as it was installed\n")
+    assert verify(installed) == (0, "tiny is intact\n")
     assert "ok    toolchain tiny: installed" in installed.phibuild("doctor").text
 
 
@@ -101,7 +102,7 @@ def test_one_of_an_earlier_version_is_used_and_can_be_installed_again(installed:
     assert (status, "an earlier phibuild installed it" in text) == (0, True)
     assert "ok    toolchain tiny: installed" in installed.phibuild("doctor").text
     verify(installed, "--repair")
-    assert verify(installed) == (0, "tiny is as it was installed\n")
+    assert verify(installed) == (0, "tiny is intact\n")
 
 
 def test_one_that_nobody_names_any_more_is_collected_on_request(
@@ -126,7 +127,7 @@ def test_one_that_nobody_names_any_more_is_collected_on_request(
 def test_one_that_a_running_build_uses_is_not_collected(
     installed: Project, plugin: TinyPlugin, shop: Workshop
 ) -> None:
-    shop.python_of("tiny")
+    shop.toolchains.python_of("tiny")
     old = environment(installed)
     plugin.lock("2.0")
     installed.phibuild("store", "collect", "--toolchains")
@@ -137,20 +138,20 @@ def test_one_that_a_running_build_uses_is_not_collected(
 
 
 def test_a_native_one_is_verified_by_its_result(shop: Workshop, native: Path) -> None:  # noqa: F811
-    assert toolchains.differences(shop, "tool", reads=True) == []
+    assert differences(shop, "tool", reads=True) == []
     tool = native / "bin" / "tool"
     text = tool.read_text()
     tool.chmod(0o644)
     tool.write_text(text.replace("sh", "SH"))
-    assert toolchains.differences(shop, "tool", reads=False) == []
-    found = toolchains.differences(shop, "tool", reads=True)
-    assert found is not None
-    assert [str(one) for one in found] == ["bin/tool was changed"]
-    toolchains.repair(shop, "tool", found)
+    assert differences(shop, "tool", reads=False) == []
+    damage = differences(shop, "tool", reads=True)
+    assert damage is not None
+    assert [str(difference) for difference in damage] == ["bin/tool was changed"]
+    upkeep.repair(shop, "tool", damage)
     assert tool.read_text() == text
     tool.unlink()
-    found = toolchains.differences(shop, "tool", reads=False)
-    assert [str(one) for one in found or ()] == ["bin/tool is missing"]
+    damage = differences(shop, "tool", reads=False)
+    assert [str(difference) for difference in damage or ()] == ["bin/tool is missing"]
 
 
 def test_a_large_file_of_a_native_one_that_was_changed_is_not_recalled(
@@ -166,8 +167,8 @@ def test_a_large_file_of_a_native_one_that_was_changed_is_not_recalled(
     tool.chmod(0o644)
     tool.write_text(tool.read_text().replace("sh", "SH"))
     os.utime(tool, ns=(before.st_atime_ns, before.st_mtime_ns))
-    found = toolchains.differences(shop, "tool", reads=True)
-    assert found
+    damage = differences(shop, "tool", reads=True)
+    assert damage
     with pytest.raises(Exception, match="tool"):  # the test's own worker builds nothing
-        toolchains.repair(shop, "tool", found)
+        upkeep.repair(shop, "tool", damage)
     assert not place.exists()

@@ -40,7 +40,7 @@ phiworker.run(main)
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
-    return Workshop(Store(tmp_path / "store"), load_registry())
+    return Workshop.of(Store(tmp_path / "store"), load_registry())
 
 
 def spoiling(folder: Path, name: str) -> tuple[Action, Action]:

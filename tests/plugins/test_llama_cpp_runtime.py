@@ -9,7 +9,7 @@ import pytest
 from phibuild_gguf.llama_cpp import build, build_for_device
 from phibuild_gguf.recipe import LlamaCppRecipe
 
-from phibuild.engine.keys import facts, file_digests
+from phibuild.engine.keys import keyed
 from phibuild.engine.reading.inputs import read_input
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, Part, steps_of
@@ -44,13 +44,13 @@ def test_other_programs_are_taken_of_one_compilation() -> None:
 def test_compiler_flags_and_c_library_are_facts() -> None:
     action, _ = planned(flags=["-DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod"])
     shop = Workshop.open()
-    found = {f.name: f.value for f in facts(shop, action, None, file_digests(shop, action))}
+    found = {f.name: f.value for f in keyed(shop, action, None, {}).facts}
     compiler, libc = find_cross_compiler(TRIPLET)
     for program in compiler:
         told = found[f"program.{program.name}"]
         assert told.startswith(f"Target: {TRIPLET}; gcc version ")
     assert "armv8.2-a+dotprod" in found["recipe.flags"]
-    assert found["input.libc"] == str(read_input(shop, libc).digest)
+    assert found["input.libc"] == str(read_input(shop.sources, libc).digest)
     folder = str(path_of(compiler.cxx).parent)
     assert not [value for value in found.values() if folder in value]
 

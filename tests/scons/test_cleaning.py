@@ -149,7 +149,7 @@ def test_objects_compiled_in_place_are_cleaned_by_scons(copying: Project) -> Non
     assert (copying.folder / "build/device/phi_model.o").exists()
     shown = copying.phibuild("show", "build/device").text
     assert "unchanged by size and time" in shown
-    assert "in its folder, and not of it: phi_model.o" in shown
+    assert "in its folder, but not part of it: phi_model.o" in shown
     ran = copying.scons("-c", "build/device")
     assert "Kept" in ran.text
     assert (copying.folder / "build/device/phi_model.o").exists()

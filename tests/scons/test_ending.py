@@ -190,7 +190,8 @@ def test_a_signal_at_any_moment_leaves_nothing_wrong(
     "during",
     [
         "wait()",
-        "import phibuild.scons.project_state as one\none.write_description = lambda *_, **__: wait()",
+        "import phibuild.scons.project_state as state\n"
+        "state.write_project_state = lambda *_, **__: wait()",
     ],
     ids=["reading", "describing"],
 )

@@ -263,8 +263,8 @@ def test_odd_names_are_built_and_rebuilt(copying: Project, name: str) -> None:
         ran = copying.scons()
         assert ran.status == 0, ran.text
         assert (copying.folder / "dist" / name / "copy.txt").read_text() == text * 2
-    found = {path.name for path in (copying.folder / "dist").iterdir()}
-    assert found == {name, f"{name}.phi.json"}
+    names = {path.name for path in (copying.folder / "dist").iterdir()}
+    assert names == {name, f"{name}.phi.json"}
 
 
 def test_what_a_killed_build_left_is_cleared(copying: Project) -> None:
@@ -289,9 +289,9 @@ def test_artifacts_of_the_previous_version_need_no_work(copying: Project, tmp_pa
     store = tmp_path / "store"
     for path in target_of(copying).rglob("*.txt"):
         same = [
-            one
-            for one in (store / "objects").rglob("*")
-            if one.is_file() and one.read_bytes() == path.read_bytes()
+            place
+            for place in (store / "objects").rglob("*")
+            if place.is_file() and place.read_bytes() == path.read_bytes()
         ]
         path.unlink()
         path.hardlink_to(same[0])

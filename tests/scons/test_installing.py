@@ -185,7 +185,7 @@ def test_what_is_no_artifact_is_installed_and_archived_by_scons(both: Project) -
 
 
 @pytest.mark.parametrize(
-    ("lines", "made"),
+    ("lines", "output"),
     [
         ('env.Command("c", f, Copy("$TARGET", "$SOURCE"))', "c"),
         ('env.Command("c/x", a, Copy("$TARGET", "$SOURCE"))', "c/x/copy.txt"),
@@ -200,8 +200,8 @@ def test_what_is_no_artifact_is_installed_and_archived_by_scons(both: Project) -
         ),
     ],
 )
-def test_other_rules_of_scons_take_an_artifact(both: Project, lines: str, made: str) -> None:
+def test_other_rules_of_scons_take_an_artifact(both: Project, lines: str, output: str) -> None:
     both.sconstruct(f"{BOTH}{lines}\n")
     ran = both.scons()
     assert ran.status == 0, ran.text
-    assert (both.folder / made).exists()
+    assert (both.folder / output).exists()

@@ -43,11 +43,11 @@ class Claim(NamedTuple):
     built: bool = False
 
     def may_lie_in(self, target: Claim) -> bool:
-        """Whether this is an input that belongs into the target's folder: one of the files that
-        other rules may name, or what a rule compiled beside them."""
+        """Whether this is an input that belongs in the target's folder: a file that other rules may
+        name, or what a rule compiled beside it."""
         if target.parts is None:
             return False
-        return self.built or any(key in target.parts for one in self.places for key in one.keys)
+        return self.built or any(key in target.parts for place in self.places for key in place.keys)
 
 
 class _Index:

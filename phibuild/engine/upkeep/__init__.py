@@ -1,1 +1,0 @@
-"""Installed toolchains: verifying, repairing and removing them."""
