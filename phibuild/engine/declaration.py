@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,8 +120,7 @@ class Custom(NamedTuple):
 Origin = Conversion | Packaging | Generation | Custom
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(NamedTuple):
     """`name` is the target's path as people see it, `target` the absolute one; `inputs` are the
     files and folders besides the model that the target is made from, some of them other targets."""
 

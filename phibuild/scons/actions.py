@@ -9,7 +9,6 @@ from typing import Any
 import SCons.Errors
 from SCons.Script import Action, GetOption
 
-from phibuild.engine.declaration import Declaration
 from phibuild.model.errors import PhiError
 from phibuild.scons.session import session
 
@@ -28,7 +27,7 @@ def build_target(target: Any, source: Any, env: Any) -> None:
     from phibuild.engine.disk import as_phi_error
 
     current = session()
-    declaration: Declaration = env["PHIBUILD_DECLARATION"]
+    declaration = current.declarations[env["PHIBUILD_TARGET"]]
     try:
         current.begin()
         result = realize_target(current.shop, declaration)
@@ -42,9 +41,9 @@ def build_target(target: Any, source: Any, env: Any) -> None:
 
 def dry_run_text(target: Any, source: Any, env: Any) -> str:
     """What `scons -n` prints; a real build reports its progress itself."""
-    declaration: Declaration = env["PHIBUILD_DECLARATION"]
     if not GetOption("no_exec"):
         return ""
+    declaration = session().declarations[env["PHIBUILD_TARGET"]]
     from phibuild.model.text import printable  # a real build does not come here
 
     return printable(f"make {declaration.name} ({declaration.format} {declaration.label})")

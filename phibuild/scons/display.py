@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from phibuild.model.sizes import show_seconds, show_size
@@ -22,25 +21,25 @@ _QUIET_SECONDS = 10.0
 """Without a terminal, at most one line an action in this time."""
 
 
-@dataclass
 class _Running:
-    began: float
-    expected: float | None
-    row: Any = None
-    last_line: float = 0.0
+    def __init__(self, expected: float | None) -> None:
+        self.began = time.monotonic()
+        self.expected = expected
+        self.row: Any = None
+        self.last_line = 0.0
 
 
-@dataclass
 class Display:
     """Implements the engine's Reporter; safe to call from several threads."""
 
-    silent: bool
-    _expected: dict[str, float | None] = field(default_factory=dict)
-    _total: int = 0
-    _overall: Any = None
-    _running: dict[str, _Running] = field(default_factory=dict)
-    _guard: threading.Lock = field(default_factory=threading.Lock)
-    _live: Any = None
+    def __init__(self, *, silent: bool) -> None:
+        self.silent = silent
+        self._expected: dict[str, float | None] = {}
+        self._total = 0
+        self._overall: Any = None
+        self._running: dict[str, _Running] = {}
+        self._guard = threading.Lock()
+        self._live: Any = None
 
     def expect(self, seconds: dict[str, float | None]) -> None:
         """Set what the build is about to make: for each target the seconds that it may take."""
@@ -51,7 +50,7 @@ class Display:
     def started(self, name: str, *, seconds: float | None) -> None:
         """An action begins to work."""
         with self._guard:
-            self._running[name] = running = _Running(time.monotonic(), seconds)
+            self._running[name] = running = _Running(seconds)
             if self.silent:
                 return
             if sys.stdout.isatty():

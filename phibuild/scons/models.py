@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import SCons.Node
 import SCons.Node.FS
@@ -19,8 +18,7 @@ from phibuild.scons.translate import read_phase, single, substituted
 from phibuild.source import Checkpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """What `PhiModel` returns. `nodes` are the manifests to wait for if a target makes the model;
     `checkpoint` is None if it cannot be read before the build begins, or nothing needs it."""
 

@@ -6,10 +6,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Set
-from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from SCons.Environment import Environment
 from SCons.Node.FS import get_default_fs
@@ -33,28 +32,21 @@ if TYPE_CHECKING:
 _MANY = 100
 
 
-def _own_environment() -> Any:
-    """One that nobody else's Decider decides in."""
-    environment = Environment(tools=[])
-    environment.Decider("content")
-    return environment
-
-
-@dataclass
 class Session:
     """Declarations by absolute target path, in order; `results` grows as targets come up to date.
     Paths of targets are relative to `folder`: that of the SConstruct, unless `-f` names one
     elsewhere. Our nodes are made in `environment`."""
 
-    folder: Path
-    display: Display
-    declarations: dict[Path, Declaration] = field(default_factory=dict)
-    results: list[TargetResult] = field(default_factory=list)
-    environment: Any = field(default_factory=_own_environment)
-    _cleaning: Cleaning | None = None
-    _lock: FolderLock | None = None
-    _guard: threading.Lock = field(default_factory=threading.Lock)
-    _shop: Workshop | None = None
+    def __init__(self, folder: Path, display: Display) -> None:
+        self.folder = folder
+        self.display = display
+        self.declarations: dict[Path, Declaration] = {}
+        self.results: list[TargetResult] = []
+        self.environment = Environment(tools=[])
+        self.environment.Decider("content")  # in an environment where nobody else decides
+        self._lock: FolderLock | None = None
+        self._guard = threading.Lock()
+        self._shop: Workshop | None = None
 
     @property
     def shop(self) -> Workshop:
@@ -79,14 +71,12 @@ class Session:
         """What the declarations claim of the disk."""
         return Claims(self.folder, self.shop.store.root)
 
-    @property
+    @cached_property
     def cleaning(self) -> Cleaning:
         """What this run may clean."""
-        if self._cleaning is None:
-            from phibuild.scons.cleaning import Cleaning  # few runs clean
+        from phibuild.scons.cleaning import Cleaning  # few runs clean
 
-            self._cleaning = Cleaning()
-        return self._cleaning
+        return Cleaning()
 
     def declare(self, declaration: Declaration, claim: TargetClaim) -> None:
         """Remember a declaration; RecipeError PHI205 if another target has its path, or if building

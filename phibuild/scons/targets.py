@@ -14,7 +14,7 @@ import SCons.Node.FS
 from SCons.Script import BUILD_TARGETS
 
 from phibuild.engine.declaration import NO_MODEL, Declaration, Generation, Origin
-from phibuild.engine.keys import signature
+from phibuild.engine.signatures import signature
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.actions import target_action
 from phibuild.scons.claims import TargetClaim, Use
@@ -60,7 +60,7 @@ def declare_target(
         list(files),
         [*(model.nodes if model else ()), *(source.node for source in sources)],
         target_action(),
-        PHIBUILD_DECLARATION=declaration,
+        PHIBUILD_TARGET=path,
         PHIBUILD_SIGNATURE=graph_signature,
     )
     own.Precious(files)  # SCons would delete the old manifest before the new artifact is made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def _fitting(
     backend = conversion.backend
     assert backend.alternatives is not None
     for recipe in backend.alternatives(conversion.recipe, limit):
-        declaration = replace(plan.declaration, origin=conversion._replace(recipe=recipe))
+        declaration = plan.declaration._replace(origin=conversion._replace(recipe=recipe))
         try:
             size = expected_size(shop, plan_with(declaration, plan.checkpoint, plan.model))
         except PhiError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from phibuild.engine.declaration import Declaration
 from phibuild.foreign import read_regular
@@ -17,11 +16,12 @@ from phibuild.store import Store, lies_at
 _LARGEST_MANIFEST = 64 << 20
 
 
-class Artifacts(NamedTuple):
+class Artifacts:
     """Looks at artifacts. The store remembers the files that it placed, so that unchanged ones are
     not read."""
 
-    store: Store
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
     def manifest_of(self, target: Path) -> Manifest | None:
         """The manifest beside an artifact; None if there is none or it is not valid."""
