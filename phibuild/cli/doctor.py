@@ -20,8 +20,8 @@ from phibuild.store.copying import LINK, Way, way_to
 from phibuild.toolchain.compiler import find_compiler
 from phibuild.toolchain.program import ask, path_of
 
-_ROOM = 10_000_000_000
-"""Bytes that the four Python toolchains, llama.cpp and a first small model need together."""
+_SPACE = 10_000_000_000
+"""Bytes that the toolchains of all plugins and a first small model need together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _artifacts(shop: Workshop, folder: Path) -> Finding:
         )
     is_near = folder.stat().st_dev == shop.store.root.stat().st_dev
     why = "this file system has no reflinks" if is_near else "the store is on another file system"
-    return Finding(subject, f"copies: {why}; each needs the room of its files again")
+    return Finding(subject, f"copies: {why}; each uses the disk space of its files again")
 
 
 def _disk() -> Finding:
@@ -120,6 +120,6 @@ def _disk() -> Finding:
     state = f"{root}, {show_size(free)} free"
     if not os.access(root, os.W_OK):
         return Finding("store", f"{root} is not writable", "set PHIBUILD_STORE", is_error=True)
-    if free < _ROOM:
-        return Finding("store", state, "free some room, or set PHIBUILD_STORE to another disk")
+    if free < _SPACE:
+        return Finding("store", state, "free some space, or set PHIBUILD_STORE to another disk")
     return Finding("store", state)

@@ -24,7 +24,7 @@ class ModelRef(NamedTuple):
 
 
 class Conversion(NamedTuple):
-    """The artifact that a backend makes of a model by a recipe."""
+    """A backend makes the artifact from a model by a recipe."""
 
     backend: Backend
     recipe: Any
@@ -50,7 +50,7 @@ class Conversion(NamedTuple):
 
 
 class Packaging(NamedTuple):
-    """What a packager makes of an artifact. `about` is what is known of it besides its model."""
+    """A packager wraps an artifact. `about` is what is known of that besides its model."""
 
     packager: Packager
     recipe: Any
@@ -79,8 +79,8 @@ class Packaging(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """The answer of an artifact to a prompt; it must contain `expect`, in any case of letters. The
-    label is the artifact's name."""
+    """The answer of an artifact to a prompt; it must contain `expect`, ignoring case. The label is
+    the artifact's name."""
 
     evaluator: Evaluator
     artifact: Path
@@ -103,7 +103,7 @@ class Generation(NamedTuple):
 
 
 class Custom(NamedTuple):
-    """What a step makes that needs no model: a runtime's, or one of the user's own."""
+    """The result of a step that needs no model: a runtime's, or one of the user's own."""
 
     step: Step
     label: str

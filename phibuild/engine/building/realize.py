@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from phibuild.engine.building.batch import companions, usable_result
@@ -177,20 +178,18 @@ class _Build:
         action = batch[0].step.name
         many = f", {len(batch)} targets" if len(batch) > 1 else ""
         reported_as = f"{self.name} ({action}{many})"
-        ahead = self.shop.plans.built_ahead
-        companions = dict.fromkeys((step.key for step in batch[1:]), 0.0)
-        ahead |= companions
+        run = partial(
+            run_batch, self.shop, batch, self.checkpoint, tools=tools, reported_as=reported_as
+        )
+        built_ahead = self.shop.plans.built_ahead
+        built_ahead |= dict.fromkeys((step.key for step in batch[1:]), 0.0)
         try:
             with contextlib.suppress(BytecodeDamaged):
-                return run_batch(
-                    self.shop, batch, self.checkpoint, tools=tools, reported_as=reported_as
-                )
-            return run_batch(
-                self.shop, batch, self.checkpoint, tools=tools, reported_as=reported_as
-            )
+                return run()
+            return run()  # without the damaged bytecode
         except BaseException:
-            for key in companions:
-                ahead.pop(key, None)
+            for step in batch[1:]:
+                built_ahead.pop(step.key, None)
             raise
 
 

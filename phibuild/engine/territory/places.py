@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-Key = tuple[object, object]
+PlaceKey = tuple[object, object]
 
 _MOST_LINKS = 40
 _ENTRIES_TO_PROBE = 64
@@ -48,7 +48,7 @@ class Place:
     def __init__(
         self,
         path: str,
-        keys: tuple[Key, ...],
+        keys: tuple[PlaceKey, ...],
         above: Place | None,
         *,
         is_folder: bool = False,
@@ -71,7 +71,7 @@ class Places:
 
     def __init__(self) -> None:
         self._followed: dict[str, Place] = {}
-        self._foldings: dict[Key, Folding] = {}
+        self._foldings: dict[PlaceKey, Folding] = {}
 
     def of(self, path: str) -> tuple[Place, ...]:
         """The place of an absolute path; if that is a link, also the places that it leads to."""

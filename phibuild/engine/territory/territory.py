@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from phibuild.engine.territory.places import Key, Place, Places
+from phibuild.engine.territory.places import PlaceKey, Place, Places
 from phibuild.model.errors import RecipeError
 from phibuild.model.manifest import SUFFIX
 
@@ -39,7 +39,7 @@ class Claim(NamedTuple):
     name: str
     role: Role
     places: tuple[Place, ...]
-    parts: frozenset[Key] | None = None
+    parts: frozenset[PlaceKey] | None = None
     built: bool = False
 
     def may_lie_in(self, target: Claim) -> bool:
@@ -50,14 +50,14 @@ class Claim(NamedTuple):
         return self.built or any(key in target.parts for place in self.places for key in place.keys)
 
 
-class _Index:
+class _ClaimIndex:
     """The claims of one role: by the keys of their places, by the folder that they lie directly in,
     and those folders by the keys of all folders around them."""
 
     def __init__(self) -> None:
-        self.at: defaultdict[Key, list[Claim]] = defaultdict(list)
+        self.at: defaultdict[PlaceKey, list[Claim]] = defaultdict(list)
         self.directly_in: defaultdict[Place, list[Claim]] = defaultdict(list)
-        self.below: defaultdict[Key, list[Place]] = defaultdict(list)
+        self.below: defaultdict[PlaceKey, list[Place]] = defaultdict(list)
 
     def add(self, claim: Claim) -> None:
         for place in claim.places:
@@ -91,7 +91,7 @@ class Territory:
 
     def __init__(self) -> None:
         self._places = Places()
-        self._indexes = {role: _Index() for role in Role}
+        self._indexes = {role: _ClaimIndex() for role in Role}
         self._seen: set[tuple[str, Role]] = set()
 
     def keep(self, path: str, name: str) -> None:

@@ -72,7 +72,7 @@ class CodeReader:
         self._index = index
         self._began = time.time_ns()
         self._codes: dict[tuple[Path, ...], Code] = {}
-        self._modules: dict[_Place, _Module] = {}
+        self._modules: dict[_Location, _Module] = {}
 
     def read(self, action: Action) -> Code:
         """SourceError PHI101 if a file does not exist, RecipeError PHI202 if two have the same
@@ -147,7 +147,7 @@ def _signature(path: str) -> list[int]:
     return [stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size, stat.st_ino]
 
 
-_Place = tuple[str, str]
+_Location = tuple[str, str]
 """A file's path among the code, and its source. Text, since each null build reads code."""
 
 
@@ -155,20 +155,20 @@ class _Module(NamedTuple):
     """A file's digest, and the modules of its package and of phibuild that it imports."""
 
     digest: Digest
-    imports: tuple[_Place, ...]
+    imports: tuple[_Location, ...]
 
 
-def _collect(named: Iterable[Path], begin: Path, known: dict[_Place, _Module]) -> Code:
+def _collect(named: Iterable[Path], begin: Path, known: dict[_Location, _Module]) -> Code:
     """All files, beginning at those that an action names, its script first. `begin` is the folder
     that their paths are relative to."""
     root, script, *others = map(normpath, (begin, *named))
     shown = script[len(root) + 1 :]
     package = shown.partition("/")[0]
     waiting = [(_PROTOCOL, f"{_FOR_WORKERS}/{_PROTOCOL}")]
-    waiting += [place for path in (script, *others) for place in _places(path, root)]
+    waiting += [location for path in (script, *others) for location in _locations(path, root)]
     files: dict[str, CodeFile] = {}
     while waiting:
-        path, source = place = waiting.pop()
+        path, source = location = waiting.pop()
         if path in files:
             if files[path].source != source:
                 raise RecipeError(
@@ -177,10 +177,10 @@ def _collect(named: Iterable[Path], begin: Path, known: dict[_Place, _Module]) -
                     code="PHI202",
                 )
             continue
-        if place not in known:
-            known[place] = _module(place, root, package, known)
-        files[path] = CodeFile(path, source, known[place].digest)
-        waiting += known[place].imports
+        if location not in known:
+            known[location] = _module(location, root, package, known)
+        files[path] = CodeFile(path, source, known[location].digest)
+        waiting += known[location].imports
     for init in _inits(files, root, package):
         files.setdefault(init, CodeFile(init, None, _EMPTY))
     ordered = tuple(sorted(files.values()))
@@ -207,7 +207,7 @@ def _around_package(worker: Path) -> Path:
     return folder
 
 
-def _places(named: str, root: str) -> Iterator[_Place]:
+def _locations(named: str, root: str) -> Iterator[_Location]:
     """A file, or the files in a folder, by their paths from the root, or from the folder that it
     lies in if that is elsewhere."""
     begin = root if named.startswith(f"{root}/") else named.rpartition("/")[0]
@@ -221,8 +221,8 @@ def _places(named: str, root: str) -> Iterator[_Place]:
                 yield source[len(begin) + 1 :], source
 
 
-def _module(place: _Place, root: str, package: str, known: Container[_Place]) -> _Module:
-    path, source = place
+def _module(location: _Location, root: str, package: str, known: Container[_Location]) -> _Module:
+    path, source = location
     content = _read(source)
     imports: dict[str, str] = {}
     for module, names in _imported(content, path, package) if path.endswith(".py") else ():

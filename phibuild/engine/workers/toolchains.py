@@ -4,6 +4,7 @@ facts that identify them."""
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,7 @@ class Toolchains:
         self._digests: dict[str, Digest] = {}
         self._builds: dict[str, Action] = {}
         self._programs: dict[Program, FoundProgram] = {}
+        self._guard = threading.RLock()  # the facts of a tool are found while those of a step are
 
     @cached_property
     def code(self) -> CodeReader:
@@ -59,9 +61,10 @@ class Toolchains:
 
     def native_build(self, name: str) -> Action:
         """The action that builds a native toolchain; PluginError PHI503 if no plugin offers it."""
-        if name not in self._builds:
-            self._builds[name] = self._native(name).build()
-        return self._builds[name]
+        with self._guard:
+            if name not in self._builds:
+                self._builds[name] = self._native(name).build()
+            return self._builds[name]
 
     def _native(self, name: str) -> NativeToolchain:
         offer = self._registry.natives.get(name)
@@ -90,10 +93,11 @@ class Toolchains:
         """The digest of these facts, computed once for each set of toolchains."""
         programs = (program.name for program in step.programs if program.ask)
         name = " ".join((step.toolchain, *step.tools, *programs))
-        if name not in self._digests:
-            facts = self.facts(step)
-            self._digests[name] = digest_of_value([[fact.name, fact.value] for fact in facts])
-        return self._digests[name]
+        with self._guard:
+            if name not in self._digests:
+                facts = [[fact.name, fact.value] for fact in self.facts(step)]
+                self._digests[name] = digest_of_value(facts)
+            return self._digests[name]
 
     def _of_interpreter(self, name: str) -> Facts:
         """HOST has only the standard library, and so has no facts."""
@@ -130,18 +134,20 @@ class Toolchains:
         )
 
     def _once(self, name: str, find: Callable[[], Facts]) -> Facts:
-        if name not in self._facts:
-            self._facts[name] = find()
-        return self._facts[name]
+        with self._guard:
+            if name not in self._facts:
+                self._facts[name] = find()
+            return self._facts[name]
 
     def program(self, program: Program) -> FoundProgram:
         """A program of the machine; ToolchainError PHI606 if it was not found. It is started only
         if its file has changed since the last time, so that a null build starts none."""
-        if program not in self._programs:
-            path = path_of(program)
-            identity = self._identity(program, path) if program.ask else ""
-            self._programs[program] = FoundProgram(path, identity)
-        return self._programs[program]
+        with self._guard:
+            if program not in self._programs:
+                path = path_of(program)
+                identity = self._identity(program, path) if program.ask else ""
+                self._programs[program] = FoundProgram(path, identity)
+            return self._programs[program]
 
     def _identity(self, program: Program, path: Path) -> str:
         if starts_another(path):
