@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from phibuild.engine.territory.places import PlaceKey, Place, Places
+from phibuild.engine.territory.places import Place, PlaceKey, Places
 from phibuild.model.errors import RecipeError
 from phibuild.model.manifest import SUFFIX
 
