@@ -1,4 +1,4 @@
-"""`phibuild plan`, where no toolchain is needed to know what it should say."""
+"""`phibuild plan`, where it needs no toolchain."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_checkpoint_that_was_recalled_is_read_again_for_a_plan(project: Projec
         shutil.rmtree(project.folder / "dist")
 
 
-def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project) -> None:
+def test_a_run_with_pieces_of_an_earlier_output_is_not_measured(project: Project) -> None:
     project.write(
         "worker.py",
         "import hashlib, time, phiworker\n"
@@ -101,8 +101,8 @@ def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project
     assert seconds[1] == seconds[2] >= 0.2
 
 
-def test_a_digest_that_a_worker_tells_is_the_files_own(project: Project) -> None:
-    """One of a file that is not there is passed over."""
+def test_a_digest_that_a_worker_reports_is_that_of_the_file(project: Project) -> None:
+    """A digest of a file that does not exist is ignored."""
     project.write(
         "worker.py",
         "import hashlib, phiworker\n"
@@ -119,7 +119,7 @@ def test_a_digest_that_a_worker_tells_is_the_files_own(project: Project) -> None
     assert hashlib.sha256(b"text").hexdigest() in manifest
 
 
-def test_what_is_made_of_a_target_waits_for_it(copying: Project) -> None:
+def test_a_target_waits_for_its_sources(copying: Project) -> None:
     copying.sconstruct(
         BUILD + 'env.Artifact("dist/next", worker="next.py", inputs={"folder": a})\n'
     )
@@ -179,7 +179,7 @@ def test_an_action_that_never_ran_counts_as_the_artifact(tmp_path: Path) -> None
     assert (space.needed, space.is_least) == (80, True)
 
 
-def test_artifacts_that_are_copies_take_room_of_their_own(tmp_path: Path) -> None:
+def test_artifacts_that_are_copies_need_space_of_their_own(tmp_path: Path) -> None:
     recalled = target(size=7) | {"standing": "recall"}
     states = [target(action(0, 10), size=5), recalled]
     (space,) = disk_spaces(states, tmp_path, tmp_path, are_copies=True)
@@ -189,7 +189,7 @@ def test_artifacts_that_are_copies_take_room_of_their_own(tmp_path: Path) -> Non
     assert disk_spaces([recalled], tmp_path, tmp_path, are_copies=False) == []
 
 
-def test_artifacts_on_another_file_system_take_room_there(tmp_path: Path) -> None:
+def test_artifacts_on_another_file_system_need_space_there(tmp_path: Path) -> None:
     states = [target(action(0, 10), size=5)]
     other = Path("/proc")
     store, project = disk_spaces(states, tmp_path, other, are_copies=True)
@@ -197,8 +197,8 @@ def test_artifacts_on_another_file_system_take_room_there(tmp_path: Path) -> Non
     assert (project.folder, project.needed) == (other, 5)
 
 
-def test_too_little_room_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The disk is not really full: shutil is made to say so."""
+def test_too_little_space_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The disk is not really full: shutil is patched."""
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(99))
     (space,) = disk_spaces([target(action(0, 100))], tmp_path, tmp_path, are_copies=False)
     assert str(space) == f"not enough space: 100 B needed, 99 B free in {tmp_path}"

@@ -201,8 +201,10 @@ def test_a_worker_runs_from_exactly_its_code(shop: Workshop, package: Path) -> N
     assert str(shop.store.root / "code") in text
 
 
-def test_a_module_that_the_import_does_not_name_is_not_there(shop: Workshop, package: Path) -> None:
-    """And so it is an error that says where to declare it, and no fact that is missing."""
+def test_a_module_that_the_import_does_not_name_does_not_exist_for_the_worker(
+    shop: Workshop, package: Path
+) -> None:
+    """So it is an error that says where to declare it, rather than a missing fact."""
     (package / "worker.py").write_text(
         "from importlib import import_module\nimport phiworker\n"
         "text = import_module('toy.' + 'helper').text\n"
@@ -215,7 +217,7 @@ def test_a_module_that_the_import_does_not_name_is_not_there(shop: Workshop, pac
     assert output_of(shop, an_action(package, "helper.py")) == "first"
 
 
-def test_the_plugin_itself_is_not_there(shop: Workshop, package: Path) -> None:
+def test_the_plugin_itself_does_not_exist_for_the_worker(shop: Workshop, package: Path) -> None:
     (package / "__init__.py").write_text("NAME = 1\n")
     (package / "worker.py").write_text("from toy import NAME\n")
     with pytest.raises(ActionError, match=r"toy imports toy\.NAME") as refusal:
@@ -320,7 +322,9 @@ def test_a_damaged_folder_is_written_again(
     assert [path.name for path in (shop.store.root / "code").iterdir()] == [folder.name]
 
 
-def test_an_intact_folder_stays_and_tells_when_it_was_used(shop: Workshop, package: Path) -> None:
+def test_an_intact_folder_stays_and_has_the_time_of_its_last_use(
+    shop: Workshop, package: Path
+) -> None:
     code = code_of(package)
     folder = code_folder(shop.store, code)
     before = {path: path.stat() for path in folder.rglob("*") if path.is_file()}

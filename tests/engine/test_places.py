@@ -61,7 +61,7 @@ def test_hard_links_are_places_of_their_own(tmp_path: Path) -> None:
     assert not is_same(tmp_path / "a", tmp_path / "A")
 
 
-def test_letter_case_counts_where_the_folder_tells_names_apart(tmp_path: Path) -> None:
+def test_letter_case_counts_where_the_folder_distinguishes_names(tmp_path: Path) -> None:
     (tmp_path / "entry").mkdir()
     assert not is_same(tmp_path / "dist", tmp_path / "Dist")
     assert not is_same(tmp_path / "e\u0301", tmp_path / "\u00e9")
@@ -112,7 +112,7 @@ def test_a_real_file_system_that_ignores_case(folded: Path) -> None:
         territory.claim(str(folded / "mOdEls" / "out"), "t")
 
 
-def test_an_entry_under_another_case_tells_that_a_folder_folds(
+def test_an_entry_under_another_case_shows_that_a_folder_folds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "Entry").mkdir()

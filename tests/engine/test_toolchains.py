@@ -1,4 +1,4 @@
-"""Python toolchains: made on first use, shared, repaired and removed, with an identity in keys.
+"""Python toolchains: installed on first use, shared, repaired and removed, with an identity in keys.
 
 A plugin of the tests' own locks one tiny package, whose wheels are written here and found through
 PIP_FIND_LINKS: the real uv installs them, and no network is needed.
@@ -41,7 +41,7 @@ def names(facts: Facts) -> dict[str, str]:
     return {fact.name: fact.value for fact in facts}
 
 
-def test_a_build_makes_the_toolchain_that_it_needs(project: Project, plugin: TinyPlugin) -> None:
+def test_a_build_installs_the_toolchain_that_it_needs(project: Project, plugin: TinyPlugin) -> None:
     a_model(project)
     project.sconstruct(SCONSTRUCT)
     assert "tiny         python  -" in project.phibuild("toolchain", "list").text
@@ -54,7 +54,7 @@ def test_a_build_makes_the_toolchain_that_it_needs(project: Project, plugin: Tin
     assert "tiny         python  installed" in project.phibuild("toolchain", "list").text
 
 
-def test_declaring_makes_no_toolchain(project: Project, plugin: TinyPlugin) -> None:
+def test_declaring_installs_no_toolchain(project: Project, plugin: TinyPlugin) -> None:
     a_model(project)
     project.sconstruct(SCONSTRUCT)
     assert project.scons("-n").status == 0
@@ -75,7 +75,9 @@ def test_projects_share_a_toolchain(project: Project, plugin: TinyPlugin, tmp_pa
     assert making(ran.text) == 0
 
 
-def test_two_processes_at_once_make_it_once(project: Project, plugin: TinyPlugin) -> None:
+def test_two_processes_at_once_install_a_toolchain_once(
+    project: Project, plugin: TinyPlugin
+) -> None:
     with ThreadPoolExecutor() as pool:
         runs = [
             run.result()
@@ -87,7 +89,7 @@ def test_two_processes_at_once_make_it_once(project: Project, plugin: TinyPlugin
     assert sum(making(run.text) for run in runs) == 1
 
 
-def test_a_half_made_one_is_thrown_away_and_made_again(shop: Workshop, plugin: TinyPlugin) -> None:
+def test_a_partial_toolchain_is_installed_again(shop: Workshop, plugin: TinyPlugin) -> None:
     folder = shop.toolchains.interpreters.path_of(plugin.toolchain)
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(sys.executable)
@@ -98,7 +100,7 @@ def test_a_half_made_one_is_thrown_away_and_made_again(shop: Workshop, plugin: T
     assert version_in(python) == "1.0"
 
 
-def test_one_whose_base_interpreter_is_gone_is_made_again(
+def test_a_toolchain_without_its_base_interpreter_is_installed_again(
     shop: Workshop, plugin: TinyPlugin
 ) -> None:
     python = shop.toolchains.python_of("tiny")
@@ -117,7 +119,7 @@ def test_stores_that_share_toolchains_by_a_link_share_what_python_compiles_too(
     assert Workshop.of(other, shop.registry).toolchains.python_of("tiny") == python
 
 
-def test_one_that_cannot_be_installed_leaves_nothing_and_says_why(
+def test_a_failed_installation_leaves_nothing_and_says_why(
     project: Project, plugin: TinyPlugin
 ) -> None:
     (wheel,) = plugin.wheels.iterdir()
@@ -145,7 +147,7 @@ def test_a_wheel_that_is_not_the_pinned_one_is_refused(
     assert "[PHI604]" in ran.text
 
 
-def test_a_removed_one_is_made_again_when_it_is_needed(
+def test_a_removed_toolchain_is_installed_again_when_it_is_needed(
     project: Project, plugin: TinyPlugin
 ) -> None:
     project.phibuild("toolchain", "install", "tiny")
@@ -155,7 +157,7 @@ def test_a_removed_one_is_made_again_when_it_is_needed(
     assert making(project.phibuild("toolchain", "install", "tiny").text) == 1
 
 
-def test_removing_it_leaves_what_it_made_alone(project: Project, plugin: TinyPlugin) -> None:
+def test_removing_a_toolchain_keeps_its_artifacts(project: Project, plugin: TinyPlugin) -> None:
     a_model(project)
     project.sconstruct(SCONSTRUCT)
     project.scons()

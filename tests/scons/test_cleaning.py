@@ -38,7 +38,7 @@ def test_a_file_that_the_user_added_stays_and_is_named(copying: Project) -> None
     assert "Kept" not in copying.scons("-c").text
 
 
-def test_an_artifact_that_is_whole_leaves_no_folder(copying: Project) -> None:
+def test_an_intact_artifact_leaves_no_folder(copying: Project) -> None:
     copying.sconstruct(BUILD + FILE)
     copying.scons()
     ran = copying.scons("-c")

@@ -143,7 +143,7 @@ def test_it_goes_on_when_the_file_is_moved(copying: Project) -> None:
     assert copying.scons().names("built") == ["dist/copy"]
 
 
-def test_a_changed_file_is_replaced_and_that_is_said(copying: Project) -> None:
+def test_a_changed_file_is_replaced_and_reported(copying: Project) -> None:
     copying.scons()
     (target_of(copying) / "copy.txt").write_text("mine")
     (target_of(copying) / "sub" / "more.txt").unlink()
@@ -154,7 +154,7 @@ def test_a_changed_file_is_replaced_and_that_is_said(copying: Project) -> None:
     assert "which was changed" not in copying.scons().text
 
 
-def test_a_changed_file_target_is_replaced_and_that_is_said(single: Project) -> None:
+def test_a_changed_file_target_is_replaced_and_reported(single: Project) -> None:
     single.scons()
     target_of(single).write_text("mine")
     assert "replaced dist/copy, which was changed after it was built\n" in single.scons().text
