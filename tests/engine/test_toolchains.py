@@ -1,4 +1,4 @@
-"""Python toolchains: installed on first use, shared, repaired and removed, with an identity in keys.
+"""Python toolchains: installed on first use, shared, repaired, removed, and identified in keys.
 
 A plugin of the tests' own locks one tiny package, whose wheels are written here and found through
 PIP_FIND_LINKS: the real uv installs them, and no network is needed.

@@ -1,4 +1,4 @@
-"""Workers that misbehave: each ends in one clear error or does no harm, and never blocks the build."""
+"""Workers that misbehave: each ends in one clear error or does no harm, and blocks no build."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Random changes of code, environment, moments and kinds of files, built one after the other: what
-stands there in the end is what a store that knows nothing makes of it.
+"""Random changes of code, environment, moments and kinds of files, built one after the other: the
+result is that of a clean build with an empty store.
 
 The worker writes down all that it can see: whatever reaches it and is in no key makes the two
 differ. RANDOM_EDITS=200 makes 200 random examples.
