@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from phibuild.engine.reading.inputs import (
-    UserInput,
-    digest_of_input,
-    user_inputs,
-)
+from phibuild.engine.reading.inputs import UserInput, digest_of_input, user_inputs
 from phibuild.engine.workers.toolchains import Toolchains
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import (
-    Action,
-    Step,
-    facts_of,
-    step_of,
-    taken_of,
-)
+from phibuild.model.action import Action, Step, facts_of, step_of, taken_of
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.facts import Facts, action_key
 from phibuild.model.tree import Tree
@@ -85,8 +75,7 @@ def recall(
 ) -> ActionResult | None:
     """The result that is recorded under a step's key. None if there is none, or if an input step
     has none, so that the key is not known. Nothing runs, and the files of the result may be gone.
-    `known` is filled with the results of the step and of all that it needs, so that it is
-    looked up once."""
+    `known` collects the results of the step and of all that it needs, for later calls."""
     if known is None:
         known = {}
     if id(step) not in known:

@@ -192,7 +192,7 @@ class _Walk:
             self._in_detail(action, change)
             for change in differences(previous.facts, current)
             # The action that makes an input names the change behind it.
-            if change.name.removeprefix("input.") not in of_steps
+            if change.name not in {f"input.{name}" for name in of_steps}
         )
 
     def _in_detail(self, action: Action, change: Difference) -> Difference:

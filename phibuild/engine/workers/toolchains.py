@@ -46,7 +46,7 @@ class Toolchains:
 
     @cached_property
     def code(self) -> CodeReader:
-        """What workers are shown of code."""
+        """The code that workers are shown."""
         return CodeReader(self._store.index)
 
     def python(self, name: str) -> PythonToolchain:
