@@ -47,7 +47,7 @@ def command(artifact: Path, tensors: bool, verify: bool, as_json: bool) -> None:
     beside = sorted(stranger.path for stranger in strangers(str(artifact), manifest.tree))
     if beside:  # such as objects that were compiled in place
         say(f"in its folder, but not part of it: {', '.join(beside)}")
-    description = _described(manifest, artifact)
+    description = _contents(manifest, artifact)
     if description is not None:
         _print_description(description, tensors=tensors)
     _print_provenance(shop, manifest)
@@ -74,7 +74,7 @@ def _is_in_checkpoint(path: Path) -> bool:
     return path.suffix == ".safetensors" or (path.parent / "config.json").is_file()
 
 
-def _described(manifest: Manifest, artifact: Path) -> Description | None:
+def _contents(manifest: Manifest, artifact: Path) -> Description | None:
     for offer in load_registry().builders:
         if offer.format == manifest.format and offer.describe is not None:
             return offer.describe(artifact)
