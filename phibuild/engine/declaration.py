@@ -45,7 +45,8 @@ class Conversion(NamedTuple):
         self.backend.check(self.recipe, model, self.extras)
 
     def plan(self, model: ModelFacts) -> Step:
-        """The backend's step."""
+        """Check, then plan."""
+        self.check(model)
         return self.backend.plan(self.recipe, model, self.extras)
 
 
@@ -73,7 +74,8 @@ class Packaging(NamedTuple):
         self.packager.check(self.recipe, self.about._replace(model=model), self.extras)
 
     def plan(self, model: ModelFacts) -> Step:
-        """The packager's step over the artifact."""
+        """Check, then plan."""
+        self.check(model)
         about = self.about._replace(model=model)
         return self.packager.plan(self.recipe, FileInput(str(self.artifact)), about, self.extras)
 
@@ -94,9 +96,6 @@ class Generation(NamedTuple):
         """That of all answers."""
         return "answer"
 
-    def check(self, model: ModelFacts) -> None:
-        """Nothing: the builder checked its arguments."""
-
     def plan(self, model: ModelFacts) -> Step:
         """The evaluator's action over the artifact."""
         return self.evaluator.generate(FileInput(str(self.artifact)), self.prompt, self.max_tokens)
@@ -108,9 +107,6 @@ class Custom(NamedTuple):
     step: Step
     label: str
     format: str = "artifact"
-
-    def check(self, model: ModelFacts) -> None:
-        """Nothing: the builder checked its arguments."""
 
     def plan(self, model: ModelFacts) -> Step:
         """The step itself."""
@@ -153,9 +149,7 @@ class Declaration(NamedTuple):
         return isinstance(origin, Packaging) and bool(origin.packager.nodes(origin.recipe))
 
     def plan(self, model: ModelFacts) -> Step:
-        """Check, then plan: the step that makes the artifact, with the steps that it needs.
-        RecipeError PHI2xx for what cannot be built or run."""
-        self.origin.check(model)
+        """The step that makes the artifact; RecipeError PHI2xx for what cannot be built or run."""
         step = self.origin.plan(model)
         return _in_current(step) if self.current_interpreter else step
 

@@ -13,7 +13,14 @@ from typing import Any
 import SCons.Node.FS
 from SCons.Script import BUILD_TARGETS
 
-from phibuild.engine.declaration import NO_MODEL, Declaration, Generation, Origin
+from phibuild.engine.declaration import (
+    NO_MODEL,
+    Conversion,
+    Declaration,
+    Generation,
+    Origin,
+    Packaging,
+)
 from phibuild.engine.signatures import signature
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.actions import target_action
@@ -47,11 +54,9 @@ def declare_target(
         inputs=tuple(source.path for source in sources),
         current_interpreter=current_interpreter,
     )
-    if current.only_cleans:
+    if current.only_cleans and isinstance(origin, Conversion | Packaging):
         origin.check(NO_MODEL)
-        graph_signature = ""
-    else:
-        graph_signature = _signature(current, declaration, model)
+    graph_signature = "" if current.only_cleans else _signature(current, declaration, model)
     claim_sources(sources, "the input")
     files = (manifest, *(file_node(env, f"{path}/{name}") for name in nodes))
     current.declare(declaration, TargetClaim(path, declaration.name, tuple(nodes), files))

@@ -90,9 +90,6 @@ class Origin:
     def __init__(self) -> None:
         self.models: list[ModelFacts] = []
 
-    def check(self, model: ModelFacts) -> None:
-        pass
-
     def plan(self, model: ModelFacts) -> Step:
         self.models.append(model)
         return Action("test", Path("worker.py"), "host")

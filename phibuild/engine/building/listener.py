@@ -20,9 +20,9 @@ _ALWAYS_READ = 64 << 20
 
 
 class WorkerListener:
-    """Passes progress on, and collects the rest. `pieces` are those of each file of the outputs, by
-    key, `digests` the known ones of such files; `recalled` counts the pieces of earlier outputs
-    that the worker was given."""
+    """The executor's listener: passes progress on, and collects the rest. `pieces` are those of each
+    file of the outputs, by key, `digests` the known ones of such files; `recalled` counts the
+    pieces of earlier outputs that the worker was given."""
 
     def __init__(
         self, store: Store, reporter: Reporter, reported_as: str, outputs: Sequence[Path]
@@ -36,11 +36,9 @@ class WorkerListener:
         self._reported_as = reported_as
 
     def on_progress(self, fraction: float | None, text: str) -> None:
-        """Report the share of the work that is done."""
         self._reporter.progressed(self._reported_as, fraction, text)
 
     def on_recall(self, keys: Sequence[str]) -> Mapping[str, Sequence[object]]:
-        """The pieces of earlier outputs with these keys: path, offset, size and sha256 of each."""
         pieces: dict[str, Sequence[object]] = {}
         for key in keys:
             piece = self._store.recall_piece(key)
@@ -51,7 +49,6 @@ class WorkerListener:
         return pieces
 
     def on_remember(self, piece: Remember) -> None:
-        """Keep the place of a piece in the output."""
         pieces = self.pieces[(piece.number, piece.file)]
         pieces[piece.key] = Piece(piece.offset, piece.size, piece.sha256)
 
