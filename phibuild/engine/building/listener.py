@@ -20,7 +20,7 @@ _ALWAYS_READ = 64 << 20
 
 
 class WorkerListener:
-    """The executor's listener: passes progress on, and collects the rest. `pieces` are those of each
+    """The executor's listener: passes progress on and collects the rest. `pieces` are those of each
     file of the outputs, by key, `digests` the known ones of such files; `recalled` counts the
     pieces of earlier outputs that the worker was given."""
 
