@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from phibuild.engine.declaration import CURRENT
 from phibuild.engine.reading.inputs import file_digests
@@ -18,11 +19,13 @@ from phibuild.model.action import HOST, OWN, Action, Program, Step, facts_of
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.errors import PluginError
 from phibuild.model.facts import Fact, Facts
-from phibuild.offers import NativeToolchain, PythonToolchain
+from phibuild.offers import PythonToolchain
 from phibuild.registry import Registry
 from phibuild.store import Store
 from phibuild.toolchain.program import FoundProgram, ask, path_of, starts_another
 from phibuild.toolchain.python import Interpreters, facts_of_current, facts_of_lock
+
+OfferT = TypeVar("OfferT")
 
 
 class Toolchains:
@@ -51,29 +54,15 @@ class Toolchains:
 
     def python(self, name: str) -> PythonToolchain:
         """The Python toolchain of this name; PluginError PHI503 if no plugin offers it."""
-        offer = self._registry.pythons.get(name)
-        if offer is None:
-            raise PluginError(
-                f"no plugin offers the Python toolchain {name!r}",
-                hint=f"there are {', '.join(sorted({HOST, OWN, *self._registry.pythons}))}",
-            )
-        return offer
+        return _offered("Python toolchain", name, self._registry.pythons, HOST, OWN)
 
     def native_build(self, name: str) -> Action:
         """The action that builds a native toolchain; PluginError PHI503 if no plugin offers it."""
         with self._guard:
             if name not in self._builds:
-                self._builds[name] = self._native(name).build()
+                offer = _offered("native toolchain", name, self._registry.natives)
+                self._builds[name] = offer.build()
             return self._builds[name]
-
-    def _native(self, name: str) -> NativeToolchain:
-        offer = self._registry.natives.get(name)
-        if offer is None:
-            raise PluginError(
-                f"no plugin offers the native toolchain {name!r}",
-                hint=f"there are {', '.join(sorted(self._registry.natives))}",
-            )
-        return offer
 
     def facts(self, step: Step) -> Facts:
         """The identity of all that does the work: the interpreter; the facts of the actions that
@@ -185,3 +174,10 @@ class Toolchains:
             self._reporter.ended(name)
         if aside is not None:
             print(f"Kept {aside}: phibuild did not make it", file=sys.stderr)
+
+
+def _offered(kind: str, name: str, offers: Mapping[str, OfferT], *others: str) -> OfferT:
+    if name not in offers:
+        known = ", ".join(sorted({*others, *offers}))
+        raise PluginError(f"no plugin offers the {kind} {name!r}", hint=f"there are {known}")
+    return offers[name]
