@@ -54,9 +54,8 @@ def stat() -> None:
         if (store.root / name).is_dir() and (usage[name] > 100_000 or name in APART):
             say(f"{name:<11} {show_size(usage[name])}")
     say(f"pins        {len(pins_of(store.root))}")
-    of = "no limit" if limit is None else f"of at most {show_size(limit)}"
-    apart = ", ".join(APART)
-    say(f"counted     {show_size(counted(usage))} {of} (all but {apart})")
+    most = ", no limit" if limit is None else f" of at most {show_size(limit)}"
+    say(f"counted     {show_size(counted(usage))}{most} (all but {', '.join(APART)})")
     freed = plan_collection(store, since=_days_ago(_UNUSED_DAYS)).freed
     say(f"collect     would free {show_size(freed)}")
 
