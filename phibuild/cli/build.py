@@ -11,18 +11,22 @@ from phibuild.cli.sconstruct import folder_option, run_scons
 
 @click.command("build")
 @click.argument("targets", nargs=-1)
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="Targets made at once.")
-@click.option("-k", "--keep-going", is_flag=True, help="Go on with what a failure does not touch.")
-@click.option("-s", "--silent", is_flag=True, help="Print nothing but errors.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), default=1, help="Build this many targets at once."
+)
+@click.option(
+    "-k", "--keep-going", is_flag=True, help="Go on with targets that a failure does not affect."
+)
+@click.option("-s", "--silent", is_flag=True, help="Print errors only.")
 @click.option(
     "--depfile",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the files that TARGETS were made from, for Make or Ninja.",
+    help="Write the paths that TARGETS were made from, for Make or Ninja.",
 )
 @click.option(
     "--depfile-target",
     metavar="NAME",
-    help="What they are called in the depfile, in place of TARGETS: a stamp of the other build.",
+    help="The name in the depfile instead of TARGETS, such as a stamp of the other build.",
 )
 @click.option("-f", "--file", "script", help="Read this instead of the SConstruct.")
 @folder_option
@@ -36,10 +40,10 @@ def command(
     script: str | None,
     folder: Path,
 ) -> None:
-    """Bring TARGETS (all, if none is named) up to date. The same as `scons TARGETS`."""
+    """Bring TARGETS (by default, all) up to date. The same as `scons TARGETS`."""
     read = [] if script is None else ["-f", script]
     arguments = [*read, f"-j{jobs}", *["-k"] * keep_going, *["-s"] * silent, *targets]
     if depfile_target is not None and depfile is None:
-        raise click.UsageError("--depfile-target is a name in the file that --depfile writes")
+        raise click.UsageError("--depfile-target requires --depfile")
     status = run_scons(arguments, folder=folder, depfile=depfile, depfile_target=depfile_target)
     raise SystemExit(status)

@@ -1,4 +1,4 @@
-"""A workshop that tells its progress, for commands that work without SCons."""
+"""Printing, and a workshop that reports its progress, for commands that do not start SCons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from phibuild.model.text import printable_lines
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print text that others wrote a part of."""
+    """Print text that may contain other people's words: terminal escapes in it are shown."""
     click.echo(printable_lines(text), err=err)
 
 
@@ -31,6 +31,6 @@ class _Lines:
         say(text)
 
 
-def telling_workshop() -> Workshop:
-    """The user's workshop, whose work is told."""
+def reporting_workshop() -> Workshop:
+    """The user's workshop; its work is reported line by line."""
     return Workshop.open(_Lines())

@@ -1,4 +1,4 @@
-"""`phibuild doctor`: what is missing, and the command that cures it."""
+"""`phibuild doctor`: what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from phibuild.store.copying import LINK, Way, way_to
 from phibuild.toolchain.compiler import find_compiler
 from phibuild.toolchain.program import ask, path_of
 
-_ROOM = 10_000_000_000
-"""Bytes that the four Python toolchains, llama.cpp and a first small model need together."""
+_SPACE = 10_000_000_000
+"""Bytes that the toolchains of all plugins and a first small model need together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; `cure` is what to type, empty when all is well."""
+    """The state of something that a build needs; `cure` is what to type, empty if all is well."""
 
-    what: str
+    subject: str
     state: str
     cure: str = ""
     is_error: bool = False
@@ -41,7 +41,7 @@ def command() -> None:
     failed = False
     for finding in findings():
         mark = "FAIL" if finding.is_error else ("todo" if finding.cure else "ok")
-        say(f"{mark:<5} {finding.what}: {finding.state}")
+        say(f"{mark:<5} {finding.subject}: {finding.state}")
         if finding.cure:
             say(f"      cure: {finding.cure}")
         failed = failed or finding.is_error
@@ -74,46 +74,46 @@ def findings() -> Iterator[Finding]:
 
 
 def _toolchains(shop: Workshop) -> Iterator[Finding]:
-    from phibuild.engine import toolchains
+    from phibuild.engine.building.tools import differences, is_installed
 
     for name in (*shop.registry.pythons, *shop.registry.natives):
-        what = f"toolchain {name}"
+        subject = f"toolchain {name}"
         cure = f"phibuild toolchain install {name}   (or let the first build do it)"
         try:
-            if not toolchains.is_installed(shop, name):
+            if not is_installed(shop, name):
                 is_native = name in shop.registry.natives
-                yield Finding(what, f"not {'built' if is_native else 'installed'} yet", cure)
+                yield Finding(subject, f"not {'built' if is_native else 'installed'} yet", cure)
                 continue
-            found = toolchains.differences(shop, name, reads=False)
+            damage = differences(shop, name, reads=False)
         except PhiError as error:
-            yield Finding(what, error.message, error.hint, is_error=True)
+            yield Finding(subject, error.message, error.hint, is_error=True)
             continue
-        if found:
-            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        if damage:
+            more = f" and {len(damage) - 1} more" if len(damage) > 1 else ""
             cure = f"phibuild toolchain verify --repair {name}"
-            yield Finding(what, f"damaged: {found[0]}{more}", cure, is_error=True)
+            yield Finding(subject, f"damaged: {damage[0]}{more}", cure, is_error=True)
         else:
-            yield Finding(what, "installed")
+            yield Finding(subject, "installed")
 
 
 def _artifacts(shop: Workshop, folder: Path) -> Finding:
     """How artifacts in a folder get their bytes from the store."""
-    what = f"artifacts in {folder}"
+    subject = f"artifacts in {folder}"
     try:
         way = way_to(folder, source=shop.store.marker)
     except PhiError as error:
-        return Finding(what, error.message, error.hint, is_error=True)
+        return Finding(subject, error.message, error.hint, is_error=True)
     if way is Way.REFLINK:
-        return Finding(what, "reflinks: they share the store's blocks until they are changed")
+        return Finding(subject, "reflinks: they share the store's blocks until they are changed")
     if way is Way.HARD_LINK:
         return Finding(
-            what,
+            subject,
             f"hard links to the store's objects, as {LINK}=hard requests: an edit in place changes"
             " the object and each artifact that has it; small files and those of ONNX are copies",
         )
     is_near = folder.stat().st_dev == shop.store.root.stat().st_dev
     why = "this file system has no reflinks" if is_near else "the store is on another file system"
-    return Finding(what, f"copies: {why}; each takes the room of its files again")
+    return Finding(subject, f"copies: {why}; each uses the disk space of its files again")
 
 
 def _disk() -> Finding:
@@ -122,6 +122,6 @@ def _disk() -> Finding:
     state = f"{root}, {show_size(free)} free"
     if not os.access(root, os.W_OK):
         return Finding("store", f"{root} is not writable", "set PHIBUILD_STORE", is_error=True)
-    if free < _ROOM:
-        return Finding("store", state, "free some room, or set PHIBUILD_STORE to another disk")
+    if free < _SPACE:
+        return Finding("store", state, "free some space, or set PHIBUILD_STORE to another disk")
     return Finding("store", state)

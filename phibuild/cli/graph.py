@@ -1,4 +1,4 @@
-"""`phibuild graph`: the targets and what they are made from, for dot or mermaid."""
+"""`phibuild graph`: the targets and their sources, for dot or mermaid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from phibuild.cli.console import say
-from phibuild.cli.sconstruct import describe_targets, folder_option
+from phibuild.cli.sconstruct import folder_option, target_states
 
 
 @click.command("graph")
@@ -17,24 +17,25 @@ from phibuild.cli.sconstruct import describe_targets, folder_option
 @folder_option
 def command(language: str, folder: Path) -> None:
     """Print the graph of all targets, for Graphviz (dot) or mermaid."""
-    targets = describe_targets(folder)
+    targets = target_states(folder)
     say((_dot if language == "dot" else _mermaid)(targets))
 
 
 def _dot(targets: list[dict[str, Any]]) -> str:
     lines = ["digraph phibuild {", "  rankdir=LR;", "  node [shape=box];"]
-    for one in targets:
-        label = json.dumps(f"{one['name']}\n{one['format']} {one['label']}", ensure_ascii=False)
-        lines.append(f"  {json.dumps(one['name'])} [label={label}];")
-        lines += [f"  {json.dumps(name)} -> {json.dumps(one['name'])};" for name in one["sources"]]
+    for target in targets:
+        name = json.dumps(target["name"])
+        text = f"{target['name']}\n{target['format']} {target['label']}"
+        lines.append(f"  {name} [label={json.dumps(text, ensure_ascii=False)}];")
+        lines += [f"  {json.dumps(source)} -> {name};" for source in target["sources"]]
     return "\n".join([*lines, "}"])
 
 
 def _mermaid(targets: list[dict[str, Any]]) -> str:
-    names = [*(one["name"] for one in targets), *(n for one in targets for n in one["sources"])]
-    ids = {name: f"n{position}" for position, name in enumerate(dict.fromkeys(names))}
-    labels = {one["name"]: f"{one['name']}<br>{one['format']} {one['label']}" for one in targets}
+    labels = {t["name"]: f"{t['name']}<br>{t['format']} {t['label']}" for t in targets}
+    names = dict.fromkeys([*labels, *(source for t in targets for source in t["sources"])])
+    ids = {name: f"n{position}" for position, name in enumerate(names)}
     lines = ["flowchart LR"]
     lines += [f'  {ids[n]}["{labels.get(n, n).replace(chr(34), chr(39))}"]' for n in ids]
-    lines += [f"  {ids[name]} --> {ids[one['name']]}" for one in targets for name in one["sources"]]
+    lines += [f"  {ids[source]} --> {ids[t['name']]}" for t in targets for source in t["sources"]]
     return "\n".join(lines)

@@ -49,7 +49,7 @@ def sconstruct_for(checkpoint: Path) -> str:
     """The text: one artifact for each backend with a starter recipe, and those that refuse the
     model as comments with the reason."""
     shop = Workshop.open()
-    source = shop.checkpoint(checkpoint.absolute())
+    source = shop.sources.checkpoint(checkpoint.absolute())
     facts = model_facts(source)
     name = checkpoint.absolute().name
     text = _HEAD.format(

@@ -1,4 +1,4 @@
-"""`phibuild platformio-script`: what gives the builders to a PlatformIO project."""
+"""`phibuild platformio-script`: the script that adds the builders to a PlatformIO project."""
 
 from __future__ import annotations
 

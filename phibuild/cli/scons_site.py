@@ -1,4 +1,4 @@
-"""`phibuild scons-site`: the folder that brings the builders into an SCons build of others."""
+"""`phibuild scons-site`: the folder that adds the builders to a third-party SCons build."""
 
 from __future__ import annotations
 

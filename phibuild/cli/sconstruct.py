@@ -1,4 +1,4 @@
-"""Running SCons on the user's SConstruct, as a subprocess: one build a process."""
+"""Running SCons on the user's SConstruct, in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ import click
 from phibuild.cli.console import say
 from phibuild.model.text import printable
 from phibuild.process.attached import run_attached
+from phibuild.process.scons_variables import (
+    DEPFILE,
+    DEPFILE_FROM,
+    DEPFILE_TARGET,
+    STATE_FILE,
+    WITH_SIZES,
+)
 
-DESCRIBE = "PHIBUILD_DESCRIBE"
-DESCRIBE_SIZES = "PHIBUILD_DESCRIBE_SIZES"
-DEPFILE = "PHIBUILD_DEPFILE"
-DEPFILE_FROM = "PHIBUILD_DEPFILE_FROM"
-DEPFILE_TARGET = "PHIBUILD_DEPFILE_TARGET"
 _SCONS = (
     sys.executable,
     "-P",
@@ -33,7 +35,7 @@ _SCONS = (
 )
 """SCons as a program. Ctrl-C while it is imported would end in a traceback."""
 _DEPFILE = re.compile(r"(.+: \\\n(  .+ \\\n)*\n(.+:\n)*)?")
-"""What phibuild.scons.depfile writes, or nothing."""
+"""A file that phibuild.scons.depfile wrote, or an empty one."""
 
 
 def run_scons(
@@ -43,23 +45,23 @@ def run_scons(
     depfile: Path | None = None,
     depfile_target: str | None = None,
 ) -> int:
-    """Run SCons with these arguments in this folder, on our own terminal; its exit status. What the
-    targets were made from is in `depfile` after a success, and only then."""
+    """Run SCons with these arguments in this folder, on our own terminal; its exit status. The
+    `depfile` is written after a success only."""
     command = [*_SCONS, "-Q", *arguments]
     if depfile is None:
         return run_attached(command, folder=folder, environment=os.environ)
     _refuse_to_replace(depfile)
     beside = _begin(depfile)
-    asked = {DEPFILE: str(beside), DEPFILE_FROM: str(Path.cwd())}
+    variables = {DEPFILE: str(beside), DEPFILE_FROM: str(Path.cwd())}
     if depfile_target is not None:
-        asked[DEPFILE_TARGET] = depfile_target
+        variables[DEPFILE_TARGET] = depfile_target
     try:
-        status = run_attached(command, folder=folder, environment={**os.environ, **asked})
+        status = run_attached(command, folder=folder, environment={**os.environ, **variables})
         if status != 0:
             depfile.unlink(missing_ok=True)
             return status
         if not beside.stat().st_size:
-            raise click.ClickException(f"{depfile} could not be written")  # SCons said why
+            raise click.ClickException(f"no depfile: the SConstruct in {folder} has no artifacts")
         beside.replace(depfile)
     finally:
         beside.unlink(missing_ok=True)
@@ -67,8 +69,8 @@ def run_scons(
 
 
 def _begin(depfile: Path) -> Path:
-    """An empty file beside the depfile: a build of an hour does not end with the news that its
-    folder is not there."""
+    """An empty file beside the depfile: that its folder does not exist is not an error to find
+    after an hour."""
     beside = depfile.absolute().with_name(f".{depfile.name}.{secrets.token_hex(8)}")
     try:
         beside.touch(exist_ok=False)
@@ -78,8 +80,8 @@ def _begin(depfile: Path) -> Path:
 
 
 def _refuse_to_replace(depfile: Path) -> None:
-    """End the command if what lies at the depfile's path is not one that phibuild wrote: it would
-    be replaced after a success, and removed after a failure."""
+    """End the command if the file at the depfile's path is not one that phibuild wrote: it would be
+    replaced after a success, and removed after a failure."""
     if not os.path.lexists(depfile):
         return
     try:
@@ -88,39 +90,39 @@ def _refuse_to_replace(depfile: Path) -> None:
         text = "?"
     if not _DEPFILE.fullmatch(text):
         raise click.ClickException(
-            f"{depfile} is there already and is not a depfile: name another path"
+            f"{depfile} already exists and is not a depfile: name another path"
         )
 
 
-def describe_targets(folder: Path) -> list[dict[str, Any]]:
-    """The targets that the SConstruct in `folder` declares, and how they stand."""
-    targets: list[dict[str, Any]] = describe_project(folder)["targets"]
+def target_states(folder: Path) -> list[dict[str, Any]]:
+    """The states of the targets that the SConstruct in `folder` declares."""
+    targets: list[dict[str, Any]] = project_state(folder)["targets"]
     return targets
 
 
-def describe_project(folder: Path, *, with_sizes: bool = False) -> dict[str, Any]:
-    """What the SConstruct in `folder` declares and how it stands; no artifact is built or changed.
+def project_state(folder: Path, *, with_sizes: bool = False) -> dict[str, Any]:
+    """What phibuild.scons.project_state writes of the SConstruct in `folder`; no artifact is built
+    or changed.
 
     Ends the command with SCons' own message if the SConstruct cannot be read.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        answer = Path(scratch) / "description.json"
+        state_file = Path(scratch) / "state.json"
         log = Path(scratch) / "log.txt"
         status = run_attached(
-            # A question to SCons that builds nothing: with -n nothing is executed.
-            [*_SCONS, "-Q", "-s", "-n"],
+            [*_SCONS, "-Q", "-s", "-n"],  # with -n nothing is executed
             folder=folder,
             environment={
                 **os.environ,
-                DESCRIBE: str(answer),
-                **({DESCRIBE_SIZES: "1"} if with_sizes else {}),
+                STATE_FILE: str(state_file),
+                **({WITH_SIZES: "1"} if with_sizes else {}),
             },
             log=log,
         )
-        if status != 0 or not answer.is_file():
+        if status != 0 or not state_file.is_file():
             say(log.read_text("utf-8", errors="replace").strip(), err=True)
             raise SystemExit(status or 2)
-        document: dict[str, Any] = json.loads(answer.read_text("utf-8"))
+        document: dict[str, Any] = json.loads(state_file.read_text("utf-8"))
         return document
 
 
@@ -128,13 +130,13 @@ def chosen(targets: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str
     """The targets of these names, all if none is given; ends the command for an unknown name."""
     if not names:
         return targets
-    wanted = {str(Path(name)) for name in names}
-    unknown = wanted - {one["name"] for one in targets}
+    paths = {str(Path(name)) for name in names}
+    unknown = paths - {target["name"] for target in targets}
     if unknown:
-        known = "\n  ".join(printable(one["name"]) for one in targets)
+        known = "\n  ".join(printable(target["name"]) for target in targets)
         named = printable(", ".join(sorted(unknown)))
         raise click.ClickException(f"no target {named}; there are\n  {known}")
-    return [one for one in targets if one["name"] in wanted]
+    return [target for target in targets if target["name"] in paths]
 
 
 folder_option = click.option(

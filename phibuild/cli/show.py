@@ -1,4 +1,4 @@
-"""`phibuild show PATH`: what is in an artifact and what it was made of, or what a model is."""
+"""`phibuild show PATH`: the contents of an artifact and its provenance, or a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from phibuild.cli.console import say
 from phibuild.cli.show_model import show_model
-from phibuild.engine.describe import told
+from phibuild.engine.forecast.state import worker_notes
 from phibuild.engine.workshop import Workshop
 from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.model.sizes import show_size
@@ -32,8 +32,8 @@ def command(artifact: Path, tensors: bool, verify: bool, as_json: bool) -> None:
     """
     artifact = Path(str(artifact).removesuffix(SUFFIX)).absolute()
     shop = Workshop.open()
-    manifest = shop.manifest_of(artifact)
-    if manifest is None and (not artifact.is_file() or _is_of_checkpoint(artifact)):
+    manifest = shop.artifacts.manifest_of(artifact)
+    if manifest is None and (not artifact.is_file() or _is_in_checkpoint(artifact)):
         show_model(artifact, as_json=as_json)
         return
     if as_json:
@@ -44,19 +44,19 @@ def command(artifact: Path, tensors: bool, verify: bool, as_json: bool) -> None:
     if manifest.bits_per_weight is not None:
         say(f"{manifest.bits_per_weight:.3f} bits per weight, {manifest.parameters:,} weights")
     say(f"{manifest.tree.digest}  {_state(shop, manifest, artifact, reads=verify)}")
-    beside = sorted(one.path for one in strangers(str(artifact), manifest.tree))
+    beside = sorted(stranger.path for stranger in strangers(str(artifact), manifest.tree))
     if beside:  # such as objects that were compiled in place
-        say(f"in its folder, and not of it: {', '.join(beside)}")
-    description = _described(manifest, artifact)
+        say(f"in its folder, but not part of it: {', '.join(beside)}")
+    description = _contents(manifest, artifact)
     if description is not None:
         _print_description(description, tensors=tensors)
     _print_provenance(shop, manifest)
 
 
 def _state(shop: Workshop, manifest: Manifest, artifact: Path, *, reads: bool) -> str:
-    """Whether the files are those of the manifest. Unless it `reads` them, files whose size and
-    times are those that they were placed with count as unchanged."""
-    if not shop.is_in_place(manifest.tree, artifact, others_may_be=True):
+    """Whether the files are those of the manifest. Unless it `reads` them, files count as unchanged
+    if their size and times are."""
+    if not shop.artifacts.is_in_place(manifest.tree, artifact, allow_others=True):
         return "CHANGED since it was built"
     if not reads:
         return "unchanged by size and time, not read (--verify reads it)"
@@ -65,14 +65,16 @@ def _state(shop: Workshop, manifest: Manifest, artifact: Path, *, reads: bool) -
         for entry in manifest.tree.entries
         if hash_file(Path(place_of(str(artifact), entry))) != entry.digest
     ]
-    return f"CHANGED under kept times: {', '.join(changed)}" if changed else "intact, every byte"
+    return (
+        f"CHANGED under the same times: {', '.join(changed)}" if changed else "intact, every byte"
+    )
 
 
-def _is_of_checkpoint(path: Path) -> bool:
+def _is_in_checkpoint(path: Path) -> bool:
     return path.suffix == ".safetensors" or (path.parent / "config.json").is_file()
 
 
-def _described(manifest: Manifest, artifact: Path) -> Description | None:
+def _contents(manifest: Manifest, artifact: Path) -> Description | None:
     for offer in load_registry().builders:
         if offer.format == manifest.format and offer.describe is not None:
             return offer.describe(artifact)
@@ -96,7 +98,7 @@ def _print_description(description: Description, *, tensors: bool) -> None:
 
 
 def _print_provenance(shop: Workshop, manifest: Manifest) -> None:
-    """The records of what made the artifact and of what its inputs were made by, each once."""
+    """The records of the actions that made the artifact and its inputs, each once."""
     say("\nprovenance")
     keys = [manifest.key]
     for key in keys:
@@ -107,7 +109,7 @@ def _print_provenance(shop: Workshop, manifest: Manifest) -> None:
         say(f"  {result.action}, {result.maker}, {result.finished}, {result.seconds:.1f} s")
         for fact in result.facts:
             say(f"  {fact.name} = {fact.value}")
-        for line in told(shop, result.tree).splitlines():
+        for line in worker_notes(shop.store, result.tree).splitlines():
             say(f"    {line}".rstrip())
-        needed = dict.fromkeys(one for _, one in result.inputs)
-        keys += [one for one in needed if one not in keys]
+        needed = dict.fromkeys(key for _, key in result.inputs)
+        keys += [key for key in needed if key not in keys]

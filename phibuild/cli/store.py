@@ -1,4 +1,4 @@
-"""`phibuild store`: what is in the store, what stays in it, and whether it is whole."""
+"""`phibuild store`: what the store holds, what stays in it, and whether it is intact."""
 
 from __future__ import annotations
 
@@ -37,45 +37,48 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 
 @click.group("store")
 def command() -> None:
-    """Look at the store, collect what is not needed, verify what is there."""
+    """Inspect the store, collect what is not needed, verify its files."""
 
 
 @command.command("stat")
 def stat() -> None:
-    """Say where the store is, what it takes of the disk, and what a collection would free."""
+    """Print where the store is, its size on the disk, and what a collection would free."""
     store = Store(store_root())
     usage = disk_usage(store.root)
     limit = limit_of(store.root)
     say(f"store       {store.root}")
-    found = survey(store)
-    say(f"objects     {len(found.objects)} files, {show_size(usage.get('objects', 0))}")
-    say(f"results     {len(found.results)} action results, {show_size(usage.get('results', 0))}")
+    content = survey(store)
+    say(f"objects     {len(content.objects)} files, {show_size(usage.get('objects', 0))}")
+    say(f"results     {len(content.results)} action results, {show_size(usage.get('results', 0))}")
     for name in sorted(usage.keys() - {"objects", "results"}):
         if (store.root / name).is_dir() and (usage[name] > 100_000 or name in APART):
             say(f"{name:<11} {show_size(usage[name])}")
     say(f"pins        {len(pins_of(store.root))}")
-    of = "no limit" if limit is None else f"of at most {show_size(limit)}"
-    apart = ", ".join(APART)
-    say(f"counted     {show_size(counted(usage))} {of} (all but {apart})")
+    most = ", no limit" if limit is None else f" of at most {show_size(limit)}"
+    say(f"counted     {show_size(counted(usage))}{most} (all but {', '.join(APART)})")
     freed = plan_collection(store, since=_days_ago(_UNUSED_DAYS)).freed
     say(f"collect     would free {show_size(freed)}")
 
 
 @command.command("collect")
-@click.option("--keep", type=_Size(), help="Least recently used results go until this is left.")
+@click.option(
+    "--keep", type=_Size(), help="Remove the least recently used results until this is left."
+)
 @click.option(
     "--unused",
     metavar="DAYS",
     type=click.FloatRange(min=0),
-    help=f"Results go that were not used for so long ({_UNUSED_DAYS:.0f}, without --keep).",
+    help=f"Remove results that were not used for so long ({_UNUSED_DAYS:.0f}, without --keep).",
 )
-@click.option("--toolchains", is_flag=True, help="Toolchains go that this phibuild does not use.")
-@click.option("--dry-run", is_flag=True, help="Say what would go.")
+@click.option(
+    "--toolchains", is_flag=True, help="Remove toolchains that this phibuild does not use."
+)
+@click.option("--dry-run", is_flag=True, help="Only print what would be removed.")
 def collect(keep: int | None, unused: float | None, toolchains: bool, dry_run: bool) -> None:
     """Remove what is not needed any more. Builds may run at the same time.
 
-    Pinned results stay. So do, as far as --keep has room, those of artifacts that lie where they
-    were built, and those that were used lately. What goes is built again when it is needed.
+    Pinned results stay. So do, as far as --keep has room, results of artifacts that are still in
+    place, and results that were used lately. What is removed is built again when it is needed.
     """
     store = Store(store_root())
     if unused is None and keep is None:
@@ -92,7 +95,7 @@ def collect(keep: int | None, unused: float | None, toolchains: bool, dry_run: b
             say(f"remove  {path}")
         say(
             f"{len(plan.results)} results, {len(plan.objects)} objects and"
-            f" {len(plan.others)} other files would go: {show_size(plan.freed)},"
+            f" {len(plan.others)} other files would be removed: {show_size(plan.freed)},"
             f" {show_size(plan.left)} would be left"
         )
         return
@@ -110,7 +113,7 @@ def _days_ago(days: float) -> float:
 
 
 def _collect_toolchains(*, dry_run: bool) -> None:
-    from phibuild.engine.toolchains import remove_unused
+    from phibuild.engine.upkeep import remove_unused
     from phibuild.engine.workshop import Workshop
 
     for path in remove_unused(Workshop.open(), dry_run=dry_run):
@@ -120,7 +123,7 @@ def _collect_toolchains(*, dry_run: bool) -> None:
 @command.command("limit")
 @click.argument("size", required=False)
 def limit(size: str | None) -> None:
-    """Keep the store to SIZE, such as 20GB, or to no limit (none); without SIZE say what it is.
+    """Limit the store to SIZE, such as 20GB; `none` removes the limit. Without SIZE print it.
 
     A build that makes the store larger collects at its end, as `collect --keep` does.
     """
@@ -133,30 +136,30 @@ def limit(size: str | None) -> None:
         freed = collect_to_limit(store)
         if freed is not None:
             say(f"freed {show_size(max(0, freed.bytes))}")
-    found = limit_of(store.root)
-    say("no limit" if found is None else f"at most {show_size(found)}")
+    most = limit_of(store.root)
+    say("no limit" if most is None else f"at most {show_size(most)}")
 
 
 @command.command("pin")
 @click.argument("names", metavar="[TARGET|KEY]...", nargs=-1)
 def pin_(names: tuple[str, ...]) -> None:
-    """Keep the results of artifacts, whatever the limit; without arguments list what is kept."""
+    """Keep the results of artifacts, whatever the limit; without arguments list the pins."""
     store = Store(store_root())
     for name in names:
-        key, what = _result_named(store, name)
-        pin(store.root, key, what)
+        key, label = _result_named(store, name)
+        pin(store.root, key, label)
     if not names:
-        for key, what in pins_of(store.root).items():
-            say(f"{key}  {what}")
+        for key, label in pins_of(store.root).items():
+            say(f"{key}  {label}")
 
 
 @command.command("unpin")
 @click.argument("names", metavar="(TARGET|KEY)...", nargs=-1, required=True)
 def unpin_(names: tuple[str, ...]) -> None:
-    """Let the results of artifacts go when a collection wants to."""
+    """Allow collections to remove the results of artifacts."""
     store = Store(store_root())
     for name in names:
-        keys = [key for key, what in pins_of(store.root).items() if name in (str(key), what)]
+        keys = [key for key, label in pins_of(store.root).items() if name in (str(key), label)]
         keys = keys or [_result_named(store, name)[0]]
         if not [key for key in keys if unpin(store.root, key)]:
             raise StoreError(
@@ -165,7 +168,7 @@ def unpin_(names: tuple[str, ...]) -> None:
 
 
 def _result_named(store: Store, name: str) -> tuple[Digest, str]:
-    """A result by its key or its artifact; StoreError PHI306 if the store does not know it."""
+    """The key of a result, by itself or by an artifact; StoreError PHI306 for neither."""
     try:
         return Digest.parse(name), name
     except ValueError:
@@ -175,7 +178,7 @@ def _result_named(store: Store, name: str) -> tuple[Digest, str]:
         text = Path(f"{target}{SUFFIX}").read_text("utf-8", errors="replace")
     except OSError:
         raise StoreError(
-            f"{target} has no manifest, and is not a key",
+            f"{target} has no manifest and is not a key",
             hint="name an artifact that was built, or a key: sha256:... of its manifest",
             code="PHI306",
         ) from None
@@ -183,9 +186,11 @@ def _result_named(store: Store, name: str) -> tuple[Digest, str]:
 
 
 @command.command("verify")
-@click.option("--repair", is_flag=True, help="Remove what is wrong; a later build makes it anew.")
+@click.option(
+    "--repair", is_flag=True, help="Remove damaged files; a later build makes them again."
+)
 def verify(repair: bool) -> None:
-    """Read everything in the store again; exit status 1 if something is not what it should be."""
+    """Read everything in the store again; exit status 1 if anything is damaged."""
     from phibuild.store import verification
 
     store = Store(store_root())
@@ -195,11 +200,11 @@ def verify(repair: bool) -> None:
     for fault in faults:
         say(f"{fault.path} {fault.problem}")
     if not faults:
-        say("everything is what it should be")
+        say("everything is intact")
         return
     if repair:
         verification.repair(store, faults)
-        say(f"{len(faults)} faults repaired: what was wrong is removed")
+        say(f"{len(faults)} faults repaired: damaged files are removed")
         return
-    say(f"{len(faults)} faults; --repair removes what is wrong")
+    say(f"{len(faults)} faults; --repair removes damaged files")
     raise SystemExit(1)

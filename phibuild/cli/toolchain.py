@@ -1,13 +1,13 @@
-"""`phibuild toolchain`: list, install, verify and remove what does the work."""
+"""`phibuild toolchain`: list, install, verify and remove toolchains."""
 
 from __future__ import annotations
 
 import click
 
-from phibuild.cli.console import say, telling_workshop
-from phibuild.engine import toolchains
-from phibuild.engine.realize import installed_tool, realize_tool
-from phibuild.engine.removal import remove_tool
+from phibuild.cli.console import reporting_workshop, say
+from phibuild.engine import upkeep
+from phibuild.engine.building.realize import realize_tool
+from phibuild.engine.building.tools import differences, installed_tool, is_installed
 from phibuild.engine.workshop import Workshop
 from phibuild.toolchain.removal import Removal
 
@@ -25,8 +25,9 @@ def list_() -> None:
     """List all toolchains and whether they are installed."""
     shop = Workshop.open()
     for name, python in shop.registry.pythons.items():
-        state = "installed" if shop.interpreters.is_installed(python) else "-"
-        say(f"{name:<12} python  {state:<10} {shop.interpreters.path_of(python)}")
+        interpreters = shop.toolchains.interpreters
+        state = "installed" if interpreters.is_installed(python) else "-"
+        say(f"{name:<12} python  {state:<10} {interpreters.path_of(python)}")
     for name in shop.registry.natives:
         prefix = installed_tool(shop, name)
         say(f"{name:<12} native  {'installed' if prefix.is_dir() else '-':<10} {prefix}")
@@ -36,12 +37,12 @@ def list_() -> None:
 @click.argument("names", nargs=-1)
 def install(names: tuple[str, ...]) -> None:
     """Install the toolchains NAMES, or all. Needs the network; builds do not, afterwards."""
-    shop = telling_workshop()
+    shop = reporting_workshop()
     for name in names or (*shop.registry.natives, *shop.registry.pythons):
         if name in shop.registry.natives:
             realize_tool(shop, name)
         else:
-            shop.python_of(shop.python_toolchain(name).name)
+            shop.toolchains.python_of(shop.toolchains.python(name).name)
         say(f"{name} is installed")
 
 
@@ -52,16 +53,17 @@ def remove(names: tuple[str, ...]) -> None:
     shop = Workshop.open()
     for name in names:
         is_native = name in shop.registry.natives
+        interpreters = shop.toolchains.interpreters
         folder = (
             installed_tool(shop, name)
             if is_native
-            else shop.interpreters.path_of(shop.python_toolchain(name))
+            else interpreters.path_of(shop.toolchains.python(name))
         )
         with shop.store.locked(f"toolchain-{folder.name}"):  # somebody may be installing it
             removal = (
-                remove_tool(shop, name)
+                upkeep.remove_tool(shop, name)
                 if is_native
-                else shop.interpreters.remove(shop.python_toolchain(name))
+                else interpreters.remove(shop.toolchains.python(name))
             )
         say(f"{name} {removal.value}")
         if removal not in (Removal.REMOVED, Removal.ABSENT):
@@ -73,28 +75,28 @@ def remove(names: tuple[str, ...]) -> None:
 @click.option("--repair", is_flag=True, help="Install damaged toolchains again.")
 def verify(names: tuple[str, ...], repair: bool) -> None:
     """Read the files of the toolchains NAMES, or of all that are installed, and compare them with
-    those that were installed; exit status 1 if one is damaged."""
-    shop = telling_workshop()
+    those that were installed; exit status 1 if a toolchain is damaged."""
+    shop = reporting_workshop()
     damaged = 0
     for name in names or (*shop.registry.natives, *shop.registry.pythons):
-        if not toolchains.is_installed(shop, name):
+        if not is_installed(shop, name):
             say(f"{name} is not installed")
             continue
-        found = toolchains.differences(shop, name, reads=True)
-        if found is None:
+        damage = differences(shop, name, reads=True)
+        if damage is None:
             say(f"{name} has no list of its files: an earlier phibuild installed it")
-        elif not found:
-            say(f"{name} is as it was installed")
+        elif not damage:
+            say(f"{name} is intact")
             continue
         else:
             say(f"{name} is damaged")
-            for one in found[:_SHOWN]:
-                say(f"  {one}")
-            if len(found) > _SHOWN:
-                say(f"  and {len(found) - _SHOWN} more")
+            for difference in damage[:_SHOWN]:
+                say(f"  {difference}")
+            if len(damage) > _SHOWN:
+                say(f"  and {len(damage) - _SHOWN} more")
         if repair:
-            toolchains.repair(shop, name, found or [])
+            upkeep.repair(shop, name, damage or [])
             say(f"{name} is installed again")
         else:
-            damaged += found is not None
+            damaged += damage is not None
     raise SystemExit(int(damaged > 0))

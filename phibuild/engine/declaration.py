@@ -1,32 +1,13 @@
-"""A declaration: one artifact that an SConstruct asks for, as a value."""
+"""Declarations: the artifacts that an SConstruct declares, as values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from phibuild.model.action import (
-    HOST,
-    OWN,
-    Action,
-    Assembly,
-    FileInput,
-    Input,
-    Part,
-    Step,
-    files_of,
-)
-from phibuild.offers import (
-    ArtifactFacts,
-    Backend,
-    Evaluator,
-    ModelFacts,
-    Packager,
-    Runtime,
-    Tensor,
-)
+from phibuild.model.action import HOST, OWN, Assembly, FileInput, Input, Part, Step
+from phibuild.offers import ArtifactFacts, Backend, Evaluator, ModelFacts, Packager, Tensor
 from phibuild.source import Checkpoint
 
 NO_MODEL = ModelFacts({}, ())
@@ -35,28 +16,42 @@ CURRENT = "current/"
 
 
 class ModelRef(NamedTuple):
-    """A checkpoint by its folder. `made_here` if a target of the same build makes the folder, so
-    that it can only be read when that target is done."""
+    """A checkpoint by its folder. `is_target` if a target of the same build makes the folder, so
+    that it can only be read when that target is up to date."""
 
     folder: Path
-    made_here: bool = False
+    is_target: bool = False
 
 
 class Conversion(NamedTuple):
-    """The artifact that a backend makes of a model by a recipe."""
+    """A backend makes the artifact from a model by a recipe."""
 
     backend: Backend
     recipe: Any
     extras: Mapping[str, FileInput]
 
-    def action(self, model: ModelFacts) -> Step:
-        """Check, then plan; RecipeError PHI2xx for what cannot be built or run."""
+    @property
+    def format(self) -> str:
+        """The backend's format."""
+        return self.backend.format
+
+    @property
+    def label(self) -> str:
+        """The precision or type."""
+        return self.backend.label(self.recipe)
+
+    def check(self, model: ModelFacts) -> None:
+        """RecipeError PHI2xx for what cannot be built or run."""
         self.backend.check(self.recipe, model, self.extras)
+
+    def plan(self, model: ModelFacts) -> Step:
+        """Check, then plan."""
+        self.check(model)
         return self.backend.plan(self.recipe, model, self.extras)
 
 
 class Packaging(NamedTuple):
-    """What a packager makes of an artifact. `about` is what is known of it beside its model."""
+    """A packager wraps an artifact. `about` is what is known of that besides its model."""
 
     packager: Packager
     recipe: Any
@@ -64,82 +59,96 @@ class Packaging(NamedTuple):
     about: ArtifactFacts
     extras: Mapping[str, FileInput]
 
-    def action(self, model: ModelFacts) -> Step:
-        """Check, then plan; RecipeError PHI2xx for what cannot be packed."""
+    @property
+    def format(self) -> str:
+        """The packager's format."""
+        return self.packager.format
+
+    @property
+    def label(self) -> str:
+        """The version, or what else sets one package apart."""
+        return self.packager.label(self.recipe)
+
+    def check(self, model: ModelFacts) -> None:
+        """RecipeError PHI2xx for what cannot be packed."""
+        self.packager.check(self.recipe, self.about._replace(model=model), self.extras)
+
+    def plan(self, model: ModelFacts) -> Step:
+        """Check, then plan."""
+        self.check(model)
         about = self.about._replace(model=model)
-        self.packager.check(self.recipe, about, self.extras)
         return self.packager.plan(self.recipe, FileInput(str(self.artifact)), about, self.extras)
 
 
 class Generation(NamedTuple):
-    """The answer of an artifact to a prompt; it must contain `expect`, in any case of letters."""
+    """The answer of an artifact to a prompt; it must contain `expect`, ignoring case. The label is
+    the artifact's name."""
 
     evaluator: Evaluator
     artifact: Path
+    label: str
     prompt: str
     max_tokens: int
     expect: str
 
-    def action(self, model: ModelFacts) -> Step:
+    @property
+    def format(self) -> str:
+        """That of all answers."""
+        return "answer"
+
+    def plan(self, model: ModelFacts) -> Step:
         """The evaluator's action over the artifact."""
         return self.evaluator.generate(FileInput(str(self.artifact)), self.prompt, self.max_tokens)
 
 
-class Programs(NamedTuple):
-    """The programs that run artifacts on a device."""
-
-    runtime: Runtime
-    recipe: Any
-
-    def action(self, model: ModelFacts = NO_MODEL) -> Step:
-        """The runtime's step; it has no model."""
-        return self.runtime.plan(self.recipe)
-
-
 class Custom(NamedTuple):
-    """What a worker of the user's own makes."""
+    """The result of a step that needs no model: a runtime's, or one of the user's own."""
 
-    made_by: Action
+    step: Step
+    label: str
+    format: str = "artifact"
+    kind: Literal["file", "tree", ""] = ""
 
-    def action(self, model: ModelFacts) -> Step:
-        """The user's action itself."""
-        return self.made_by
+    def plan(self, model: ModelFacts) -> Step:
+        """The step itself."""
+        return self.step
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """`name` is the target's path as people see it, `target` the absolute one; `label` is the
-    precision or type that the summary shows."""
+Origin = Conversion | Packaging | Generation | Custom
+
+
+class Declaration(NamedTuple):
+    """`name` is the target's path as people see it, `target` the absolute one; `inputs` are the
+    files and folders besides the model that the target is made from, some of them other targets."""
 
     name: str
     target: Path
-    format: str
-    label: str
-    model: ModelRef | None
-    what: Conversion | Packaging | Generation | Programs | Custom
+    origin: Origin
+    model: ModelRef | None = None
+    inputs: tuple[Path, ...] = ()
     current_interpreter: bool = False
 
     @property
+    def format(self) -> str:
+        """What kind of artifact it is."""
+        return self.origin.format
+
+    @property
+    def label(self) -> str:
+        """The precision or type that the summary shows."""
+        return self.origin.label
+
+    @property
     def sources(self) -> list[Path]:
-        """The folders and files that the target is made from; some are other targets."""
-        paths = [self.model.folder] if self.model is not None else []
-        what = self.what
-        if isinstance(what, Custom) and what.made_by.code_root is not None:
-            paths += [what.made_by.worker, *what.made_by.worker_files]
-        if isinstance(what, Custom | Programs):
-            return [*paths, *(Path(one.path) for one in files_of(what.action(NO_MODEL)))]
-        if isinstance(what, Packaging | Generation):
-            paths.append(what.artifact)
-        if isinstance(what, Packaging | Conversion):
-            paths += [Path(one.path) for one in what.extras.values()]
-        return paths
+        """The folder of the model and the inputs."""
+        return [*((self.model.folder,) if self.model is not None else ()), *self.inputs]
 
     @property
     def artifact_facts(self) -> ArtifactFacts:
         """What packagers may know of the artifact before its model is read."""
         name = self.model.folder.name if self.model is not None else ""
         facts = ArtifactFacts(self.format, self.label, name)
-        match self.what:
+        match self.origin:
             case Conversion(backend):
                 return facts._replace(
                     kind=backend.kind,
@@ -151,31 +160,31 @@ class Declaration:
                 return facts._replace(kind=packager.kind, is_model=False)
             case Generation():
                 return facts._replace(kind="file", is_model=False)
-            case Programs():
-                return facts._replace(kind="tree")
+            case Custom():
+                return facts._replace(kind=self.origin.kind)
         return facts
 
     @property
     def is_compiled_in_place(self) -> bool:
         """Whether other rules compile files of the artifact, and leave objects beside them."""
-        what = self.what
-        return isinstance(what, Packaging) and bool(what.packager.nodes(what.recipe))
+        origin = self.origin
+        return isinstance(origin, Packaging) and bool(origin.packager.nodes(origin.recipe))
 
-    def action(self, model: ModelFacts) -> Step:
-        """The action that makes the artifact, its inputs included."""
-        action = self.what.action(model)
-        return _in_current(action) if self.current_interpreter else action
+    def plan(self, model: ModelFacts) -> Step:
+        """The step that makes the artifact; RecipeError PHI2xx for what cannot be built or run."""
+        step = self.origin.plan(model)
+        return _in_current(step) if self.current_interpreter else step
 
 
 def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
-    """What plans and checks may know of a checkpoint; nothing while it is not there."""
+    """What checks and plans may know of a checkpoint; nothing while it does not exist."""
     if checkpoint is None:
         return NO_MODEL
     return ModelFacts(
         checkpoint.documents.architecture,
         tuple(
-            Tensor(one.name, one.dtype, one.shape, one.size, largest=one.largest)
-            for one in checkpoint.tensors
+            Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.size, largest=tensor.largest)
+            for tensor in checkpoint.tensors
         ),
         {name: str(digest) for name, digest in checkpoint.slices.items()},
         checkpoint.documents.license,
@@ -184,14 +193,15 @@ def model_facts(checkpoint: Checkpoint | None) -> ModelFacts:
 
 def _in_current(step: Step) -> Step:
     """The same step under the running interpreter, and so are its inputs."""
-    inputs = tuple((name, _input_in_current(one)) for name, one in step.inputs)
+    inputs = tuple((name, _input_in_current(input)) for name, input in step.inputs)
     if isinstance(step, Assembly):
         return Assembly(step.name, inputs)
-    own = step.toolchain
-    return step._replace(toolchain=own if own in (HOST, OWN) else CURRENT + own, inputs=inputs)
+    name = step.toolchain
+    toolchain = name if name in (HOST, OWN) else CURRENT + name
+    return step._replace(toolchain=toolchain, inputs=inputs)
 
 
-def _input_in_current(one: Input) -> Input:
-    if isinstance(one, Part):
-        return Part(_in_current(one.of), one.path)
-    return one if isinstance(one, FileInput) else _in_current(one)
+def _input_in_current(input: Input) -> Input:
+    if isinstance(input, Part):
+        return Part(_in_current(input.of), input.path)
+    return input if isinstance(input, FileInput) else _in_current(input)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from phibuild.executors.local import disk_full
@@ -12,9 +14,9 @@ from phibuild.store import store_root
 
 
 def as_phi_error(error: OSError) -> PhiError:
-    """The error for what was refused; raises it as it is if it names no file."""
+    """The error for what the file system refused; raises an error that names no file again."""
     root = store_root()
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _is_full(error):
         return disk_full(Path(os.fsdecode(error.filename)) if error.filename else root)
     if not isinstance(error.filename, str | bytes):
         raise error
@@ -23,7 +25,22 @@ def as_phi_error(error: OSError) -> PhiError:
     if path.is_relative_to(root):
         return StoreError(
             f"the store {root} cannot be used: {path.relative_to(root)}: {why}",
-            hint="what is known already is recalled without writing to it; to build more, make it"
+            hint="known results are recalled without writing to the store; to build more, make it"
             " writable or set PHIBUILD_STORE to another folder",
         )
     return SourceError(f"{path} cannot be used: {why}", hint="check who may read and write it")
+
+
+@contextlib.contextmanager
+def disk_full_as_error(folder: Path) -> Iterator[None]:
+    """Turn a full disk into the error that says so."""
+    try:
+        yield
+    except OSError as error:
+        if _is_full(error):
+            raise disk_full(folder) from error
+        raise
+
+
+def _is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

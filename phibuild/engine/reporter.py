@@ -1,4 +1,4 @@
-"""Who is told how the work goes."""
+"""Where the progress of the work is reported."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """KnownDigest of each action that works, from several threads; `name` tells actions apart."""
+    """Called for each action that runs, from several threads, with a `name` for the action."""
 
     def started(self, name: str, *, seconds: float | None) -> None:
-        """Work begins; `seconds` is what it took the last time, scaled by size, if known."""
+        """An action begins; `seconds` is what it took the last time, scaled by size, if known."""
 
     def progressed(self, name: str, fraction: float | None, text: str) -> None:
-        """A share between 0 and 1 is done."""
+        """A share between 0 and 1 of the action is done; `text` says what it is doing."""
 
     def ended(self, name: str) -> None:
-        """The work is over, well or not."""
+        """The action has ended or failed."""
 
     def noticed(self, text: str) -> None:
-        """Something happened that the user has to know of: one line."""
+        """The user has to know this: one line."""
 
 
 class Silent:
-    """Tells nobody."""
+    """Reports nothing."""
 
     def started(self, name: str, *, seconds: float | None) -> None:
         pass

@@ -18,7 +18,7 @@ from phibuild.scons.translate import artifact_path, read_phase
 
 class Zip:
     """The builder of the tool "zip", which archives artifacts as well. Tools that are loaded later
-    keep it, and whoever configures the builder reaches the tool's own."""
+    keep it, and its other attributes are those of the tool's own builder."""
 
     def __init__(self, plain: Any) -> None:
         self._plain = plain
@@ -26,7 +26,7 @@ class Zip:
     def __call__(self, env: Any, target: Any = None, source: Any = None, **named: Any) -> Any:
         """`Zip(target, sources)`."""
         sources = SCons.Util.flatten([source])
-        artifacts = {path for one in sources if (path := artifact_path(env, one))}
+        artifacts = {path for source in sources if (path := artifact_path(env, source))}
         env.Tool("zip")
         if not artifacts:
             return self._builder()(env, target, source, **named)
@@ -38,8 +38,8 @@ class Zip:
                     code="PHI205",
                 )
         nodes = [
-            env.fs.File(f"{path}{SUFFIX}") if (path := artifact_path(env, one)) else one
-            for one in sources
+            env.fs.File(f"{path}{SUFFIX}") if (path := artifact_path(env, source)) else source
+            for source in sources
         ]
         manifests = {f"{path}{SUFFIX}" for path in artifacts}
         return _archiver()(env, target, nodes, PHIBUILD_ARCHIVED=sorted(manifests), **named)
@@ -63,7 +63,7 @@ def add_archiver(env: Any) -> None:
 
 
 class _ArchivedPath(str):
-    """A path, with what the tool "zip" asks of a node."""
+    """A path with the method that the tool "zip" calls on a node."""
 
     __slots__ = ()
 
@@ -74,7 +74,7 @@ class _ArchivedPath(str):
 def _archiver() -> Any:
     decides = ["ZIPCOMPRESSION", "ZIPROOT", "ZIP_OVERRIDE_TIMESTAMP", "PHIBUILD_ARCHIVED"]
     return Builder(
-        action=Action(_archive, _describe, varlist=decides),
+        action=Action(_archive, _dry_run_text, varlist=decides),
         suffix="$ZIPSUFFIX",
         source_factory=SCons.Node.FS.Entry,
         source_scanner=SCons.Defaults.DirScanner,
@@ -85,12 +85,12 @@ def _archive(target: Any, source: Any, env: Any) -> Any:
     return Action("$ZIPCOM")(target, _contents(source, env), env, show=False)
 
 
-def _describe(target: Any, source: Any, env: Any) -> str:
+def _dry_run_text(target: Any, source: Any, env: Any) -> str:
     return f"zip {target[0]} of {', '.join(map(str, _contents(source, env)))}"
 
 
 def _contents(source: Any, env: Any) -> list[Any]:
-    """The sources, with artifacts in the place of their manifests."""
+    """The sources, with artifacts in place of their manifests."""
     manifests = set(env["PHIBUILD_ARCHIVED"])
     return [
         _ArchivedPath(str(node).removesuffix(SUFFIX)) if node.get_abspath() in manifests else node

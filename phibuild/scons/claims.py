@@ -12,16 +12,16 @@ import SCons.Node
 import SCons.Node.FS
 
 import phibuild
-from phibuild.engine.territory import HINT, Territory
+from phibuild.engine.territory.territory import HINT, Territory
 from phibuild.model.errors import RecipeError
 
 
 class Use(NamedTuple):
-    """A file or folder that the build reads, what it is to the user ("the input"), and whether a
+    """A file or folder that the build reads, its role for the user ("the input"), and whether a
     rule of the same build writes it."""
 
     path: Path
-    what: str
+    role: str
     built: bool = False
 
 
@@ -47,10 +47,10 @@ class Claims:
         self._scripts: set[str] = set()
         self._territory = self._at_start()
 
-    def use(self, one: Use) -> None:
+    def use(self, use: Use) -> None:
         """The build reads a file or folder; RecipeError PHI205 if a target would destroy it."""
-        self._uses.append(one)
-        self._use(one)
+        self._uses.append(use)
+        self._use(use)
 
     def claim(self, target: TargetClaim) -> None:
         """A target writes an artifact; RecipeError PHI205 if it would destroy something."""
@@ -59,11 +59,11 @@ class Claims:
         self._targets.append(target)
 
     def check_again(self) -> None:
-        """Compare all claims as the disk is now; RecipeError PHI205."""
+        """Compare all claims for the disk as it is now; RecipeError PHI205."""
         self._territory = self._at_start()
         self._scripts = set()
-        for one in self._uses:
-            self._use(one)
+        for use in self._uses:
+            self._use(use)
         for target in self._targets:
             self._claim(target)
         self._keep_scripts()
@@ -90,9 +90,9 @@ class Claims:
                 self._scripts.add(path)
                 self._territory.keep(path, f"the script {self._shown(path)}")
 
-    def _use(self, one: Use) -> None:
-        path = str(one.path)
-        self._territory.use(path, f"{one.what} {self._shown(path)}", built=one.built)
+    def _use(self, use: Use) -> None:
+        path = str(use.path)
+        self._territory.use(path, f"{use.role} {self._shown(path)}", built=use.built)
 
     def _claim(self, target: TargetClaim) -> None:
         self._territory.claim(str(target.path), target.name, target.parts)
@@ -110,16 +110,18 @@ class Claims:
 
 
 def _rule_in(target: TargetClaim) -> SCons.Node.FS.Base | None:
-    """What another rule of SCons builds in the place of an artifact. Rules may compile the parts of
+    """What another rule of SCons builds at the path of an artifact. Rules may compile the parts of
     an artifact in place."""
     folder = target.nodes[0].dir
-    found = folder.entries.get(target.path.name)
-    waiting: list[SCons.Node.FS.Base] = [found] if found is not None else []
+    entry = folder.entries.get(target.path.name)
+    waiting: list[SCons.Node.FS.Base] = [entry] if entry is not None else []
     while waiting:
         node = waiting.pop()
         if isinstance(node, SCons.Node.FS.Dir):
             if not target.parts:
-                waiting += [one for name, one in node.entries.items() if name not in (".", "..")]
+                waiting += [
+                    inner for name, inner in node.entries.items() if name not in (".", "..")
+                ]
         elif node.has_builder() and node not in target.nodes:
             return node
     return None

@@ -10,9 +10,9 @@ from typing import Any
 
 from SCons.Node.FS import get_default_fs
 
-from phibuild.engine.cleaning import built_files, remove_empty_folders
 from phibuild.engine.declaration import Declaration
-from phibuild.engine.workshop import Workshop
+from phibuild.engine.placing.artifacts import Artifacts
+from phibuild.engine.placing.cleaning import built_files, remove_empty_folders
 from phibuild.model.manifest import SUFFIX, Manifest
 
 _MOST_LINES = 20
@@ -24,9 +24,10 @@ class Cleaning:
 
     _known: list[tuple[Declaration, Manifest]] = field(default_factory=list)
 
-    def expect(self, shop: Workshop, declaration: Declaration) -> list[Any]:
-        """The nodes to clean with an artifact: none if no manifest says that phibuild built it."""
-        manifest = shop.manifest_of(declaration.target)
+    def expect(self, artifacts: Artifacts, declaration: Declaration) -> list[Any]:
+        """The nodes to clean with an artifact: none without a manifest, which says that
+        phibuild built it."""
+        manifest = artifacts.manifest_of(declaration.target)
         paths = built_files(declaration.target, manifest)
         if manifest is not None and paths:
             self._known.append((declaration, manifest))

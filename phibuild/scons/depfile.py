@@ -1,7 +1,7 @@
 """The files that targets were made from, as a rule in Make's syntax: what Make includes, and Ninja
 and CMake read as a depfile.
 
-A folder is listed beside its files: its time moves when a file is added to it or taken away.
+A folder is listed beside its files: its time changes when a file is added or removed.
 """
 
 from __future__ import annotations
@@ -15,29 +15,31 @@ from pathlib import Path
 
 import SCons.Node
 
-from phibuild.engine.declaration import Declaration, model_facts
-from phibuild.engine.inputs import SKIPPED_FOLDERS
+from phibuild.engine.declaration import Declaration
+from phibuild.engine.reading.inputs import SKIPPED_FOLDERS
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import OWN, Action, FileInput, Step, steps_of
 from phibuild.model.errors import PhiError
-from phibuild.scons.session import DEPFILE_FROM, DEPFILE_TARGET, Session
+from phibuild.process.scons_variables import DEPFILE_FROM, DEPFILE_TARGET
+from phibuild.scons.session import Session
 from phibuild.source import CARD
 from phibuild.toolchain.own import own_code
 
 
 def write_depfile(session: Session, path: Path) -> None:
-    """One rule with all targets of this build, named as from the folder that the command was typed
-    in, or with the one name that was asked for; then an empty rule for each file, so that one that
-    is deleted is no error."""
-    names = session.asked().names
-    chosen = [one for one in session.declarations.values() if one.name in names]
+    """One rule with all targets of this build, by their paths from the folder that the command was
+    typed in, or by the one name that was requested; then an empty rule for each file, so that a
+    deleted file is not an error."""
+    names = session.selection().names
+    declarations = [target for target in session.declarations.values() if target.name in names]
     files = set(_scripts(session))
     seen: set[Path] = set()
-    for one in chosen:
-        files |= set(_files_of(session, one, seen))
+    for declaration in declarations:
+        files |= set(_files_of(session, declaration, seen))
     start = os.environ.get(DEPFILE_FROM, str(session.folder))
-    asked = os.environ.get(DEPFILE_TARGET)
-    targets = [asked] if asked else [os.path.relpath(one.target, start) for one in chosen]
+    name = os.environ.get(DEPFILE_TARGET)
+    paths = [os.path.relpath(declaration.target, start) for declaration in declarations]
+    targets = [name] if name else paths
     listed = [_escaped(str(file)) for file in sorted(files)]
     lines = [" ".join(map(_escaped, targets)) + ": \\", *(f"  {file} \\" for file in listed), ""]
     lines += [f"{file}:" for file in listed]
@@ -51,7 +53,7 @@ def _escaped(path: str) -> str:
 
 
 def _scripts(session: Session) -> Iterator[Path]:
-    """Every SConstruct and SConscript that was read, and the project's modules that they took."""
+    """Every SConstruct and SConscript that was read, and the project's modules that they import."""
     for node in SCons.Node.SConscriptNodes:
         yield Path(node.rfile().get_abspath())
     for module in list(sys.modules.values()):
@@ -60,34 +62,35 @@ def _scripts(session: Session) -> Iterator[Path]:
             yield path
 
 
-def _files_of(session: Session, one: Declaration, seen: set[Path]) -> Iterator[Path]:
-    """What a target is made from, and what does the work; for its sources that are targets the
-    same again."""
-    if one.target in seen:
+def _files_of(session: Session, declaration: Declaration, seen: set[Path]) -> Iterator[Path]:
+    """What a target is made from, and what does the work; and the same for its sources that are
+    targets."""
+    if declaration.target in seen:
         return
-    seen.add(one.target)
-    shop = session.shop
+    seen.add(declaration.target)
     with contextlib.suppress(PhiError):  # no plan: the build has failed, and no depfile is kept
-        checkpoint = shop.checkpoint(one.model.folder) if one.model else None
+        plan = session.shop.plans.of(declaration)
+        checkpoint = plan.checkpoint
         if checkpoint is not None and checkpoint.folder not in session.declarations:
             yield checkpoint.folder
             yield from {path.parent for path, _ in checkpoint.files}
             yield from (path for path, _ in checkpoint.files)
             if (card := checkpoint.folder / CARD).is_file():
                 yield card
-        for step in steps_of(one.action(model_facts(checkpoint))):
-            yield from _programs(shop, step)
-    for source in one.sources:
+        for step in steps_of(plan.step):
+            yield from _programs(session.shop, step)
+    model = declaration.model
+    for source in declaration.sources:
         if source in session.declarations:
             yield from _files_of(session, session.declarations[source], seen)
-        elif one.model is None or source != one.model.folder:
+        elif model is None or source != model.folder:
             yield from _all_in(source)
 
 
 def _programs(shop: Workshop, step: Step) -> Iterator[Path]:
     """The code of a step's worker and what pins its toolchains."""
     if isinstance(step, Action):
-        for file in shop.code.read(step).files:
+        for file in shop.toolchains.code.read(step).files:
             if file.source is not None:
                 yield Path(file.source)
     if step.toolchain == OWN:
@@ -96,11 +99,11 @@ def _programs(shop: Workshop, step: Step) -> Iterator[Path]:
     if python is not None:
         yield python.lock
     for tool in step.tools:
-        for build in steps_of(shop.native_build(tool)):
+        for build in steps_of(shop.toolchains.native_build(tool)):
             yield from _programs(shop, build)
-            for _, one in build.inputs:
-                if isinstance(one, FileInput):
-                    yield from _all_in(Path(one.path))
+            for _, input in build.inputs:
+                if isinstance(input, FileInput):
+                    yield from _all_in(Path(input.path))
 
 
 def _all_in(path: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""The build's display: what is being done, for how long, and how much is left.
+"""The build's display: which actions run, for how long, and how much is left.
 
 On a terminal a few live lines at the bottom; elsewhere a plain line now and then. rich is imported
 when there is something to show, so that a build with nothing to do does not pay for it.
@@ -10,40 +10,39 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from phibuild.model.sizes import show_seconds, show_size
 
 if TYPE_CHECKING:
-    from phibuild.engine.realize import Made
+    from phibuild.engine.building.realize import TargetResult
 
 _QUIET_SECONDS = 10.0
 """Without a terminal, at most one line an action in this time."""
 
 
-@dataclass
 class _Running:
-    began: float
-    expected: float | None
-    row: Any = None
-    told: float = 0.0
+    def __init__(self, expected: float | None) -> None:
+        self.began = time.monotonic()
+        self.expected = expected
+        self.row: Any = None
+        self.last_line = 0.0
 
 
-@dataclass
 class Display:
     """Implements the engine's Reporter; safe to call from several threads."""
 
-    silent: bool
-    _expected: dict[str, float | None] = field(default_factory=dict)
-    _total: int = 0
-    _overall: Any = None
-    _running: dict[str, _Running] = field(default_factory=dict)
-    _guard: threading.Lock = field(default_factory=threading.Lock)
-    _live: Any = None
+    def __init__(self, *, silent: bool) -> None:
+        self.silent = silent
+        self._expected: dict[str, float | None] = {}
+        self._total = 0
+        self._overall: Any = None
+        self._running: dict[str, _Running] = {}
+        self._guard = threading.Lock()
+        self._live: Any = None
 
     def expect(self, seconds: dict[str, float | None]) -> None:
-        """What the build is about to make: for each target the seconds that it may take."""
+        """Set what the build is about to make: for each target the seconds that it may take."""
         with self._guard:
             self._expected = dict(seconds)
             self._total = len(seconds)
@@ -51,7 +50,7 @@ class Display:
     def started(self, name: str, *, seconds: float | None) -> None:
         """An action begins to work."""
         with self._guard:
-            self._running[name] = running = _Running(time.monotonic(), seconds)
+            self._running[name] = running = _Running(seconds)
             if self.silent:
                 return
             if sys.stdout.isatty():
@@ -73,8 +72,8 @@ class Display:
             note = f"{_shown(text)}  {_left(spent, fraction, running.expected)}"
             if self._live is not None:
                 self._live.update(running.row, completed=fraction or 0.0, note=note)
-            elif spent - running.told >= _QUIET_SECONDS:
-                running.told = spent
+            elif spent - running.last_line >= _QUIET_SECONDS:
+                running.last_line = spent
                 share = "" if fraction is None else f"{fraction:.0%} "
                 so_far = f"({show_seconds(spent)} so far)"
                 say(f"          {_shown(name)}: {share}{note} {so_far}")
@@ -87,26 +86,28 @@ class Display:
                 self._live.remove_task(running.row)
 
     def noticed(self, text: str) -> None:
-        """What the user has to know of, silent or not."""
+        """The user has to know this, even in a silent build."""
         with self._guard:
             say("\n".join(map(_shown, text.split("\n"))))
 
-    def made(self, made: Made) -> None:
-        """A target is true."""
+    def finished(self, result: TargetResult) -> None:
+        """A target is up to date."""
         if self.silent:
             return
         with self._guard:
-            self._expected.pop(made.declaration.name, None)
+            declaration = result.declaration
+            self._expected.pop(declaration.name, None)
             ahead = self._ahead()
             if self._live is not None and self._overall is not None:
                 done = self._total - len(self._expected)
                 self._live.update(self._overall, completed=done, note=ahead)
-            size = show_size(made.manifest.tree.size)
-            what = f"{made.declaration.format} {made.declaration.label}, {size}"
+            size = show_size(result.manifest.tree.size)
+            artifact = f"{declaration.format} {declaration.label}, {size}"
             say(
                 _shown(
-                    f"{made.outcome.value:<9} {made.declaration.name}"
-                    f"  ({what}, {show_seconds(made.seconds)})" + (f"  {ahead}" if ahead else "")
+                    f"{result.verb:<9} {declaration.name}"
+                    f"  ({artifact}, {show_seconds(result.seconds)})"
+                    + (f"  {ahead}" if ahead else "")
                 )
             )
 
@@ -121,7 +122,7 @@ class Display:
         """How much of the whole build is left: targets, and their time where it is known."""
         if not self._expected or self._total < 2:
             return ""
-        known = [one for one in self._expected.values() if one is not None]
+        known = [seconds for seconds in self._expected.values() if seconds is not None]
         time_left = sum(known)
         text = f"{len(self._expected)} of {self._total} targets left"
         if time_left >= 1:
@@ -146,8 +147,8 @@ class Display:
 
 
 def say(text: str, *, end: str = "\n") -> None:
-    """Print a line. If nobody reads them any more, as after `scons | head -1`, this and all that is
-    printed from here on goes nowhere, and the build goes on."""
+    """Print a line. If nobody reads the output any more, as after `scons | head -1`, this line and
+    all later ones are dropped, and the build goes on."""
     try:
         print(text, end=end, flush=True)
     except BrokenPipeError:

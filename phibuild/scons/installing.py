@@ -1,8 +1,8 @@
 """SCons' `Install` and `InstallAs` for artifacts.
 
-SCons installs a file or folder node, which an artifact is not. So an installed artifact is an
-artifact too: it has a manifest, is rebuilt when the bytes change, recalled, and cleaned.
-Everything else is installed by SCons.
+SCons installs a file or folder node, and an artifact is neither. So an installed artifact is an
+artifact too: it has a manifest, is rebuilt when the bytes change, recalled, and cleaned. SCons
+installs everything else.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ def add_installers(env: Any) -> None:
 def _install(plain: Callable[..., Any], env: Any, *given: Any, **named: Any) -> list[Any]:
     """`Install(folder, sources)`, also with `dir=` for the folder."""
     folders, sources, others = _arguments(*given, **named)
-    if not any(artifact_path(env, one) for one in sources):
+    if not any(artifact_path(env, source) for source in sources):
         return list(plain(env, *given, **named))
     with read_phase():
         installed = []
         for folder in _nodes(env, folders, "Dir"):
-            for one in sources:
-                path = artifact_path(env, one)
+            for source in sources:
+                path = artifact_path(env, source)
                 if path is None:
-                    installed += plain(env, folder, [one], **others)
+                    installed += plain(env, folder, [source], **others)
                 else:
                     installed += _copy(env, Path(folder.get_abspath()) / path.name, path)
         return installed
 
 
 def _install_as(plain: Callable[..., Any], env: Any, *given: Any, **named: Any) -> list[Any]:
-    """`InstallAs(targets, sources)`, of which there are equally many."""
+    """`InstallAs(targets, sources)`, one target for each source."""
     targets, sources, others = _arguments(*given, **named)
-    if not any(artifact_path(env, one) for one in sources):
+    if not any(artifact_path(env, source) for source in sources):
         return list(plain(env, *given, **named))
     with read_phase():
         if len(targets) != len(sources):
@@ -60,10 +60,10 @@ def _install_as(plain: Callable[..., Any], env: Any, *given: Any, **named: Any) 
                 code="PHI205",
             )
         installed = []
-        for target, one in zip(_nodes(env, targets, "Entry"), sources, strict=True):
-            path = artifact_path(env, one)
+        for target, source in zip(_nodes(env, targets, "Entry"), sources, strict=True):
+            path = artifact_path(env, source)
             if path is None:
-                installed += plain(env, [target], [one], **others)
+                installed += plain(env, [target], [source], **others)
             else:
                 installed += _copy(env, Path(target.get_abspath()), path)
         return installed
@@ -84,7 +84,7 @@ def _nodes(env: Any, targets: list[Any], kind: str) -> list[Any]:
 
     sandbox = SCons.Script.GetOption("install_sandbox")
     factory = DESTDIR_factory(env, sandbox) if sandbox else env.fs
-    names = [str(one) if isinstance(one, Path) else one for one in targets]
+    names = [str(target) if isinstance(target, Path) else target for target in targets]
     try:
         return list(env.arg2nodes(names, getattr(factory, kind), []))
     except TypeError:
@@ -99,4 +99,4 @@ def _copy(env: Any, target: Path, artifact: Path) -> Any:
     action = Action(
         "install", _WORKER, toolchain=HOST, inputs=(("artifact", FileInput(str(artifact))),)
     )
-    return declare_action(env, target, action, sources=[find(env, artifact)], label="installed")
+    return declare_action(env, target, action, [find(env, artifact)], label="installed")

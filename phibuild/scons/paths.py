@@ -1,4 +1,4 @@
-"""Which paths SCons, the store and other tools can all have, and what may lie at an input's."""
+"""Which paths SCons, the store and other tools can all use, and what may be an input."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def _longest_name(path: bytes) -> int:
 
 
 def check_input(path: Path) -> bool:
-    """Whether there is a folder; RecipeError PHI205 for a pipe, a socket or a device, whose
-    content has no end or is never the same."""
+    """Whether the path is a folder; RecipeError PHI205 for a pipe, a socket or a device, whose
+    content never ends or is never the same."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - null builds come here
     except OSError:
@@ -47,16 +47,16 @@ def check_input(path: Path) -> bool:
     )
 
 
-def check_size(path: Path, what: str, *, most: int) -> None:
-    """RecipeError PHI205 for a file that is too large to be what it is passed as."""
+def check_size(path: Path, role: str, *, most: int) -> None:
+    """RecipeError PHI205 for a file that is too large for its role."""
     try:
         size = os.stat(path).st_size  # noqa: PTH116
     except OSError:
         return
     if size > most:
         raise RecipeError(
-            f"{path} has {size:,} bytes, and a file for {what} has at most {most:,}",
-            hint=f"pass a smaller file for {what}",
+            f"{path} has {size:,} bytes, and a file for {role} has at most {most:,}",
+            hint=f"pass a smaller file for {role}",
             code="PHI205",
         )
 

@@ -18,6 +18,7 @@ from phibuild.scons.builders import (
     declare_packaging,
     declare_runtime,
 )
+from phibuild.scons.finishing import finish_at_exit
 from phibuild.scons.installing import add_installers
 from phibuild.scons.models import declare_model
 from phibuild.scons.session import session
@@ -28,6 +29,7 @@ def phibuild(env: Environment, **_: Any) -> None:
     """Add `PhiModel`, `Generate`, `Artifact`, and one builder for each backend, packager and
     runtime; `Install`, `InstallAs` and `Zip` accept artifacts from here on."""
     with read_phase():
+        finish_at_exit()
         registry = session().shop.registry
         env.AddMethod(declare_model, "PhiModel")
         env.AddMethod(declare_generation, "Generate")
@@ -44,9 +46,9 @@ def phibuild(env: Environment, **_: Any) -> None:
         # Global functions such as Install() are methods of the default environment. It is not
         # created for this, which would look for compilers.
         default = getattr(SCons.Defaults, "_default_env", None)
-        for one in (env,) if default is None or default is env else (env, default):
-            add_installers(one)
-            add_archiver(one)
+        for environment in (env,) if default is None or default is env else (env, default):
+            add_installers(environment)
+            add_archiver(environment)
 
 
 def _explain_missing_builders(env: Environment, disabled: str) -> None:
@@ -67,10 +69,10 @@ def _declare_by(
     offers: Mapping[str, Any],
     builder: str,
     /,
-    *given: Any,
-    **named: Any,
+    *arguments: Any,
+    **keywords: Any,
 ) -> Any:
     """Call a builder, whose plugin may be loaded for it."""
     with read_phase():
         offer = offers[builder]
-    return declare(offer, *given, **named)
+    return declare(offer, *arguments, **keywords)

@@ -13,17 +13,17 @@ import SCons.Node
 import SCons.Node.FS
 import SCons.Util
 
-from phibuild.engine.inputs import read_input
-from phibuild.engine.territory import HINT
+from phibuild.engine.reading.inputs import read_input
+from phibuild.engine.territory.territory import HINT
 from phibuild.model.errors import PhiError, RecipeError
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.paths import check_input, check_path
 from phibuild.scons.session import session
 
 
-class Found(NamedTuple):
-    """A path that a user named, and the node whose content stands for it in the build graph: the
-    manifest, where a target of this build makes it."""
+class Source(NamedTuple):
+    """A path that a user named, and the node that stands for its content in the build graph: the
+    manifest, if it is a target of this build."""
 
     path: Path
     node: SCons.Node.Node
@@ -31,18 +31,18 @@ class Found(NamedTuple):
 
 @contextlib.contextmanager
 def read_phase() -> Iterator[None]:
-    """While the SConstruct is read, a PhiError ends the run with the line that caused it; so does
-    what the file system refuses.
+    """While the SConstruct is read, a PhiError or a refusal of the file system ends the run with
+    the line that caused it.
 
     A StopError, since SCons would name a line of ours for a UserError.
     """
     try:
         yield
-    except (PhiError, OSError) as found:
+    except (PhiError, OSError) as error:
         from phibuild.engine.disk import as_phi_error
 
-        error = found if isinstance(found, PhiError) else as_phi_error(found)
-        raise SCons.Errors.StopError(f"{error}\n  at {_user_line()}.") from None
+        phi_error = error if isinstance(error, PhiError) else as_phi_error(error)
+        raise SCons.Errors.StopError(f"{phi_error}\n  at {_user_line()}.") from None
 
 
 def _user_line() -> str:
@@ -60,9 +60,9 @@ _DEEPEST = 8
 
 def target_node(env: Any, target: Any) -> SCons.Node.FS.File:
     """The node of the manifest beside an artifact; RecipeError PHI205 for an unusable path."""
-    one = single(target, "target")
-    is_node = isinstance(one, SCons.Node.FS.Base)
-    name = one.get_abspath() if is_node else substituted(env, str(one))
+    node = single(target, "target")
+    is_node = isinstance(node, SCons.Node.FS.Base)
+    name = node.get_abspath() if is_node else substituted(env, str(node))
     first, _, rest = name.partition("/")
     is_home = first == "~" or (first.startswith("~") and rest)
     if is_home or "\0" in name or name.rpartition("/")[2] in ("", ".", "..", "#"):
@@ -90,26 +90,26 @@ def file_node(env: Any, path: str) -> SCons.Node.FS.File:
         ) from None
 
 
-def find(env: Any, value: Any) -> Found:
+def find(env: Any, value: Any) -> Source:
     """The path of a source: a string, a node, or what one of our builders returned."""
-    one = single(value, "source")
-    if isinstance(one, str):
-        one = env.fs.Entry(substituted(env, one))
-    if isinstance(one, SCons.Node.FS.Base):
-        path = Path(one.get_abspath())
-        if not path.exists() and Path(one.srcnode().get_abspath()).exists():
-            path = Path(one.srcnode().get_abspath())
+    node = single(value, "source")
+    if isinstance(node, str):
+        node = env.fs.Entry(substituted(env, node))
+    if isinstance(node, SCons.Node.FS.Base):
+        path = Path(node.get_abspath())
+        if not path.exists() and Path(node.srcnode().get_abspath()).exists():
+            path = Path(node.srcnode().get_abspath())
     else:
-        path = session().folder / str(one)  # an alias: its name is the artifact's path
+        path = session().folder / str(node)  # an alias: its name is the artifact's path
     if path in session().declarations:
-        return Found(path, env.fs.File(f"{path}{SUFFIX}"))
+        return Source(path, env.fs.File(f"{path}{SUFFIX}"))
     if check_input(path):
-        return Found(path, env.Value(str(read_input(session().shop, path).digest)))
-    return Found(path, file_node(env, str(path)))
+        return Source(path, env.Value(str(read_input(session().shop.sources, path).digest)))
+    return Source(path, file_node(env, str(path)))
 
 
 def artifact_path(env: Any, value: Any) -> Path | None:
-    """The path of a source that is an artifact of this build; None of anything else."""
+    """The path of a source that is an artifact of this build; else None."""
     declared = session().declarations
     if not declared or not isinstance(value, str | Path | SCons.Node.Node):
         return None
@@ -124,15 +124,15 @@ def substituted(env: Any, path: str) -> str:
     """A path with the environment's variables in it; RecipeError PHI205 if it cannot be one."""
     check_path(path)
     try:
-        found = str(env.subst(path))
+        expanded = str(env.subst(path))
     except SCons.Errors.UserError as error:
         raise RecipeError(
             f"the path {path!r} cannot be read: {error}",
             hint="SCons replaces $NAME by a variable; write $$ for a dollar sign",
             code="PHI205",
         ) from None
-    check_path(found)
-    return found
+    check_path(expanded)
+    return expanded
 
 
 def listed(values: Any) -> list[Any]:
@@ -143,19 +143,19 @@ def listed(values: Any) -> list[Any]:
         from phibuild.model.text import brief  # for errors only
 
         raise RecipeError(
-            f"{brief(values)} is nested without an end", hint="pass a list of paths", code="PHI202"
+            f"{brief(values)} is nested endlessly", hint="pass a list of paths", code="PHI202"
         ) from None
 
 
-def single(value: Any, what: str) -> Any:
-    """The one item of a value that may be a list of nodes; RecipeError PHI201 for several, PHI202
+def single(value: Any, role: str) -> Any:
+    """The only item of a value that may be a list of nodes; RecipeError PHI201 for several, PHI202
     for something that is neither a path nor a node."""
     for _ in range(_DEEPEST):
         if not SCons.Util.is_List(value):
             break
         if len(value) != 1:
             raise RecipeError(
-                f"one {what} is expected, not {len(value)}", hint="call the builder once for each"
+                f"one {role} is expected, not {len(value)}", hint="call the builder once for each"
             )
         value = value[0]
     if isinstance(value, Path):
@@ -165,7 +165,7 @@ def single(value: Any, what: str) -> Any:
     from phibuild.model.text import brief  # for errors only
 
     raise RecipeError(
-        f"the {what} is {brief(value)}, which is not a path",
+        f"the {role} is {brief(value)}, which is not a path",
         hint="pass a path, or what a builder returned",
         code="PHI202",
     )

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from phibuild.engine.code import CodeReader
+from phibuild.engine.workers.code import CodeReader
 from phibuild.model.action import Action
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from tests.backends.faults import FORMATS, Fault
 from tests.backends.llama_scores import Scores, ScoringError, mean_of_logits, scores
@@ -165,7 +165,7 @@ class Runs:
         path = self.folder / f"{runtime}.json"
         path.write_text(json.dumps(jobs))
         done = subprocess.run(
-            [self.shop.python_of(toolchain), PROGRAM, runtime, path],
+            [self.shop.toolchains.python_of(toolchain), PROGRAM, runtime, path],
             env=os.environ | OFFLINE,
             capture_output=True,
             text=True,

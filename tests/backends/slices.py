@@ -17,12 +17,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from phibuild.engine.building.realize import realize_target, realize_tool
 from phibuild.engine.declaration import Conversion, Declaration, ModelRef
-from phibuild.engine.keys import facts, file_digests
-from phibuild.engine.realize import realize_target, realize_tool
+from phibuild.engine.keys import recall
 from phibuild.engine.reporter import Silent
 from phibuild.engine.workshop import Workshop
-from phibuild.model.facts import action_key
 from phibuild.model.manifest import Manifest
 from phibuild.model.recipe import parse_recipe
 from phibuild.store import Store, store_root
@@ -55,8 +54,8 @@ def store_with_llama_cpp(root: Path) -> Path:
     """A fresh store with the session's llama.cpp, which is an action result."""
     shop = Workshop.open()
     realize_tool(shop, "llama.cpp")
-    build = shop.native_build("llama.cpp")
-    result = shop.store.recall(action_key(facts(shop, build, None, file_digests(shop, build))))
+    build = shop.toolchains.native_build("llama.cpp")
+    result = recall(shop, build, None)
     assert result is not None
     store = Store(fresh_store(root))
     for entry in result.tree.entries:
@@ -192,7 +191,7 @@ def build_families(backend: str, place: Path, families: Sequence[str]) -> Projec
 def run_toolkit(backend: str, program: str, *arguments: str | Path) -> str:
     """The output of a Python program under a backend's toolchain, without the network."""
     done = subprocess.run(
-        [Workshop.open().python_of(backend), "-c", program, *arguments],
+        [Workshop.open().toolchains.python_of(backend), "-c", program, *arguments],
         env=os.environ | OFFLINE,
         capture_output=True,
         text=True,
@@ -232,10 +231,8 @@ def progress_of(
     declaration = Declaration(
         name=artifact.name,
         target=artifact,
-        format=offer.format,
-        label="",
+        origin=Conversion(offer, recipe, {}),
         model=ModelRef(checkpoint),
-        what=Conversion(offer, recipe, {}),
     )
     realize_target(shop, declaration)
     return progress.texts

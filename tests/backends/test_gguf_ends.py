@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.testing._checkpoints.tokenizer_files import as_json
 from phibuild.testing._checkpoints.tokenizers import make_tokenizer

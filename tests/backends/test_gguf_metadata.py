@@ -21,8 +21,8 @@ from phibuild_gguf.recipe import GgufRecipe
 
 import phibuild.worker
 from phibuild.api import Action
+from phibuild.engine.building.realize import realize_target, realize_tool
 from phibuild.engine.declaration import Conversion, Declaration, ModelRef, model_facts
-from phibuild.engine.realize import realize_target, realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES, Slice
 from phibuild.source import lay_out
@@ -148,7 +148,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
             # The converter searches the folder's name for a size and a version.
             place = source.parent / name / "model"
             place.parent.mkdir()
-            lay_out(shop.checkpoint(source), slices, place)
+            lay_out(shop.sources.checkpoint(source), slices, place)
             return str(place)
 
         ours = write_checkpoint(
@@ -157,7 +157,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
         case.edit(ours)
         theirs = write_checkpoint(folder / "theirs", FAMILIES[case.family], layers=1)
         (case.plain_edit or case.edit)(theirs)
-        step = metadata_action(RECIPE, model_facts(shop.checkpoint(ours)))
+        step = metadata_action(RECIPE, model_facts(shop.sources.checkpoint(ours)))
         assert isinstance(step, Action)
         ((_, vocabulary),) = step.inputs
         assert isinstance(vocabulary, Action)
@@ -177,7 +177,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
         finishing.append((folder, step))
         files[name] = (folder / "ours.gguf", folder / "plain.gguf")
     ran = subprocess.run(
-        [shop.python_of("gguf"), plain_converter.__file__, realize_tool(shop, "llama.cpp")],
+        [
+            shop.toolchains.python_of("gguf"),
+            plain_converter.__file__,
+            realize_tool(shop, "llama.cpp"),
+        ],
         input="\n".join(map(json.dumps, lines)),
         text=True,
         capture_output=True,
@@ -237,10 +241,8 @@ class Built:
         declaration = Declaration(
             name=self.target.name,
             target=self.target,
-            format="GGUF",
-            label="",
+            origin=Conversion(backend, RECIPE, {}),
             model=ModelRef(self.checkpoint),
-            what=Conversion(backend, RECIPE, {}),
         )
         return realize_target(shop, declaration).ran
 

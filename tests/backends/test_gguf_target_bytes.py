@@ -65,7 +65,7 @@ def shown_choice(project: Project) -> tuple[str, str]:
 def losses(path: Path) -> Mapping[str, Mapping[str, float]]:
     """The measured losses for an artifact: of each tensor, by type."""
     shop = Workshop.open()
-    manifest = shop.manifest_of(path)
+    manifest = shop.artifacts.manifest_of(path)
     assert manifest is not None
     (result,) = (
         result for result in _results(shop, manifest.key) if result.action == "gguf.sensitivity"

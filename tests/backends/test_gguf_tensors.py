@@ -24,7 +24,7 @@ from phibuild_gguf.recipe import GgufRecipe
 
 import phibuild.worker
 from phibuild.api import Action, FileInput, ModelFacts, parse_recipe
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES
 from phibuild.source import lay_out, tensor_places
@@ -69,8 +69,8 @@ def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sa
             narrow(checkpoint)
         view = folder / "view" / "model"
         view.parent.mkdir()
-        lay_out(shop.checkpoint(checkpoint), SLICES, view)
-        tensors = tensor_places(shop.checkpoint(checkpoint), view)
+        lay_out(shop.sources.checkpoint(checkpoint), SLICES, view)
+        tensors = tensor_places(shop.sources.checkpoint(checkpoint), view)
         models[name] = SampleModel(view, folder / "plain.gguf", folder / "imatrix.gguf", tensors)
         lines.append(
             {
@@ -81,7 +81,7 @@ def models(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sa
             }
         )
     subprocess.run(
-        [shop.python_of("gguf"), plain_converter.__file__, tool],
+        [shop.toolchains.python_of("gguf"), plain_converter.__file__, tool],
         input="\n".join(map(json.dumps, lines)),
         text=True,
         capture_output=True,

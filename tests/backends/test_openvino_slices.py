@@ -206,14 +206,14 @@ def by_optimum(models: Models) -> Path:
         ["-m", str(models.folder / name / "tiny"), *task, *given, str(out / name)]
         for name, given in options.items()
     ]
-    shop = Workshop(Store(store_root()), load_registry())
+    shop = Workshop.of(Store(store_root()), load_registry())
     environment = {
         "HOME": str(models.folder),
         "HF_HUB_OFFLINE": "1",
         "PYTHONPYCACHEPREFIX": str(shop.store.root / "bytecode"),
     }
     done = subprocess.run(
-        [shop.python_of("openvino"), "-s", "-c", OPTIMUM, json.dumps(commands)],
+        [shop.toolchains.python_of("openvino"), "-s", "-c", OPTIMUM, json.dumps(commands)],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

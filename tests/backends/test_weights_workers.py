@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.code_folder import code_folder
 from phibuild.engine.keys import identity
+from phibuild.engine.workers.code_folder import code_folder
 from phibuild.engine.workshop import Workshop
 from phibuild.executors import Request, WorkOrder, run_worker
 from phibuild.model.action import Action, steps_of
@@ -107,16 +107,16 @@ class Views:
         if self.backend == "gguf":
             inputs["metadata"] = folder / "metadata"
             inputs["metadata"].write_bytes(gguf([], [], 0))
-        code = self.shop.code.read(action)
+        code = self.shop.toolchains.code.read(action)
         order = WorkOrder(
             requests=[Request(action, inputs, folder)],
-            python=self.shop.python_of(action.toolchain),
+            python=self.shop.toolchains.python_of(action.toolchain),
             code=code_folder(self.shop.store, code),
             script=code.script,
             workspace=folder.parent,
             tools={},
             bytecode=self.folder / "bytecode",
-            identity=identity(self.shop, action).hex,
+            identity=identity(self.shop.toolchains, action).hex,
             tensors=[
                 [span.name, span.dtype, span.shape, "0" * 64, str(path), span.offset, span.size]
                 for path in view.glob("*.safetensors")

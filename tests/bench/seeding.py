@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from phibuild.engine.declaration import Conversion, model_facts
-from phibuild.engine.inputs import digest_of_input
-from phibuild.engine.keys import facts, file_digests
+from phibuild.engine.keys import keyed
 from phibuild.engine.workshop import Workshop
-from phibuild.model.action import Assembly, Part, Step, assembled, input_tree, step_of, steps_of
-from phibuild.model.facts import action_key
+from phibuild.model.action import Assembly, Part, Step, assembled, step_of, steps_of
 from phibuild.model.recipe import parse_recipe
 from phibuild.source import Checkpoint
 from phibuild.store import ActionResult
@@ -26,7 +24,7 @@ def seed_artifact(
     """Record a small result under the key of each step of the artifact."""
     backend = shop.registry.backend_of_builder(builder)
     recipe = parse_recipe(backend.recipe, fields, builder=builder)
-    last = Conversion(backend, recipe, {}).action(model_facts(checkpoint))
+    last = Conversion(backend, recipe, {}).plan(model_facts(checkpoint))
     parts: dict[Step, set[str]] = {step: set() for step in steps_of(last)}
     for step in parts:
         for _, source in step.inputs:
@@ -46,24 +44,17 @@ def _seed(
     is_tree: bool,
 ) -> ActionResult:
     needed = {name: of for name, source in step.inputs if (of := step_of(source)) is not None}
-    trees = {
-        name: input_tree(source, results[needed[name]].tree)
-        for name, source in step.inputs
-        if name in needed
-    }
-    digests = file_digests(shop, step)
-    digests |= {name: digest_of_input(tree) for name, tree in trees.items()}
-    key_facts = facts(shop, step, checkpoint, digests)
-    key = action_key(key_facts)
+    keyed_step = keyed(shop, step, checkpoint, {name: results[of] for name, of in needed.items()})
+    key = keyed_step.key
     if isinstance(step, Assembly):
-        tree = assembled(list(trees.items()))
+        tree = assembled(list(keyed_step.trees.items()))
     else:
         with shop.store.workspace() as folder:
             tree = shop.store.put(_output(folder / "output", key.hex, parts, is_tree=is_tree))
     result = ActionResult(
         key=key,
         action=step.name,
-        facts=key_facts,
+        facts=keyed_step.facts,
         inputs=tuple((name, results[of].key) for name, of in needed.items()),
         tree=tree,
         seconds=1.0,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.registry import load_registry
 from phibuild.store import Store, store_root
@@ -57,14 +57,18 @@ def build(project: Project, *, actions: Sequence[str] | None = None) -> Cost:
 
 def by_hand(project: Project, tmp_path: Path, *types: str) -> list[Cost]:
     """Convert once, quantize to each of the types."""
-    shop = Workshop(Store(store_root()), load_registry())
+    shop = Workshop.of(Store(store_root()), load_registry())
     tool = realize_tool(shop, "llama.cpp")
     full = tmp_path / "full.gguf"
     script = tool / "python" / "convert_hf_to_gguf.py"
     folder = tmp_path / "by-hand"
     folder.mkdir()
     model = project.folder / "tiny"
-    costs = [cost_of((shop.python_of("gguf"), script, model, "--outfile", full), folder=folder)]
+    costs = [
+        cost_of(
+            (shop.toolchains.python_of("gguf"), script, model, "--outfile", full), folder=folder
+        )
+    ]
     threads = str(os.cpu_count() or 1)
     for name in types:
         out = tmp_path / f"{name}.gguf"

@@ -50,10 +50,10 @@ def sconstruct(count: int) -> str:
 @pytest.fixture
 def sources(project: Project) -> Project:
     """A project with checkpoints whose digests are known, and results in its store."""
-    shop = Workshop(Store(Path(project.environment["PHIBUILD_STORE"])), load_registry())
+    shop = Workshop.of(Store(Path(project.environment["PHIBUILD_STORE"])), load_registry())
     for model in range(MODELS):
         folder = hollow_checkpoint(project.folder / f"model-{model}", 1.1, mark=model)
-        checkpoint = shop.checkpoint(folder)
+        checkpoint = shop.sources.checkpoint(folder)
         for builder, _, fields in ARTIFACTS:
             seed_artifact(shop, checkpoint, builder, fields)
     shop.store.index.close()

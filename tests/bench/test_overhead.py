@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.realize import realize_tool
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.digest import Digest
 from phibuild.model.manifest import SUFFIX, Manifest
@@ -44,18 +44,18 @@ Commands = Callable[[Workshop, Path, Path], tuple[tuple[str | Path, ...], ...]]
 
 def mlx(shop: Workshop, model: Path, out: Path) -> tuple[tuple[str | Path, ...], ...]:
     options = ("-q", "--q-bits", "4", "--q-group-size", "64")
-    python = shop.python_of("mlx")
+    python = shop.toolchains.python_of("mlx")
     return ((python, "-m", "mlx_lm", "convert", "--hf-path", model, "--mlx-path", out, *options),)
 
 
 def onnx(shop: Workshop, model: Path, out: Path) -> tuple[tuple[str | Path, ...], ...]:
     options = ("-p", "int4", "-e", "cpu", "-c", out.with_name("cache"))
     module = "onnxruntime_genai.models.builder"
-    return ((shop.python_of("onnx"), "-m", module, "-i", model, "-o", out, *options),)
+    return ((shop.toolchains.python_of("onnx"), "-m", module, "-i", model, "-o", out, *options),)
 
 
 def openvino(shop: Workshop, model: Path, out: Path) -> tuple[tuple[str | Path, ...], ...]:
-    program = shop.python_of("openvino").with_name("optimum-cli")
+    program = shop.toolchains.python_of("openvino").with_name("optimum-cli")
     options = ("--weight-format", "int4", "--group-size", "64", "--ratio", "1.0")
     task = ("--task", "text-generation-with-past", "--library", "transformers")
     return ((program, "export", "openvino", "-m", model, *task, *options, out),)
@@ -66,7 +66,7 @@ def gguf(shop: Workshop, model: Path, out: Path) -> tuple[tuple[str | Path, ...]
     script = tool / "python" / "convert_hf_to_gguf.py"
     full = out.with_name("full.gguf")
     return (
-        (shop.python_of("gguf"), script, model, "--outfile", full, "--outtype", "auto"),
+        (shop.toolchains.python_of("gguf"), script, model, "--outfile", full, "--outtype", "auto"),
         (tool / "bin" / "llama-quantize", full, out, "Q4_K_M", str(os.cpu_count() or 1)),
     )
 
@@ -81,7 +81,7 @@ COMMANDS: dict[str, Commands] = {"gguf": gguf, "onnx": onnx, "openvino": openvin
 def test_phibuild_costs_little_more_than_the_command_line(
     backend: str, make_project: Callable[[str], Project], tmp_path: Path
 ) -> None:
-    shop = Workshop(Store(store_root()), load_registry())
+    shop = Workshop.of(Store(store_root()), load_registry())
     seed = time.time_ns() % (1 << 31)
     # Compiling imports and reading them from the disk happens once and is not measured.
     tiny = tmp_path / "tiny"

@@ -72,7 +72,7 @@ def test_plugins_lists_offers(copying: Project) -> None:
     assert "toolchain  llama.cpp" in text
 
 
-def test_plugins_tells_other_builds_what_builders_there_are(copying: Project) -> None:
+def test_plugins_lists_builders_for_other_builds(copying: Project) -> None:
     offers = json.loads(copying.phibuild("plugins", "--json").text)
     assert offers["builders"]["GGUF"] == {"paths": ["imatrix"], "nodes": []}
     assert "phi_model_data.S" in offers["builders"]["EmbeddedModel"]["nodes"]
@@ -85,7 +85,7 @@ def test_other_builds_are_given_a_folder_and_a_script(copying: Project) -> None:
     assert "DefaultEnvironment().Tool(" in copying.phibuild("platformio-script").text
 
 
-def test_build_reads_another_file_if_told_so(copying: Project) -> None:
+def test_build_reads_the_file_of_an_option(copying: Project) -> None:
     (copying.folder / "other").mkdir()
     (copying.folder / "SConstruct").rename(copying.folder / "other" / "build.py")
     ran = copying.phibuild("build", "-f", "other/build.py", "dist/copy")

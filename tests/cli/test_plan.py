@@ -1,4 +1,4 @@
-"""`phibuild plan`, where no toolchain is needed to know what it should say."""
+"""`phibuild plan`, where it needs no toolchain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from phibuild.cli.plan import rooms, to_run
+from phibuild.cli.plan import disk_spaces, to_run
 from phibuild.store.copying import Way, way_to
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.cases import CALLS
@@ -78,7 +78,7 @@ def test_a_checkpoint_that_was_recalled_is_read_again_for_a_plan(project: Projec
         shutil.rmtree(project.folder / "dist")
 
 
-def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project) -> None:
+def test_a_run_with_pieces_of_an_earlier_output_is_not_measured(project: Project) -> None:
     project.write(
         "worker.py",
         "import hashlib, time, phiworker\n"
@@ -101,8 +101,8 @@ def test_a_run_that_took_pieces_of_an_earlier_one_is_no_measure(project: Project
     assert seconds[1] == seconds[2] >= 0.2
 
 
-def test_a_digest_that_a_worker_tells_is_the_files_own(project: Project) -> None:
-    """One of a file that is not there is passed over."""
+def test_a_digest_that_a_worker_reports_is_that_of_the_file(project: Project) -> None:
+    """A digest of a file that does not exist is ignored."""
     project.write(
         "worker.py",
         "import hashlib, phiworker\n"
@@ -119,7 +119,7 @@ def test_a_digest_that_a_worker_tells_is_the_files_own(project: Project) -> None
     assert hashlib.sha256(b"text").hexdigest() in manifest
 
 
-def test_what_is_made_of_a_target_waits_for_it(copying: Project) -> None:
+def test_a_target_waits_for_its_sources(copying: Project) -> None:
     copying.sconstruct(
         BUILD + 'env.Artifact("dist/next", worker="next.py", inputs={"folder": a})\n'
     )
@@ -128,7 +128,7 @@ def test_what_is_made_of_a_target_waits_for_it(copying: Project) -> None:
         "import phiworker\nphiworker.run(lambda job: job.output.write_text('next'))\n",
     )
     text = copying.phibuild("plan").text
-    assert "wait        dist/next  (copy is not made yet)" in text
+    assert "wait        dist/next  (copy is not built yet)" in text
     copying.scons()
     assert "2 up to date" in copying.phibuild("plan").text
     copying.write("in.txt", "bye ")
@@ -164,43 +164,43 @@ class Usage(NamedTuple):
 
 def test_an_action_that_two_targets_need_is_counted_once(tmp_path: Path) -> None:
     shared, known = action(0, 100), action(1, 7, is_known=True)
-    described = [target(shared, known, action(2, 10)), target(shared, action(3, 20))]
-    assert [one["number"] for one in to_run(described)] == [0, 2, 3]
-    (room,) = rooms(described, tmp_path, tmp_path, are_copies=False)
-    assert (room.needed, room.is_least) == (130, False)
+    states = [target(shared, known, action(2, 10)), target(shared, action(3, 20))]
+    assert [action["number"] for action in to_run(states)] == [0, 2, 3]
+    (space,) = disk_spaces(states, tmp_path, tmp_path, are_copies=False)
+    assert (space.needed, space.is_least) == (130, False)
 
 
 def test_an_action_that_never_ran_counts_as_the_artifact(tmp_path: Path) -> None:
-    described = [target(action(0, None), action(1, 5), size=70), target(action(2, 10))]
-    (room,) = rooms(described, tmp_path, tmp_path, are_copies=False)
-    assert (room.needed, room.is_least) == (80, False)
-    described.append(target(action(3, None)))
-    (room,) = rooms(described, tmp_path, tmp_path, are_copies=False)
-    assert (room.needed, room.is_least) == (80, True)
+    states = [target(action(0, None), action(1, 5), size=70), target(action(2, 10))]
+    (space,) = disk_spaces(states, tmp_path, tmp_path, are_copies=False)
+    assert (space.needed, space.is_least) == (80, False)
+    states.append(target(action(3, None)))
+    (space,) = disk_spaces(states, tmp_path, tmp_path, are_copies=False)
+    assert (space.needed, space.is_least) == (80, True)
 
 
-def test_artifacts_that_are_copies_take_room_of_their_own(tmp_path: Path) -> None:
+def test_artifacts_that_are_copies_need_space_of_their_own(tmp_path: Path) -> None:
     recalled = target(size=7) | {"standing": "recall"}
-    described = [target(action(0, 10), size=5), recalled]
-    (room,) = rooms(described, tmp_path, tmp_path, are_copies=True)
-    assert room.needed == 10 + 5 + 7
-    (room,) = rooms([recalled], tmp_path, tmp_path, are_copies=True)
-    assert room.needed == 7
-    assert rooms([recalled], tmp_path, tmp_path, are_copies=False) == []
+    states = [target(action(0, 10), size=5), recalled]
+    (space,) = disk_spaces(states, tmp_path, tmp_path, are_copies=True)
+    assert space.needed == 10 + 5 + 7
+    (space,) = disk_spaces([recalled], tmp_path, tmp_path, are_copies=True)
+    assert space.needed == 7
+    assert disk_spaces([recalled], tmp_path, tmp_path, are_copies=False) == []
 
 
-def test_artifacts_on_another_file_system_take_room_there(tmp_path: Path) -> None:
-    described = [target(action(0, 10), size=5)]
+def test_artifacts_on_another_file_system_need_space_there(tmp_path: Path) -> None:
+    states = [target(action(0, 10), size=5)]
     other = Path("/proc")
-    store, project = rooms(described, tmp_path, other, are_copies=True)
+    store, project = disk_spaces(states, tmp_path, other, are_copies=True)
     assert (store.folder, store.needed) == (tmp_path, 10)
     assert (project.folder, project.needed) == (other, 5)
 
 
-def test_too_little_room_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The disk is not really full: shutil is made to say so."""
+def test_too_little_space_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The disk is not really full: shutil is patched."""
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(99))
-    (room,) = rooms([target(action(0, 100))], tmp_path, tmp_path, are_copies=False)
-    assert str(room) == f"not enough room: 100 B needed, 99 B free in {tmp_path}"
-    (room,) = rooms([target(action(0, 98))], tmp_path, tmp_path, are_copies=False)
-    assert str(room) == f"disk: 98 B needed, 99 B free in {tmp_path}"
+    (space,) = disk_spaces([target(action(0, 100))], tmp_path, tmp_path, are_copies=False)
+    assert str(space) == f"not enough space: 100 B needed, 99 B free in {tmp_path}"
+    (space,) = disk_spaces([target(action(0, 98))], tmp_path, tmp_path, are_copies=False)
+    assert str(space) == f"disk: 98 B needed, 99 B free in {tmp_path}"

@@ -1,4 +1,4 @@
-"""`phibuild show MODEL`: a source model is described, and a wrong one refused with the way out."""
+"""`phibuild show MODEL`: source models, and paths that are not models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def model(project: Project) -> Path:
     return write_checkpoint(project.folder / "models" / "Tiny", FAMILIES["phi-3.5"], layers=1)
 
 
-def test_a_model_is_described(project: Project, model: Path) -> None:
+def test_a_model_is_shown(project: Project, model: Path) -> None:
     (model / "adapter_config.json").write_text("{}")
     ran = project.phibuild("show", "models/Tiny")
     assert ran.status == 0, ran.text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
-from tests.conftest import Project
+from tests.conftest import BUILD, Project
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -20,9 +20,19 @@ def test_a_depfile_replaces_only_a_depfile(copying: Project, name: str, fails: b
     before = (copying.folder / name).read_text()
     ran = copying.phibuild("build", "--depfile", name)
     assert ran.status == 1
-    assert f"{name} is there already and is not a depfile" in ran.text
+    assert f"{name} already exists and is not a depfile" in ran.text
     assert (copying.folder / name).read_text() == before
     assert not (copying.folder / "dist").exists()
+
+
+def test_a_depfile_that_cannot_be_written_fails_the_build(copying: Project) -> None:
+    copying.sconstruct(f"import shutil\nshutil.rmtree('gone', ignore_errors=True)\n{BUILD}")
+    (copying.folder / "gone").mkdir()
+    ran = copying.phibuild("build", "--depfile", "gone/out.d")
+    assert (ran.status, ran.names("built")) == (2, ["dist/copy"])
+    assert "the depfile cannot be written: " in ran.text
+    ran = copying.scons(PHIBUILD_DEPFILE=str(copying.folder / "gone" / "out.d"))
+    assert ran.status == 2, ran.text
 
 
 def test_a_depfile_of_ours_and_an_empty_file_are_replaced(copying: Project) -> None:

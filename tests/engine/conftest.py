@@ -17,14 +17,14 @@ from tests.engine.tiny_plugin import TinyPlugin
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyPlugin:
     """The plugin with version 1.0 locked; every process started from here finds it."""
-    one = TinyPlugin(tmp_path / "plugin", tmp_path / "wheels")
-    one.write()
-    one.lock("1.0")
-    monkeypatch.setenv("PYTHONPATH", str(one.folder))
-    monkeypatch.setenv("PIP_FIND_LINKS", str(one.wheels))
+    plugin = TinyPlugin(tmp_path / "plugin", tmp_path / "wheels")
+    plugin.write()
+    plugin.lock("1.0")
+    monkeypatch.setenv("PYTHONPATH", str(plugin.folder))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(plugin.wheels))
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
     monkeypatch.setenv("UV_OFFLINE", "1")
-    return one
+    return plugin
 
 
 @pytest.fixture
@@ -36,4 +36,4 @@ def shop(project: Project, plugin: TinyPlugin, monkeypatch: pytest.MonkeyPatch) 
 
     registry = sort_offers([("tiny", "tiny-plugin", "1.0", tiny_plugin)])
     monkeypatch.delitem(sys.modules, "tiny_plugin")
-    return Workshop(Store(Path(project.environment["PHIBUILD_STORE"])), registry)
+    return Workshop.of(Store(Path(project.environment["PHIBUILD_STORE"])), registry)

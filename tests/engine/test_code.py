@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine import work
-from phibuild.engine.code import Code, CodeReader
-from phibuild.engine.code_folder import code_folder
-from phibuild.engine.keys import facts
-from phibuild.engine.realize import realize_step
+from phibuild.engine.building.realize import realize_step
+from phibuild.engine.building.run import run_batch
+from phibuild.engine.keys import keyed
+from phibuild.engine.workers.code import Code, CodeReader
+from phibuild.engine.workers.code_folder import code_folder
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action
 from phibuild.model.errors import ActionError, PhiError, RecipeError, SourceError
@@ -32,7 +32,7 @@ HELPER = "def text():\n    return 'first'\n"
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
-    return Workshop(Store(tmp_path / "store"), load_registry())
+    return Workshop.of(Store(tmp_path / "store"), load_registry())
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def paths(code: Code) -> set[str]:
     return {file.path for file in code.files} - {"phiworker.py", "toy/__init__.py"}
 
 
-def made_by(shop: Workshop, action: Action) -> str:
+def output_of(shop: Workshop, action: Action) -> str:
     (entry,) = realize_step(shop, action, None, "x").tree.entries
     return shop.store.object_path(entry).read_text()
 
@@ -164,7 +164,7 @@ def test_the_protocol_is_in_the_digest(package: Path, monkeypatch: pytest.Monkey
     folder = package.parent / "offered"
     folder.mkdir()
     (folder / "phiworker.py").write_text("# another\n")
-    monkeypatch.setattr("phibuild.engine.code._FOR_WORKERS", folder)
+    monkeypatch.setattr("phibuild.engine.workers.code._FOR_WORKERS", folder)
     assert code_of(package).digest != first.digest
 
 
@@ -177,7 +177,7 @@ def test_two_files_of_one_path_are_refused(package: Path) -> None:
     assert refusal.value.code == "PHI202"
 
 
-def test_a_worker_that_is_not_there_is_one_clear_error(package: Path) -> None:
+def test_a_worker_that_does_not_exist_is_one_clear_error(package: Path) -> None:
     (package / "worker.py").unlink()
     with pytest.raises(SourceError, match=r"worker\.py cannot be read") as refusal:
         code_of(package)
@@ -194,15 +194,17 @@ def test_a_worker_runs_from_exactly_its_code(shop: Workshop, package: Path) -> N
         "    job.output.write_text(json.dumps([found, sys.path[1:], str(root)]))\n"
         "phiworker.run(main)\n"
     )
-    made = made_by(shop, an_action(package))
-    assert '"phiworker.py", "toy", "toy/__init__.py", "toy/helper.py", "toy/worker.py"' in made
-    assert "site-packages" not in made
-    assert str(package) not in made
-    assert str(shop.store.root / "code") in made
+    text = output_of(shop, an_action(package))
+    assert '"phiworker.py", "toy", "toy/__init__.py", "toy/helper.py", "toy/worker.py"' in text
+    assert "site-packages" not in text
+    assert str(package) not in text
+    assert str(shop.store.root / "code") in text
 
 
-def test_a_module_that_the_import_does_not_name_is_not_there(shop: Workshop, package: Path) -> None:
-    """And so it is an error that says where to declare it, and no fact that is missing."""
+def test_a_module_that_the_import_does_not_name_does_not_exist_for_the_worker(
+    shop: Workshop, package: Path
+) -> None:
+    """So it is an error that says where to declare it, rather than a missing fact."""
     (package / "worker.py").write_text(
         "from importlib import import_module\nimport phiworker\n"
         "text = import_module('toy.' + 'helper').text\n"
@@ -212,10 +214,10 @@ def test_a_module_that_the_import_does_not_name_is_not_there(shop: Workshop, pac
         realize_step(shop, an_action(package), None, "x")
     assert refusal.value.code == "PHI408"
     assert "worker_files" in refusal.value.hint
-    assert made_by(shop, an_action(package, "helper.py")) == "first"
+    assert output_of(shop, an_action(package, "helper.py")) == "first"
 
 
-def test_the_plugin_itself_is_not_there(shop: Workshop, package: Path) -> None:
+def test_the_plugin_itself_does_not_exist_for_the_worker(shop: Workshop, package: Path) -> None:
     (package / "__init__.py").write_text("NAME = 1\n")
     (package / "worker.py").write_text("from toy import NAME\n")
     with pytest.raises(ActionError, match=r"toy imports toy\.NAME") as refusal:
@@ -310,17 +312,19 @@ def replace(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [spoil, shorten, add, replace])
-def test_a_damaged_folder_is_made_anew(
+def test_a_damaged_folder_is_written_again(
     shop: Workshop, package: Path, damage: Callable[[Path], None]
 ) -> None:
-    assert made_by(shop, an_action(package)) == "first"
+    assert output_of(shop, an_action(package)) == "first"
     (folder,) = (shop.store.root / "code").iterdir()
     damage(folder)
-    assert made_by(shop, an_action(package, name="again")) == "first"
+    assert output_of(shop, an_action(package, name="again")) == "first"
     assert [path.name for path in (shop.store.root / "code").iterdir()] == [folder.name]
 
 
-def test_an_intact_folder_stays_and_tells_when_it_was_used(shop: Workshop, package: Path) -> None:
+def test_an_intact_folder_stays_and_has_the_time_of_its_last_use(
+    shop: Workshop, package: Path
+) -> None:
     code = code_of(package)
     folder = code_folder(shop.store, code)
     before = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
@@ -328,10 +332,10 @@ def test_an_intact_folder_stays_and_tells_when_it_was_used(shop: Workshop, packa
     assert code_folder(shop.store, code) == folder
     assert folder.stat().st_mtime > 0
     after = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
-    assert [one.st_mtime_ns for one in after.values()] == [
-        one.st_mtime_ns for one in before.values()
+    assert [status.st_mtime_ns for status in after.values()] == [
+        status.st_mtime_ns for status in before.values()
     ]
-    assert {one.st_mode & 0o777 for one in after.values()} == {0o444}
+    assert {status.st_mode & 0o777 for status in after.values()} == {0o444}
 
 
 def test_builds_at_once_make_one_folder(shop: Workshop, package: Path) -> None:
@@ -355,12 +359,12 @@ def test_a_script_that_changes_after_the_key_is_not_recorded_under_it(
     shop: Workshop, package: Path
 ) -> None:
     action = an_action(package, "helper.py", code_root=package.parent)
-    task = work.Task(action, facts(shop, action, None, {}), {}, {})
+    step = keyed(shop, action, None, {})
     (package / "helper.py").write_text(HELPER.replace("first", "other"))
     with pytest.raises(PhiError) as refusal:
-        work.work(shop, [task], None, tools={}, reported_as="x")
+        run_batch(shop, [step], None, tools={}, reported_as="x")
     assert refusal.value.code == "PHI106"
-    assert shop.store.recall(task.key) is None
+    assert shop.store.recall(step.key) is None
 
 
 def test_an_edit_while_the_worker_runs_does_not_reach_it(shop: Workshop, package: Path) -> None:
@@ -374,6 +378,6 @@ def test_an_edit_while_the_worker_runs_does_not_reach_it(shop: Workshop, package
         "    job.output.write_text(text())\n"
         "phiworker.run(main)\n"
     )
-    assert made_by(shop, an_action(package)) == "first"
+    assert output_of(shop, an_action(package)) == "first"
     helper.write_text(HELPER)
-    assert made_by(Workshop(shop.store, shop.registry), an_action(package)) == "first"
+    assert output_of(Workshop.of(shop.store, shop.registry), an_action(package)) == "first"

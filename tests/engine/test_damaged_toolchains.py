@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine import toolchains
+from phibuild.engine import upkeep
+from phibuild.engine.building.tools import differences
 from phibuild.engine.workshop import Workshop
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.conftest import Project
@@ -34,12 +35,14 @@ def verify(project: Project, *options: str) -> tuple[int, str]:
     return ran.status, ran.text
 
 
-def test_one_that_is_whole_is_so(installed: Project) -> None:
-    assert verify(installed) == (0, "tiny is as it was installed\n")
+def test_an_intact_toolchain_is_reported_as_intact(installed: Project) -> None:
+    assert verify(installed) == (0, "tiny is intact\n")
     assert "ok    toolchain tiny: installed" in installed.phibuild("doctor").text
 
 
-def test_one_that_is_not_installed_is_not_damaged(project: Project, plugin: TinyPlugin) -> None:
+def test_a_toolchain_that_is_not_installed_is_not_damaged(
+    project: Project, plugin: TinyPlugin
+) -> None:
     assert verify(project) == (0, "tiny is not installed\n")
 
 
@@ -56,7 +59,7 @@ def test_a_file_that_is_gone_is_named_and_comes_back(installed: Project) -> None
     assert verify(installed)[0] == 0
 
 
-def test_a_file_that_is_changed_under_kept_size_and_time_is_found_and_comes_back(
+def test_a_file_that_changed_under_the_same_size_and_time_comes_back(
     installed: Project,
 ) -> None:
     """uv's cache has it by another link, and so the change, too."""
@@ -84,7 +87,7 @@ def test_a_file_that_was_added_is_found_and_what_python_compiles_is_not(
     assert "json.py was added" in verify(installed)[1]
 
 
-def test_a_build_that_fails_in_a_damaged_one_says_so(installed: Project) -> None:
+def test_a_build_that_fails_in_a_damaged_toolchain_names_it(installed: Project) -> None:
     write_checkpoint(installed.folder / "model", FAMILIES["phi-3"], layers=1)
     installed.sconstruct(SCONSTRUCT)
     module_of(installed).unlink()
@@ -95,16 +98,18 @@ def test_a_build_that_fails_in_a_damaged_one_says_so(installed: Project) -> None
     assert installed.scons().names("built") == ["out.txt"]
 
 
-def test_one_of_an_earlier_version_is_used_and_can_be_installed_again(installed: Project) -> None:
+def test_a_toolchain_of_an_earlier_version_is_used_and_can_be_installed_again(
+    installed: Project,
+) -> None:
     (environment(installed) / "phibuild-complete").write_text("")
     status, text = verify(installed)
     assert (status, "an earlier phibuild installed it" in text) == (0, True)
     assert "ok    toolchain tiny: installed" in installed.phibuild("doctor").text
     verify(installed, "--repair")
-    assert verify(installed) == (0, "tiny is as it was installed\n")
+    assert verify(installed) == (0, "tiny is intact\n")
 
 
-def test_one_that_nobody_names_any_more_is_collected_on_request(
+def test_a_toolchain_that_no_plugin_names_is_collected_on_request(
     installed: Project, plugin: TinyPlugin
 ) -> None:
     old = environment(installed)
@@ -123,10 +128,10 @@ def test_one_that_nobody_names_any_more_is_collected_on_request(
     assert verify(installed)[0] == 0
 
 
-def test_one_that_a_running_build_uses_is_not_collected(
+def test_a_toolchain_that_a_running_build_uses_is_not_collected(
     installed: Project, plugin: TinyPlugin, shop: Workshop
 ) -> None:
-    shop.python_of("tiny")
+    shop.toolchains.python_of("tiny")
     old = environment(installed)
     plugin.lock("2.0")
     installed.phibuild("store", "collect", "--toolchains")
@@ -136,24 +141,24 @@ def test_one_that_a_running_build_uses_is_not_collected(
     assert not old.exists()
 
 
-def test_a_native_one_is_verified_by_its_result(shop: Workshop, native: Path) -> None:  # noqa: F811
-    assert toolchains.differences(shop, "tool", reads=True) == []
+def test_a_native_toolchain_is_verified_by_its_result(shop: Workshop, native: Path) -> None:  # noqa: F811
+    assert differences(shop, "tool", reads=True) == []
     tool = native / "bin" / "tool"
     text = tool.read_text()
     tool.chmod(0o644)
     tool.write_text(text.replace("sh", "SH"))
-    assert toolchains.differences(shop, "tool", reads=False) == []
-    found = toolchains.differences(shop, "tool", reads=True)
-    assert found is not None
-    assert [str(one) for one in found] == ["bin/tool was changed"]
-    toolchains.repair(shop, "tool", found)
+    assert differences(shop, "tool", reads=False) == []
+    damage = differences(shop, "tool", reads=True)
+    assert damage is not None
+    assert [str(difference) for difference in damage] == ["bin/tool was changed"]
+    upkeep.repair(shop, "tool", damage)
     assert tool.read_text() == text
     tool.unlink()
-    found = toolchains.differences(shop, "tool", reads=False)
-    assert [str(one) for one in found or ()] == ["bin/tool is missing"]
+    damage = differences(shop, "tool", reads=False)
+    assert [str(difference) for difference in damage or ()] == ["bin/tool is missing"]
 
 
-def test_a_large_file_of_a_native_one_that_was_changed_is_not_recalled(
+def test_a_changed_large_file_of_a_native_toolchain_is_not_recalled(
     shop: Workshop,
     native: Path,  # noqa: F811
 ) -> None:
@@ -166,8 +171,8 @@ def test_a_large_file_of_a_native_one_that_was_changed_is_not_recalled(
     tool.chmod(0o644)
     tool.write_text(tool.read_text().replace("sh", "SH"))
     os.utime(tool, ns=(before.st_atime_ns, before.st_mtime_ns))
-    found = toolchains.differences(shop, "tool", reads=True)
-    assert found
+    damage = differences(shop, "tool", reads=True)
+    assert damage
     with pytest.raises(Exception, match="tool"):  # the test's own worker builds nothing
-        toolchains.repair(shop, "tool", found)
+        upkeep.repair(shop, "tool", damage)
     assert not place.exists()

@@ -1,4 +1,4 @@
-"""A worker reads its inputs; one that writes to them damages no object."""
+"""A worker that writes to its inputs damages no object."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.realize import realize_step
+from phibuild.engine.building.realize import realize_step
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action
 from phibuild.model.errors import ActionError
@@ -40,7 +40,7 @@ phiworker.run(main)
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
-    return Workshop(Store(tmp_path / "store"), load_registry())
+    return Workshop.of(Store(tmp_path / "store"), load_registry())
 
 
 def spoiling(folder: Path, name: str) -> tuple[Action, Action]:
@@ -57,7 +57,7 @@ def test_a_small_input_is_a_copy(shop: Workshop, tmp_path: Path) -> None:
     assert shop.store.has(realize_step(shop, first, None, "x").tree)
 
 
-def test_a_large_input_that_was_written_to_is_thrown_away(shop: Workshop, tmp_path: Path) -> None:
+def test_a_large_input_that_a_worker_changed_is_discarded(shop: Workshop, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can write to a read-only file")
     first, second = spoiling(tmp_path, "large.bin")

@@ -15,7 +15,7 @@ from phibuild.worker.phiworker import Job
 
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Where what a worker says can be read."""
+    """The stream of a worker's messages."""
     reader, writer = os.pipe()
     monkeypatch.setenv("PHIBUILD_MESSAGES", str(writer))
     yield reader
@@ -24,7 +24,7 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     gc.unfreeze()
 
 
-def test_imports_are_told_of_and_collect_no_garbage(messages: int) -> None:
+def test_imports_are_reported_and_collect_no_garbage(messages: int) -> None:
     nowhere = Path("nowhere")
     job = Job("job", {}, nowhere, {}, {}, nowhere, 1, "", ())
     with pytest.raises(ImportError), job.importing("a toolkit"):

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine import places
-from phibuild.engine.places import Folding, Places
-from phibuild.engine.territory import Territory
+from phibuild.engine.territory import places
+from phibuild.engine.territory.places import Folding, Places
+from phibuild.engine.territory.territory import Territory
 from phibuild.model.errors import RecipeError
 from tests.disks import mounted
 from tests.firmware.tools import needed_tool
 
 
-def is_one(one: str | Path, other: str | Path, known: Places | None = None) -> bool:
-    """Whether two paths lead to one place."""
+def is_same(path: str | Path, other: str | Path, known: Places | None = None) -> bool:
+    """Whether two paths lead to the same place."""
     known = known or Places()
-    ends = [known.of(str(path))[-1] for path in (one, other)]
+    ends = [known.of(str(end))[-1] for end in (path, other)]
     return not set(ends[0].keys).isdisjoint(ends[1].keys)
 
 
@@ -28,20 +28,20 @@ def test_links_and_dots_lead_to_one_place(tmp_path: Path) -> None:
     (tmp_path / "real" / "deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "far").symlink_to(tmp_path / "link" / "deep")
-    assert is_one(tmp_path / "link", tmp_path / "real")
-    assert is_one(tmp_path / "link" / "new", tmp_path / "real" / "new")
-    assert is_one(f"{tmp_path}/link/../real/./deep", tmp_path / "far")
-    assert is_one(f"{tmp_path}/far/../new/x", tmp_path / "real" / "new" / "x")
-    assert not is_one(tmp_path / "link", tmp_path / "real" / "deep")
+    assert is_same(tmp_path / "link", tmp_path / "real")
+    assert is_same(tmp_path / "link" / "new", tmp_path / "real" / "new")
+    assert is_same(f"{tmp_path}/link/../real/./deep", tmp_path / "far")
+    assert is_same(f"{tmp_path}/far/../new/x", tmp_path / "real" / "new" / "x")
+    assert not is_same(tmp_path / "link", tmp_path / "real" / "deep")
 
 
 def test_a_dangling_link_and_a_loop_are_places(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("not/there")
     (tmp_path / "loop").symlink_to("loop")
-    assert is_one(tmp_path / "dangling", tmp_path / "not" / "there")
-    assert is_one(tmp_path / "dangling" / "x", tmp_path / "not" / "there" / "x")
-    assert is_one(tmp_path / "loop", tmp_path / "loop")
-    assert not is_one(tmp_path / "loop", tmp_path / "dangling")
+    assert is_same(tmp_path / "dangling", tmp_path / "not" / "there")
+    assert is_same(tmp_path / "dangling" / "x", tmp_path / "not" / "there" / "x")
+    assert is_same(tmp_path / "loop", tmp_path / "loop")
+    assert not is_same(tmp_path / "loop", tmp_path / "dangling")
 
 
 def test_a_folder_that_is_made_in_between_is_the_same_place(tmp_path: Path) -> None:
@@ -57,18 +57,18 @@ def test_hard_links_are_places_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     os.link(tmp_path / "a", tmp_path / "b")
     os.link(tmp_path / "a", tmp_path / "A")
-    assert not is_one(tmp_path / "a", tmp_path / "b")
-    assert not is_one(tmp_path / "a", tmp_path / "A")
+    assert not is_same(tmp_path / "a", tmp_path / "b")
+    assert not is_same(tmp_path / "a", tmp_path / "A")
 
 
-def test_letter_case_counts_where_the_folder_tells_names_apart(tmp_path: Path) -> None:
+def test_letter_case_counts_where_the_folder_distinguishes_names(tmp_path: Path) -> None:
     (tmp_path / "entry").mkdir()
-    assert not is_one(tmp_path / "dist", tmp_path / "Dist")
-    assert not is_one(tmp_path / "e\u0301", tmp_path / "\u00e9")
+    assert not is_same(tmp_path / "dist", tmp_path / "Dist")
+    assert not is_same(tmp_path / "e\u0301", tmp_path / "\u00e9")
 
 
 @pytest.mark.parametrize(
-    ("folding", "one", "other", "are_one"),
+    ("folding", "name", "other", "are_same"),
     [
         (Folding(case=True, forms=True), "Dist/A", "dist/a", True),
         (Folding(case=True, forms=True), "stra\u00dfe", "STRASSE", True),
@@ -82,12 +82,12 @@ def test_what_does_not_exist_is_folded_as_its_folder_folds_names(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     folding: Folding,
-    one: str,
+    name: str,
     other: str,
-    are_one: bool,
+    are_same: bool,
 ) -> None:
     monkeypatch.setattr(places, "_probed", lambda folder: folding)
-    assert is_one(tmp_path / one, tmp_path / other) is are_one
+    assert is_same(tmp_path / name, tmp_path / other) is are_same
 
 
 @pytest.fixture
@@ -105,14 +105,14 @@ def folded(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_real_file_system_that_ignores_case(folded: Path) -> None:
     (folded / "Models").mkdir()
-    assert is_one(folded / "models" / "x", folded / "MODELS" / "X")
+    assert is_same(folded / "models" / "x", folded / "MODELS" / "X")
     territory = Territory()
     territory.use(str(folded / "Models"), "the model")
     with pytest.raises(RecipeError, match="the target t lies in the model"):
         territory.claim(str(folded / "mOdEls" / "out"), "t")
 
 
-def test_an_entry_under_another_case_tells_that_a_folder_folds(
+def test_an_entry_under_another_case_shows_that_a_folder_folds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "Entry").mkdir()

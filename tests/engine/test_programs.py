@@ -1,4 +1,4 @@
-"""Programs of the machine: which are facts, how they answer, and when they are asked."""
+"""Programs of the machine: which are facts, how they answer, and when they are started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from phibuild_gguf.llama_cpp.build import build
 
-from phibuild.engine.keys import facts, file_digests
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Program
 from phibuild.model.errors import ToolchainError
@@ -46,7 +45,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 @pytest.fixture
 def shop(tmp_path: Path) -> Callable[[], Workshop]:
     """Workshops of new processes that share a store."""
-    return lambda: Workshop(Store(tmp_path / "store"), load_registry())
+    return lambda: Workshop.of(Store(tmp_path / "store"), load_registry())
 
 
 def test_a_program_answers_in_one_language(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,15 +61,14 @@ def test_a_program_answers_in_one_language(write: Write, monkeypatch: pytest.Mon
 def test_both_compilers_are_facts_of_llama_cpp(
     write: Write, shop: Callable[[], Workshop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def found() -> dict[str, str]:
-        one, action = shop(), build()
-        return {f.name: f.value for f in facts(one, action, None, file_digests(one, action))}
+    def facts() -> dict[str, str]:
+        return {fact.name: fact.value for fact in shop().toolchains.build_facts(build())}
 
     monkeypatch.setenv("CC", str(write("cc", "1")))
     monkeypatch.setenv("CXX", str(write("c++", "1")))
-    before = found()
+    before = facts()
     write("cc", "2")
-    after = found()
+    after = facts()
     assert before.pop("program.cc") == "gcc version 1"
     assert after.pop("program.cc") == "gcc version 2"
     assert before == after
@@ -78,7 +76,7 @@ def test_both_compilers_are_facts_of_llama_cpp(
     assert not {name for name in before if "cmake" in name or "ninja" in name}
 
 
-def test_a_compiler_that_is_no_wrapper_is_asked_once(
+def test_a_compiler_that_is_not_a_wrapper_starts_once(
     shop: Callable[[], Workshop], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Null builds start no process: they compare the file behind all links."""
@@ -86,27 +84,27 @@ def test_a_compiler_that_is_no_wrapper_is_asked_once(
     shutil.copy2(shutil.which("env") or "", binary)  # any that is not a script
     link.symlink_to(binary)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    asked: list[Path] = []
+    started: list[Path] = []
 
     def counted(program: Program, path: Path) -> str:
-        asked.append(path)
+        started.append(path)
         return ask(program, path)
 
-    monkeypatch.setattr("phibuild.engine.workshop.ask", counted)
+    monkeypatch.setattr("phibuild.engine.workers.toolchains.ask", counted)
     compiler = Program("my-cc", ("--version",), ".", "")
-    first = shop().program(compiler)
-    assert (shop().program(compiler), len(asked)) == (first, 1)
+    first = shop().toolchains.program(compiler)
+    assert (shop().toolchains.program(compiler), len(started)) == (first, 1)
     binary.rename(tmp_path / "my-gcc-11")
     binary.symlink_to("my-gcc-11")
-    shop().program(compiler)
+    shop().toolchains.program(compiler)
     binary.unlink()
     shutil.copy2(tmp_path / "my-gcc-11", binary)
-    shop().program(compiler)
-    assert len(asked) > 1
+    shop().toolchains.program(compiler)
+    assert len(started) > 1
 
 
 @pytest.mark.parametrize("kind", ["script", "ccache"])
-def test_a_wrapper_is_asked_again(
+def test_a_wrapper_starts_each_time(
     write: Write, shop: Callable[[], Workshop], kind: str, tmp_path: Path
 ) -> None:
     """Its file stays when the compiler that it starts is another."""
@@ -119,20 +117,20 @@ def test_a_wrapper_is_asked_again(
         wrapper.symlink_to("ccache")
     assert starts_another(wrapper)
     if kind == "script":
-        before = shop().program(compiler_program("wrapper", "")).identity
+        before = shop().toolchains.program(compiler_program("wrapper", "")).identity
         wrapper.write_text(wrapper.read_text().replace("version 1", "version 2"))
-        assert shop().program(compiler_program("wrapper", "")).identity != before
+        assert shop().toolchains.program(compiler_program("wrapper", "")).identity != before
 
 
 def test_a_compiler_with_options_in_its_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was passed over without a word, and another compiler was taken."""
+    """It was ignored silently, and another compiler was used."""
     monkeypatch.setenv("CC", "gcc -m32")
     with pytest.raises(ToolchainError, match="CC=gcc -m32 was not found") as raised:
         find_compiler()
     assert raised.value.code == "PHI601"
 
 
-def test_what_comes_with_python_lies_beside_it(
+def test_a_program_that_comes_with_python_is_beside_it(
     write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     beside = tmp_path / "venv" / "bin"

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.keys import known_result
-from phibuild.engine.removal import remove_tool
+from phibuild.engine.keys import keyed
+from phibuild.engine.upkeep import remove_tool
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action
-from phibuild.model.digest import Digest
-from phibuild.model.facts import action_key
 from phibuild.offers import NativeToolchain
 from phibuild.store import ActionResult
 from phibuild.toolchain.removal import Removal
@@ -107,17 +105,16 @@ def native(shop: Workshop, tmp_path: Path) -> Path:
     worker = tmp_path / "worker.py"
     worker.write_text("")
     action = Action(name="tool.build", worker=worker, toolchain="host")
-    offers = {"tool": NativeToolchain("tool", lambda: action)}
-    shop.registry = shop.registry._replace(natives=offers)
+    natives = shop.registry.natives
+    assert isinstance(natives, dict)
+    natives["tool"] = NativeToolchain("tool", lambda: action)
     built = shop.store.root / "built"
     (built / "bin").mkdir(parents=True)
     (built / "bin" / "tool").write_text("#!/bin/sh\n")
-    known = known_result(shop, action, None)
-    assert known is not None
-    key: Digest = action_key(known[0])
+    step = keyed(shop, action, None, {})
     tree = shop.store.put(built)
-    shop.store.record(ActionResult(key, action.name, known[0], (), tree, 0.0, 0, "", "test"))
-    prefix = shop.store.root / "toolchains" / f"tool-{key.hex[:12]}"
+    shop.store.record(ActionResult(step.key, action.name, step.facts, (), tree, 0.0, 0, "", "test"))
+    prefix = shop.store.root / "toolchains" / f"tool-{step.key.hex[:12]}"
     shop.store.install(tree, prefix)
     return prefix
 

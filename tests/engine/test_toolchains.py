@@ -1,4 +1,4 @@
-"""Python toolchains: made on first use, shared, repaired and removed, with an identity in keys.
+"""Python toolchains: installed on first use, shared, repaired, removed, and identified in keys.
 
 A plugin of the tests' own locks one tiny package, whose wheels are written here and found through
 PIP_FIND_LINKS: the real uv installs them, and no network is needed.
@@ -16,6 +16,7 @@ import pytest
 
 from phibuild.engine.declaration import CURRENT
 from phibuild.engine.workshop import Workshop
+from phibuild.model.action import Action
 from phibuild.model.errors import ToolchainError
 from phibuild.model.facts import Facts
 from phibuild.offers import PythonToolchain
@@ -32,7 +33,7 @@ def a_model(project: Project) -> None:
 
 
 def making(text: str) -> int:
-    """How often the toolchain was made, as told."""
+    """How often an installation was reported."""
     return text.count("toolchain tiny")
 
 
@@ -40,7 +41,7 @@ def names(facts: Facts) -> dict[str, str]:
     return {fact.name: fact.value for fact in facts}
 
 
-def test_a_build_makes_the_toolchain_that_it_needs(project: Project, plugin: TinyPlugin) -> None:
+def test_a_build_installs_the_toolchain_that_it_needs(project: Project, plugin: TinyPlugin) -> None:
     a_model(project)
     project.sconstruct(SCONSTRUCT)
     assert "tiny         python  -" in project.phibuild("toolchain", "list").text
@@ -53,7 +54,7 @@ def test_a_build_makes_the_toolchain_that_it_needs(project: Project, plugin: Tin
     assert "tiny         python  installed" in project.phibuild("toolchain", "list").text
 
 
-def test_declaring_makes_no_toolchain(project: Project, plugin: TinyPlugin) -> None:
+def test_declaring_installs_no_toolchain(project: Project, plugin: TinyPlugin) -> None:
     a_model(project)
     project.sconstruct(SCONSTRUCT)
     assert project.scons("-n").status == 0
@@ -74,49 +75,51 @@ def test_projects_share_a_toolchain(project: Project, plugin: TinyPlugin, tmp_pa
     assert making(ran.text) == 0
 
 
-def test_two_processes_at_once_make_it_once(project: Project, plugin: TinyPlugin) -> None:
+def test_two_processes_at_once_install_a_toolchain_once(
+    project: Project, plugin: TinyPlugin
+) -> None:
     with ThreadPoolExecutor() as pool:
         runs = [
-            one.result()
-            for one in [
+            run.result()
+            for run in [
                 pool.submit(project.phibuild, "toolchain", "install", "tiny") for _ in range(2)
             ]
         ]
-    assert [one.status for one in runs] == [0, 0], runs
-    assert sum(making(one.text) for one in runs) == 1
+    assert [run.status for run in runs] == [0, 0], runs
+    assert sum(making(run.text) for run in runs) == 1
 
 
-def test_a_half_made_one_is_thrown_away_and_made_again(shop: Workshop, plugin: TinyPlugin) -> None:
-    folder = shop.interpreters.path_of(plugin.toolchain)
+def test_a_partial_toolchain_is_installed_again(shop: Workshop, plugin: TinyPlugin) -> None:
+    folder = shop.toolchains.interpreters.path_of(plugin.toolchain)
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(sys.executable)
     (folder / "left-behind").touch()
-    assert not shop.interpreters.is_installed(plugin.toolchain)
-    python = shop.python_of("tiny")
+    assert not shop.toolchains.interpreters.is_installed(plugin.toolchain)
+    python = shop.toolchains.python_of("tiny")
     assert not (folder / "left-behind").exists()
     assert version_in(python) == "1.0"
 
 
-def test_one_whose_base_interpreter_is_gone_is_made_again(
+def test_a_toolchain_without_its_base_interpreter_is_installed_again(
     shop: Workshop, plugin: TinyPlugin
 ) -> None:
-    python = shop.python_of("tiny")
+    python = shop.toolchains.python_of("tiny")
     python.unlink()
     python.symlink_to("/nowhere/python")
-    assert version_in(shop.python_of("tiny")) == "1.0"
+    assert version_in(shop.toolchains.python_of("tiny")) == "1.0"
 
 
 def test_stores_that_share_toolchains_by_a_link_share_what_python_compiles_too(
     shop: Workshop, plugin: TinyPlugin, tmp_path: Path
 ) -> None:
     """Python keeps it by the names of modules' files: they have to be the same."""
-    python = shop.python_of("tiny")
+    python = shop.toolchains.python_of("tiny")
     other = Store(tmp_path / "other-store")
     (other.root / "toolchains").symlink_to(shop.store.root / "toolchains")
-    assert Workshop(other, shop.registry).python_of("tiny") == python
+    assert Workshop.of(other, shop.registry).toolchains.python_of("tiny") == python
 
 
-def test_one_that_cannot_be_installed_leaves_nothing_and_says_why(
+def test_a_failed_installation_leaves_nothing_and_says_why(
     project: Project, plugin: TinyPlugin
 ) -> None:
     (wheel,) = plugin.wheels.iterdir()
@@ -144,7 +147,7 @@ def test_a_wheel_that_is_not_the_pinned_one_is_refused(
     assert "[PHI604]" in ran.text
 
 
-def test_a_removed_one_is_made_again_when_it_is_needed(
+def test_a_removed_toolchain_is_installed_again_when_it_is_needed(
     project: Project, plugin: TinyPlugin
 ) -> None:
     project.phibuild("toolchain", "install", "tiny")
@@ -154,7 +157,7 @@ def test_a_removed_one_is_made_again_when_it_is_needed(
     assert making(project.phibuild("toolchain", "install", "tiny").text) == 1
 
 
-def test_removing_it_leaves_what_it_made_alone(project: Project, plugin: TinyPlugin) -> None:
+def test_removing_a_toolchain_keeps_its_artifacts(project: Project, plugin: TinyPlugin) -> None:
     a_model(project)
     project.sconstruct(SCONSTRUCT)
     project.scons()
@@ -193,10 +196,10 @@ def test_a_pin_moves_the_facts_of_its_own_toolchain_only(plugin: TinyPlugin) -> 
 
 def test_comments_and_order_in_a_lock_move_nothing(tmp_path: Path) -> None:
     lines = ["alpha==1 --hash=sha256:00", "beta==2 --hash=sha256:11"]
-    one, other = tmp_path / "one.lock", tmp_path / "other.lock"
-    one.write_text("\n".join(lines))
+    lock, other = tmp_path / "lock", tmp_path / "other"
+    lock.write_text("\n".join(lines))
     other.write_text("# made by hand\n" + "\n\n".join(reversed(lines)) + "\n")
-    assert facts_of_lock(PythonToolchain("tiny", one)) == facts_of_lock(
+    assert facts_of_lock(PythonToolchain("tiny", lock)) == facts_of_lock(
         PythonToolchain("tiny", other)
     )
 
@@ -214,13 +217,14 @@ def test_current_is_the_running_interpreter_with_facts_of_its_own(
     shop: Workshop, plugin: TinyPlugin
 ) -> None:
     have_phitiny(plugin.folder, "1.0")
-    assert shop.python_of(f"{CURRENT}tiny") == Path(sys.executable)
-    locked = shop.interpreter_facts("tiny")
-    current = names(shop.interpreter_facts(f"{CURRENT}tiny"))
+    assert shop.toolchains.python_of(f"{CURRENT}tiny") == Path(sys.executable)
+    action = Action("tiny.write", Path(), toolchain="tiny")
+    locked = shop.toolchains.facts(action)
+    current = names(shop.toolchains.facts(action._replace(toolchain=f"{CURRENT}tiny")))
     assert current != names(locked)
     assert current["toolchain.tiny"] == "current"
     assert current["toolchain.tiny.phitiny"] == "1.0"
-    assert not shop.interpreters.root.exists()
+    assert not shop.toolchains.interpreters.root.exists()
 
 
 def test_another_version_in_the_current_interpreter_moves_its_facts(
@@ -248,7 +252,7 @@ def test_another_word_than_current_is_refused(project: Project, plugin: TinyPlug
     project.sconstruct('env.Tiny("out.txt", env.PhiModel("model"), toolchain="system")\n')
     ran = project.scons()
     assert ran.status == 2
-    assert "[PHI202] toolchain='system' is not possible" in ran.text
+    assert "[PHI202] toolchain='system' is not supported" in ran.text
 
 
 def test_identity_is_known_without_importing_what_is_locked(

@@ -1,4 +1,4 @@
-"""Workers that misbehave: each is one clear error, or does no harm, and never holds the build."""
+"""Workers that misbehave: each ends in one clear error or does no harm, and blocks no build."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_false_digest_is_an_error(build: Build) -> None:
     assert ran.names("built") == ["made"]
 
 
-def test_a_digest_of_what_is_no_file_does_no_harm(build: Build) -> None:
+def test_a_digest_of_what_is_not_a_file_does_no_harm(build: Build) -> None:
     ran = build('os.mkfifo(job.output.parent / "output")', "job.written('ab' * 32)")
     assert "[PHI403]" in ran.text
     assert "Traceback" not in ran.text

@@ -145,7 +145,7 @@ def test_a_folder_is_packed_first(booting: Project) -> None:
 def test_memory_does_not_grow_with_the_payload(project: Project) -> None:
     """With two sizes for which the build itself, whose peak a worker inherits, needs the same."""
     put_keys(project, 1)
-    shop = Workshop(Store(Path(project.environment["PHIBUILD_STORE"])), load_registry())
+    shop = Workshop.of(Store(Path(project.environment["PHIBUILD_STORE"])), load_registry())
     project.sconstruct(PACKED.format(fields='version="1.2.3"'))
     peaks = []
     for size in (160 << 20, 320 << 20):
@@ -153,7 +153,7 @@ def test_memory_does_not_grow_with_the_payload(project: Project) -> None:
             file.truncate(size)
         ran = project.scons()
         assert ran.status == 0, ran.text
-        manifest = shop.manifest_of(project.folder / "build" / "m.bin")
+        manifest = shop.artifacts.manifest_of(project.folder / "build" / "m.bin")
         assert manifest is not None
         result = shop.store.recall(manifest.key)
         assert result is not None

@@ -9,8 +9,8 @@ import pytest
 from phibuild_gguf.llama_cpp.build import build, build_for_device
 from phibuild_gguf.recipe import LlamaCppRecipe
 
-from phibuild.engine.inputs import read_input
-from phibuild.engine.keys import facts, file_digests
+from phibuild.engine.keys import keyed
+from phibuild.engine.reading.inputs import read_input
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, Part, steps_of
 from phibuild.model.errors import RecipeError, ToolchainError
@@ -44,13 +44,13 @@ def test_other_programs_need_no_other_compilation() -> None:
 def test_compiler_flags_and_c_library_are_facts() -> None:
     action, _ = planned(flags=["-DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod"])
     shop = Workshop.open()
-    values = {f.name: f.value for f in facts(shop, action, None, file_digests(shop, action))}
+    values = {fact.name: fact.value for fact in keyed(shop, action, None, {}).facts}
     compiler, libc = find_cross_compiler(TRIPLET)
     for program in compiler:
         version = values[f"program.{program.name}"]
         assert version.startswith(f"Target: {TRIPLET}; gcc version ")
     assert "armv8.2-a+dotprod" in values["recipe.flags"]
-    assert values["input.libc"] == str(read_input(shop, libc).digest)
+    assert values["input.libc"] == str(read_input(shop.sources, libc).digest)
     folder = str(path_of(compiler.cxx).parent)
     assert not [value for value in values.values() if folder in value]
 

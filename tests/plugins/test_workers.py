@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.code import CodeReader
-from phibuild.engine.code_folder import code_folder
+from phibuild.engine.workers.code import CodeReader
+from phibuild.engine.workers.code_folder import code_folder
 from phibuild.model.action import Action
 from phibuild.store import Store
 from phibuild.testing._worker_imports import forgotten_and_superfluous

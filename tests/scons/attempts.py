@@ -82,7 +82,7 @@ def odd_values() -> dict[str, Any]:
         "lambda": lambda: 1,
         "object": object(),
         "class": int,
-        "generator": (one for one in "ab"),
+        "generator": (letter for letter in "ab"),
         "date": datetime.date(2020, 1, 1),
         "decimal": decimal.Decimal("0.5"),
         "array": numpy.zeros(3),
@@ -176,16 +176,16 @@ class Count:
 
 def count(env: Any) -> Count:
     """Make all attempts."""
-    found = Count()
+    counted = Count()
     for number, (name, call) in enumerate(attempts(env)):
         try:
             call(f"out/t{number}")
-            found.declared += 1
+            counted.declared += 1
         except SCons.Errors.StopError as error:
-            found.refused += 1
+            counted.refused += 1
             if "[PHI" not in str(error) or "hint:" not in str(error):
-                found.ugly.append(f"{name}: {error}")
+                counted.ugly.append(f"{name}: {error}")
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
-            found.ugly.append(f"{name}: {error!r} at {place.filename}:{place.lineno}")
-    return found
+            counted.ugly.append(f"{name}: {error!r} at {place.filename}:{place.lineno}")
+    return counted

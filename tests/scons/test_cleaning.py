@@ -38,7 +38,7 @@ def test_a_file_that_the_user_added_stays_and_is_named(copying: Project) -> None
     assert "Kept" not in copying.scons("-c").text
 
 
-def test_an_artifact_that_is_whole_leaves_no_folder(copying: Project) -> None:
+def test_an_intact_artifact_leaves_no_folder(copying: Project) -> None:
     copying.sconstruct(BUILD + FILE)
     copying.scons()
     ran = copying.scons("-c")
@@ -149,7 +149,7 @@ def test_objects_compiled_in_place_are_cleaned_by_scons(copying: Project) -> Non
     assert (copying.folder / "build/device/phi_model.o").exists()
     shown = copying.phibuild("show", "build/device").text
     assert "unchanged by size and time" in shown
-    assert "in its folder, and not of it: phi_model.o" in shown
+    assert "in its folder, but not part of it: phi_model.o" in shown
     ran = copying.scons("-c", "build/device")
     assert "Kept" in ran.text
     assert (copying.folder / "build/device/phi_model.o").exists()

@@ -75,13 +75,13 @@ def workspaces(project: Project) -> list[Path]:
 
 
 def waits_for_a_lock(build: subprocess.Popen[str]) -> bool:
-    """Whether the kernel lists it among those who wait."""
+    """Whether the kernel lists the process as waiting for a lock."""
     lines = Path("/proc/locks").read_text().splitlines()
     return any("-> FLOCK" in line and str(build.pid) in line.split() for line in lines)
 
 
 def ends_at_once(build: subprocess.Popen[str]) -> str:
-    """What it prints until its end. A worker would keep it for ten minutes."""
+    """The output until the end of a build whose workers would take ten minutes."""
     text, _ = build.communicate(timeout=60)
     assert build.returncode in (2, 130, 129, 143), text
     assert "Traceback" not in text
@@ -190,7 +190,8 @@ def test_a_signal_at_any_moment_leaves_nothing_wrong(
     "during",
     [
         "wait()",
-        "import phibuild.scons.description as one\none.write_description = lambda *_, **__: wait()",
+        "import phibuild.scons.project_state as state\n"
+        "state.write_project_state = lambda *_, **__: wait()",
     ],
     ids=["reading", "describing"],
 )

@@ -155,15 +155,15 @@ def waiting_build(copying: Project, *, started: Path) -> "subprocess.Popen[str]"
 def workers_of(project: Project) -> list[int]:
     """Processes that run a worker from the project's store."""
     code = os.fsencode(f"{project.environment['PHIBUILD_STORE']}/code/")
-    found = []
+    workers = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
         if any(word.startswith(code) for word in words):
-            found.append(int(path.parent.name))
-    return found
+            workers.append(int(path.parent.name))
+    return workers
 
 
 def test_a_killed_worker_is_one_clear_error(copying: Project, tmp_path: Path) -> None:

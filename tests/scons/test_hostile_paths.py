@@ -171,7 +171,7 @@ def test_what_a_user_adds_to_an_artifact_stays(
     folder = home.folder / "dist" / "good"
     before = snapshot(folder)
     add(folder)
-    added = {name: found for name, found in snapshot(folder).items() if name not in before}
+    added = {name: file for name, file in snapshot(folder).items() if name not in before}
     around = state(home, ("dist/good", "in.txt"))
     for arguments in (("-n",), (), ("-c", "-n"), ("-c",), (), ("-c",)):
         if then:

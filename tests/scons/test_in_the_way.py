@@ -143,7 +143,7 @@ def test_it_goes_on_when_the_file_is_moved(copying: Project) -> None:
     assert copying.scons().names("built") == ["dist/copy"]
 
 
-def test_a_changed_file_is_replaced_and_that_is_said(copying: Project) -> None:
+def test_a_changed_file_is_replaced_and_reported(copying: Project) -> None:
     copying.scons()
     (target_of(copying) / "copy.txt").write_text("mine")
     (target_of(copying) / "sub" / "more.txt").unlink()
@@ -154,7 +154,7 @@ def test_a_changed_file_is_replaced_and_that_is_said(copying: Project) -> None:
     assert "which was changed" not in copying.scons().text
 
 
-def test_a_changed_file_target_is_replaced_and_that_is_said(single: Project) -> None:
+def test_a_changed_file_target_is_replaced_and_reported(single: Project) -> None:
     single.scons()
     target_of(single).write_text("mine")
     assert "replaced dist/copy, which was changed after it was built\n" in single.scons().text
@@ -263,8 +263,8 @@ def test_odd_names_are_built_and_rebuilt(copying: Project, name: str) -> None:
         ran = copying.scons()
         assert ran.status == 0, ran.text
         assert (copying.folder / "dist" / name / "copy.txt").read_text() == text * 2
-    found = {path.name for path in (copying.folder / "dist").iterdir()}
-    assert found == {name, f"{name}.phi.json"}
+    names = {path.name for path in (copying.folder / "dist").iterdir()}
+    assert names == {name, f"{name}.phi.json"}
 
 
 def test_what_a_killed_build_left_is_cleared(copying: Project) -> None:
@@ -289,9 +289,9 @@ def test_artifacts_of_the_previous_version_need_no_work(copying: Project, tmp_pa
     store = tmp_path / "store"
     for path in target_of(copying).rglob("*.txt"):
         same = [
-            one
-            for one in (store / "objects").rglob("*")
-            if one.is_file() and one.read_bytes() == path.read_bytes()
+            place
+            for place in (store / "objects").rglob("*")
+            if place.is_file() and place.read_bytes() == path.read_bytes()
         ]
         path.unlink()
         path.hardlink_to(same[0])

@@ -128,7 +128,7 @@ def test_an_installation_goes_into_the_sandbox(both: Project) -> None:
         ("env.Zip([f, a])", "an archive of artifacts needs a name"),
     ],
 )
-def test_what_cannot_be_installed_is_said_when_the_sconstruct_is_read(
+def test_what_cannot_be_installed_is_reported_when_the_sconstruct_is_read(
     both: Project, line: str, message: str
 ) -> None:
     both.sconstruct(f"{BOTH}{line}\n")
@@ -175,7 +175,7 @@ def test_an_archive_obeys_the_variables_of_the_tool(both: Project) -> None:
     assert both.scons().status == 0
 
 
-def test_what_is_no_artifact_is_installed_and_archived_by_scons(both: Project) -> None:
+def test_what_is_not_an_artifact_is_installed_and_archived_by_scons(both: Project) -> None:
     both.sconstruct(BOTH + 'env.Install("out", "in.txt")\nenv.Zip("x.zip", "in.txt")\n')
     ran = both.scons("out", "x.zip")
     assert ran.status == 0
@@ -185,7 +185,7 @@ def test_what_is_no_artifact_is_installed_and_archived_by_scons(both: Project) -
 
 
 @pytest.mark.parametrize(
-    ("lines", "made"),
+    ("lines", "output"),
     [
         ('env.Command("c", f, Copy("$TARGET", "$SOURCE"))', "c"),
         ('env.Command("c/x", a, Copy("$TARGET", "$SOURCE"))', "c/x/copy.txt"),
@@ -200,8 +200,8 @@ def test_what_is_no_artifact_is_installed_and_archived_by_scons(both: Project) -
         ),
     ],
 )
-def test_other_rules_of_scons_take_an_artifact(both: Project, lines: str, made: str) -> None:
+def test_other_rules_of_scons_take_an_artifact(both: Project, lines: str, output: str) -> None:
     both.sconstruct(f"{BOTH}{lines}\n")
     ran = both.scons()
     assert ran.status == 0, ran.text
-    assert (both.folder / made).exists()
+    assert (both.folder / output).exists()

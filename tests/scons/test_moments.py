@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from phibuild.engine.realize import realize_step
+from phibuild.engine.building.realize import realize_step
 from phibuild.engine.workshop import Workshop
 from phibuild.model.action import SLICES, Action
 from phibuild.registry import load_registry
@@ -157,11 +157,11 @@ phiworker.run(main)
 
 
 def test_a_file_that_comes_after_the_checkpoint_was_read_is_not_shown(tmp_path: Path) -> None:
-    shop = Workshop(Store(tmp_path / "store"), load_registry())
+    shop = Workshop.of(Store(tmp_path / "store"), load_registry())
     folder = write_checkpoint(tmp_path / "tiny", FAMILIES["phi-3"], layers=1)
     for late in ("special_tokens_map.json", "added_tokens.json"):
         (folder / late).unlink(missing_ok=True)
-    checkpoint = shop.checkpoint(folder)
+    checkpoint = shop.sources.checkpoint(folder)
     (folder / "added_tokens.json").write_text('{"<late>": 5}')
     worker = tmp_path / "list.py"
     worker.write_text(SHOWN)

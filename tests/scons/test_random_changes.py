@@ -1,5 +1,5 @@
-"""Random changes of code, environment, moments and kinds of files, built one after the other: what
-stands there in the end is what a store that knows nothing makes of it.
+"""Random changes of code, environment, moments and kinds of files, built one after the other: the
+result is that of a clean build with an empty store.
 
 The worker writes down all that it can see: whatever reaches it and is in no key makes the two
 differ. RANDOM_EDITS=200 makes 200 random examples.
@@ -194,7 +194,7 @@ CHANGES = st.one_of(
         lambda drawn: (f"text {drawn}", of_text(drawn[0], keeps_time=drawn[1]))
     ),
     st.sampled_from([0o644, 0o755]).map(lambda mode: (f"mode {mode:o}", of_mode(mode))),
-    st.sampled_from([(name, one) for name, values in VARIABLES.items() for one in values]).map(
+    st.sampled_from([(name, value) for name, values in VARIABLES.items() for value in values]).map(
         lambda drawn: (f"variable {drawn}", of_variable(*drawn))
     ),
     st.tuples(SMALL, SMALL).map(lambda drawn: (f"recipe {drawn}", of_recipe(*drawn))),

@@ -53,7 +53,7 @@ def test_an_edit_of_a_module_rebuilds_and_its_revert_is_recalled(helped: Project
     assert helped.scons().text == NOTHING
 
 
-def test_the_change_is_explained_by_the_file(helped: Project) -> None:
+def test_explain_names_the_changed_file(helped: Project) -> None:
     built(helped)
     helped.write("helper.py", helper("other"))
     ran = helped.phibuild("explain", "out.txt")
@@ -66,7 +66,7 @@ def test_a_script_that_changes_rebuilds(helped: Project) -> None:
     assert (built(helped), text_of(helped)) == (["make"], "oneone")
 
 
-def test_a_module_that_is_not_declared_is_not_there(helped: Project) -> None:
+def test_a_module_that_is_not_declared_does_not_exist_for_the_worker(helped: Project) -> None:
     helped.sconstruct('env.Artifact("out.txt", worker="make.py")\n')
     ran = helped.scons()
     assert ran.status == 2

@@ -128,7 +128,7 @@ def test_defaults_and_tensors_are_those_of_transformers() -> None:
 
 def of_transformers(configs: str) -> str:
     shop = Workshop.open()
-    python = shop.python_of("onnx")
+    python = shop.toolchains.python_of("onnx")
     done = subprocess.run(
         [python, "-c", TRANSFORMERS], input=configs, capture_output=True, text=True, check=True
     )

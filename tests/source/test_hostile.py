@@ -51,7 +51,7 @@ def read_and_declare(folder: Path) -> None:
         backend = load_registry().backends[builder]
         recipe = parse_recipe(backend.recipe, fields, builder=builder)
         try:
-            assert steps_of(Conversion(backend, recipe, {}).action(facts))
+            assert steps_of(Conversion(backend, recipe, {}).plan(facts))
         except RecipeError as error:
             refusals.append(error)
     slices = ("architecture", "tokenizer", "chat_template", "generation")

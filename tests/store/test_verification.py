@@ -30,7 +30,7 @@ def objects(project: Project) -> list[Path]:
 def test_a_store_that_is_whole_is_so(copying: Project) -> None:
     copying.scons()
     ran = copying.phibuild("store", "verify")
-    assert (ran.status, "everything is what it should be" in ran.text) == (0, True), ran.text
+    assert (ran.status, "everything is intact" in ran.text) == (0, True), ran.text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""`scons -c`: the files of an artifact that may be removed; as phibuild does it, for a Python that
-cannot import phibuild."""
+"""`scons -c`: what may be removed of an artifact. phibuild.engine.placing.cleaning says it where
+phibuild can be imported; here is the same for any Python."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from phibuild.engine.places import Key, Place, Places
+from phibuild.engine.territory.places import Place, PlaceKey, Places
 from phibuild.model.errors import RecipeError
 from phibuild.model.manifest import SUFFIX
 
@@ -39,25 +39,25 @@ class Claim(NamedTuple):
     name: str
     role: Role
     places: tuple[Place, ...]
-    parts: frozenset[Key] | None = None
+    parts: frozenset[PlaceKey] | None = None
     built: bool = False
 
     def may_lie_in(self, target: Claim) -> bool:
-        """Whether this is an input that belongs into the target's folder: one of the files that
-        other rules may name, or what a rule compiled beside them."""
+        """Whether this is an input that belongs in the target's folder: a file that other rules may
+        name, or what a rule compiled beside it."""
         if target.parts is None:
             return False
-        return self.built or any(key in target.parts for one in self.places for key in one.keys)
+        return self.built or any(key in target.parts for place in self.places for key in place.keys)
 
 
-class _Index:
+class _ClaimIndex:
     """The claims of one role: by the keys of their places, by the folder that they lie directly in,
     and those folders by the keys of all folders around them."""
 
     def __init__(self) -> None:
-        self.at: defaultdict[Key, list[Claim]] = defaultdict(list)
+        self.at: defaultdict[PlaceKey, list[Claim]] = defaultdict(list)
         self.directly_in: defaultdict[Place, list[Claim]] = defaultdict(list)
-        self.below: defaultdict[Key, list[Place]] = defaultdict(list)
+        self.below: defaultdict[PlaceKey, list[Place]] = defaultdict(list)
 
     def add(self, claim: Claim) -> None:
         for place in claim.places:
@@ -91,7 +91,7 @@ class Territory:
 
     def __init__(self) -> None:
         self._places = Places()
-        self._indexes = {role: _Index() for role in Role}
+        self._indexes = {role: _ClaimIndex() for role in Role}
         self._seen: set[tuple[str, Role]] = set()
 
     def keep(self, path: str, name: str) -> None:

@@ -1,7 +1,7 @@
-"""From a result to the user's path: only what phibuild put there is replaced.
+"""Placing a result at the user's path: only what phibuild put there is replaced.
 
-A file is phibuild's if the manifest names it, or if the store remembers that it placed it and
-nobody changed it since. The manifest is written last.
+A file is phibuild's if the manifest names it, or if the store placed it and nobody changed it
+since. The manifest is written last.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from phibuild.engine.declaration import Declaration
-from phibuild.engine.workshop import Workshop
+from phibuild.engine.placing.artifacts import Artifacts
+from phibuild.engine.reporter import Reporter
 from phibuild.model.errors import StoreError
 from phibuild.model.manifest import SUFFIX, Manifest
 from phibuild.model.tree import THE_FILE, Tree
@@ -29,40 +30,43 @@ from phibuild.store.place import as_place_error, replace_file
 
 _BEGINNING = re.compile(r'\{\s*"manifest"\s*:\s*"phibuild-manifest/')
 _FIRST = '{\n "manifest": "phibuild-manifest/'
-"""How every manifest begins: one that was cut off holds the beginning of this."""
+"""The beginning of every manifest; one that was cut off is a beginning of this."""
 
 
-def check_place(shop: Workshop, declaration: Declaration) -> None:
-    """StoreError PHI304 if something that is not phibuild's is where the artifact or its manifest
-    has to be, PHI305 if nothing can be there. Called before work as well, which may take hours."""
+def check_place(artifacts: Artifacts, declaration: Declaration) -> None:
+    """StoreError PHI304 if something that is not phibuild's is at the path of the artifact or its
+    manifest, PHI305 if nothing can be written there. Also called before work, which may take
+    hours."""
     target = declaration.target
     with place_errors(target):
-        refuse(target, _in_the_way(shop, declaration)[1])
+        refuse(target, _in_the_way(artifacts, declaration)[1])
         _check_manifest(Path(f"{target}{SUFFIX}"))
 
 
-def is_held(shop: Workshop, declaration: Declaration, tree: Tree) -> bool:
+def is_held(artifacts: Artifacts, declaration: Declaration, tree: Tree) -> bool:
     """Whether the files of this result are at the path already, whoever put them there."""
-    before = shop.manifest_of(declaration.target)
-    is_another = before is not None and before.tree != tree  # then it is not read
-    return not is_another and shop.is_made(declaration, tree)
+    manifest = artifacts.manifest_of(declaration.target)
+    is_other = manifest is not None and manifest.tree != tree  # then the files are not read
+    return not is_other and artifacts.is_placed(declaration, tree)
 
 
-def place(shop: Workshop, declaration: Declaration, manifest: Manifest) -> None:
-    """Make the target what the manifest says, and report what else happened to what was there."""
+def place(
+    artifacts: Artifacts, declaration: Declaration, manifest: Manifest, reporter: Reporter
+) -> None:
+    """Put the artifact of a manifest at its target, and report files that were changed or kept."""
     target, name = declaration.target, declaration.name
     path, text = Path(f"{target}{SUFFIX}"), manifest.to_text()
     with place_errors(target):
         _check_manifest(path)
-        if is_held(shop, declaration, manifest.tree):
+        if is_held(artifacts, declaration, manifest.tree):
             if not _holds(path, text):
-                _report_kept(shop, name, replace_file(path, text, is_ours=_is_free))
+                _report_kept(reporter, name, replace_file(path, text, is_ours=_is_free))
             return
         done = place_artifact(
-            shop.store,
+            artifacts.store,
             manifest.tree,
             target,
-            known=_in_the_way(shop, declaration)[0],
+            known=_in_the_way(artifacts, declaration)[0],
             keeps_others=declaration.is_compiled_in_place,
             finish=lambda room: (
                 () if _holds(path, text) else room.write(path, text, is_ours=_is_free)
@@ -70,13 +74,14 @@ def place(shop: Workshop, declaration: Declaration, manifest: Manifest) -> None:
         )
     for changed in done.changed:
         file = name if changed == THE_FILE else f"{name}/{changed}"
-        shop.reporter.noticed(f"replaced {shown(file)}, which was changed after it was built")
-    _report_kept(shop, name, done.kept)
+        reporter.noticed(f"replaced {shown(file)}, which was changed after it was built")
+    _report_kept(reporter, name, done.kept)
 
 
 @contextlib.contextmanager
 def place_errors(target: Path) -> Iterator[None]:
-    """Turn what the file system says of the target's path into an error that says what to do."""
+    """Turn a refusal of the file system into an error that says what to do about the target's
+    path."""
     try:
         yield
     except OSError as error:
@@ -85,19 +90,21 @@ def place_errors(target: Path) -> Iterator[None]:
         raise as_place_error(error, target) from error
 
 
-def _in_the_way(shop: Workshop, declaration: Declaration) -> tuple[Tree | None, list[Stranger]]:
+def _in_the_way(
+    artifacts: Artifacts, declaration: Declaration
+) -> tuple[Tree | None, list[Stranger]]:
     """What phibuild is known to have put at the target, and what else is there."""
     target = declaration.target
-    manifest = shop.manifest_of(target)
+    manifest = artifacts.manifest_of(target)
     named = manifest.tree if manifest is not None and manifest.artifact == target.name else None
     keeps_others = declaration.is_compiled_in_place
-    found = in_the_way(target, named, keeps_others=keeps_others)
-    if found:  # a manifest may be missing, or a killed build may not have come to write it
+    others = in_the_way(target, named, keeps_others=keeps_others)
+    if others:  # the manifest may be missing, or a killed build may not have written it
         # After `scons -c`, what other rules compiled beside the artifact may be all that is left.
-        placed = placed_tree(shop.store, str(target), may_be_gone=keeps_others)
-        if placed is not None and not in_the_way(target, placed, keeps_others=keeps_others):
-            return placed, []
-    return named, found
+        tree = placed_tree(artifacts.store, str(target), may_be_gone=keeps_others)
+        if tree is not None and not in_the_way(target, tree, keeps_others=keeps_others):
+            return tree, []
+    return named, others
 
 
 def _check_manifest(path: Path) -> None:
@@ -110,7 +117,7 @@ def _check_manifest(path: Path) -> None:
 
 
 def _is_free(path: Path) -> bool:
-    """Whether a manifest may be written there: nothing else is, or a manifest, damaged or not."""
+    """Whether a manifest may be written there: nothing exists, or a manifest, damaged or not."""
     if path.is_symlink() or not path.is_file():
         return not path.is_symlink() and not path.exists()
     with path.open("rb") as stream:
@@ -119,12 +126,12 @@ def _is_free(path: Path) -> bool:
 
 
 def _holds(path: Path, text: str) -> bool:
-    """Whether a manifest is right already, and keeps its time."""
+    """Whether the manifest has this text already; then its time stays."""
     return path.is_file() and path.read_text("utf-8", errors="replace") == text
 
 
-def _report_kept(shop: Workshop, name: str, kept: Sequence[Path]) -> None:
+def _report_kept(reporter: Reporter, name: str, kept: Sequence[Path]) -> None:
     for path in kept:
-        shop.reporter.noticed(
-            f"kept {shown(str(path))}: it was found at {shown(name)}, and phibuild did not build it"
+        reporter.noticed(
+            f"kept {shown(str(path))}: it was at {shown(name)}, and phibuild did not build it"
         )

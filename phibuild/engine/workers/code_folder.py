@@ -1,8 +1,8 @@
 """The folder of the store that a worker runs from: its code, and nothing else.
 
 `code/<hex>` holds the files of one digest. It is written beside and renamed, compared with its
-digests before each use, and made anew if it is damaged; so it may be deleted at any time when no
-worker runs from it. Its own time is that of its last use.
+digests before each use, and replaced if it is damaged; so it may be deleted whenever no worker runs
+from it. Its own time is that of its last use.
 """
 
 from __future__ import annotations
@@ -12,39 +12,40 @@ import os
 import shutil
 from pathlib import Path
 
-from phibuild.engine.code import Code, changed
+from phibuild.engine.reading.inputs import changed_while_read
+from phibuild.engine.workers.code import Code
 from phibuild.model.digest import Digest
 from phibuild.store import Store
 
 
 def code_folder(store: Store, code: Code) -> Path:
-    """The folder that holds exactly this code. SourceError PHI106 if it has to be made and a file
-    is no longer what it was."""
+    """The folder that holds exactly this code. SourceError PHI106 if the folder does not exist yet
+    and a file has changed."""
     folder = store.root / "code" / code.digest.hex
     if not _is_intact(folder, code):
         with store.locked(f"code-{code.digest.hex[:16]}"):
-            if not _is_intact(folder, code):  # another build may have made it
-                _make(folder, code)
+            if not _is_intact(folder, code):  # another build may have written it
+                _write(folder, code)
     with contextlib.suppress(PermissionError):  # another user's, in a store that is shared
         os.utime(folder)
     return folder
 
 
 def _is_intact(folder: Path, code: Code) -> bool:
-    found = {
+    paths = {
         os.path.relpath(Path(place, name), folder)
         for place, _, names in os.walk(folder)
         for name in names
     }
     try:
-        return found == {file.path for file in code.files} and all(
+        return paths == {file.path for file in code.files} and all(
             Digest.of((folder / file.path).read_bytes()) == file.digest for file in code.files
         )
     except OSError:
         return False
 
 
-def _make(folder: Path, code: Code) -> None:
+def _write(folder: Path, code: Code) -> None:
     mark = os.urandom(8).hex()
     new, old = (
         folder.with_name(f".{folder.name}.{mark}.{kind}") for kind in ("phi-new", "phi-old")
@@ -53,7 +54,7 @@ def _make(folder: Path, code: Code) -> None:
         for file in code.files:
             content = file.read()
             if Digest.of(content) != file.digest:
-                raise changed(file.path)
+                raise changed_while_read(file.source or file.path, "phibuild")
             place = new / file.path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
@@ -64,5 +65,5 @@ def _make(folder: Path, code: Code) -> None:
     finally:
         for path in (new, old):
             shutil.rmtree(path, ignore_errors=True)
-            with contextlib.suppress(OSError):  # what was in the folder's place was none
+            with contextlib.suppress(OSError):  # a file was in the folder's place
                 path.unlink()

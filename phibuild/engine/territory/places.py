@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-Key = tuple[object, object]
+PlaceKey = tuple[object, object]
 
 _MOST_LINKS = 40
 _ENTRIES_TO_PROBE = 64
@@ -28,7 +28,7 @@ class Folding(NamedTuple):
     forms: bool
 
     def of(self, name: str) -> str:
-        """The one spelling of all names that mean the same entry."""
+        """The same spelling for all names that mean the same entry."""
         if not (self.case or self.forms):
             return name
         import unicodedata  # few file systems fold names
@@ -48,7 +48,7 @@ class Place:
     def __init__(
         self,
         path: str,
-        keys: tuple[Key, ...],
+        keys: tuple[PlaceKey, ...],
         above: Place | None,
         *,
         is_folder: bool = False,
@@ -71,7 +71,7 @@ class Places:
 
     def __init__(self) -> None:
         self._followed: dict[str, Place] = {}
-        self._foldings: dict[Key, Folding] = {}
+        self._foldings: dict[PlaceKey, Folding] = {}
 
     def of(self, path: str) -> tuple[Place, ...]:
         """The place of an absolute path; if that is a link, also the places that it leads to."""
@@ -107,20 +107,20 @@ class Places:
         return known
 
     def _root(self, path: str) -> Place:
-        found = Path(path).stat()
-        return Place(path, ((found.st_dev, found.st_ino),), None, is_folder=True)
+        status = Path(path).stat()
+        return Place(path, ((status.st_dev, status.st_ino),), None, is_folder=True)
 
     def _entry(self, folder: Place, name: str) -> Place:
         path = f"{folder.path.rstrip(os.sep)}/{name}"
         key = (folder.keys[0], self._folding(folder).of(name))
         try:
-            found = os.lstat(path)
+            status = os.lstat(path)
         except (OSError, ValueError):
             return Place(path, (key,), folder)
-        if not stat.S_ISDIR(found.st_mode):
-            return Place(path, (key,), folder, is_link=stat.S_ISLNK(found.st_mode))
-        identity = (found.st_dev, found.st_ino)
-        is_mount = folder.is_folder and folder.keys[0][0] != found.st_dev
+        if not stat.S_ISDIR(status.st_mode):
+            return Place(path, (key,), folder, is_link=stat.S_ISLNK(status.st_mode))
+        identity = (status.st_dev, status.st_ino)
+        is_mount = folder.is_folder and folder.keys[0][0] != status.st_dev
         return Place(path, (identity, key), folder, is_folder=True, is_mount=is_mount)
 
     def _folding(self, folder: Place) -> Folding:
@@ -143,8 +143,8 @@ _USUAL = Folding(case=sys.platform == "darwin", forms=sys.platform == "darwin")
 
 
 def _probed(folder: str) -> Folding | None:
-    """Look entries up under other spellings of their names: nothing is written. None where no entry
-    tells."""
+    """Look entries up under other spellings of their names: nothing is written. None if no entry
+    has another spelling."""
     case: bool | None = None
     forms = _USUAL.forms
     try:
@@ -152,12 +152,12 @@ def _probed(folder: str) -> Folding | None:
             for entry in itertools.islice(entries, _ENTRIES_TO_PROBE):
                 swapped = entry.name.swapcase()
                 if case is None and entry.name.isascii() and swapped != entry.name:
-                    case = _is_one(folder, entry.name, swapped)
+                    case = _is_same_entry(folder, entry.name, swapped)
                 if case is not None and not forms and not entry.name.isascii():
                     import unicodedata
 
                     forms = any(
-                        other != entry.name and _is_one(folder, entry.name, other)
+                        other != entry.name and _is_same_entry(folder, entry.name, other)
                         for form in ("NFC", "NFD")
                         for other in [unicodedata.normalize(form, entry.name)]
                     )
@@ -168,10 +168,10 @@ def _probed(folder: str) -> Folding | None:
     return None if case is None else Folding(case, forms)
 
 
-def _is_one(folder: str, name: str, other: str) -> bool:
-    """Whether two names mean one entry, and are not two links of one file."""
+def _is_same_entry(folder: str, name: str, other: str) -> bool:
+    """Whether two names mean the same entry, and are not two links to one file."""
     try:
-        one, two = os.lstat(f"{folder}/{name}"), os.lstat(f"{folder}/{other}")
-        return os.path.samestat(one, two) and Path(folder, other) not in Path(folder).iterdir()
+        first, second = os.lstat(f"{folder}/{name}"), os.lstat(f"{folder}/{other}")
+        return os.path.samestat(first, second) and Path(folder, other) not in Path(folder).iterdir()
     except OSError:
         return False

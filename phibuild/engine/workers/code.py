@@ -1,8 +1,9 @@
 """A worker's code: the files that it is shown, and their digest.
 
 These are its script, the action's `worker_files`, the modules of the script's package that any of
-them imports, and phibuild's own modules for workers. An import is found by its text, so there is no
-list of modules to forget; a module that is imported by a computed name has to be a worker file.
+them imports, and phibuild's own modules for workers. Imports are read from the text of the files,
+so that nobody has to list modules; a module that is imported by a computed name has to be a
+worker file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import phibuild
+from phibuild.engine.reading.inputs import SKIPPED_FOLDERS
 from phibuild.model.action import Action
 from phibuild.model.digest import Digest, digest_of_value
 from phibuild.model.errors import RecipeError, SourceError
@@ -33,26 +35,24 @@ _IMPORT = re.compile(
     rb"(?:[ \t]*\(([^)]*)\)|([^\n]*)))"
 )
 _TICK_NS = 20_000_000
-"""A file younger than this may change again without another time: clocks of file systems tick."""
-_SKIPPED_FOLDERS = frozenset({".git", "build", "__pycache__"})
-"""The same as of every folder of the user's (engine/workshop.py)."""
+"""A younger file may change again under the same time: the clocks of file systems tick."""
 
 
 class CodeFile(NamedTuple):
-    """One file: its path among the code, and where it comes from. A package's `__init__.py` that
-    nobody declared is empty and comes from nowhere: the plugin's own imports phibuild."""
+    """One file: its path among the code, and its source. A package's `__init__.py` that nobody
+    declared is empty and has no source: the plugin's own imports phibuild."""
 
     path: str
     source: str | None
     digest: Digest
 
     def read(self) -> bytes:
-        """The bytes, which may have changed since the digest was taken."""
+        """The bytes, which may have changed since they were digested."""
         return b"" if self.source is None else _read(self.source)
 
 
 class Code(NamedTuple):
-    """What a worker is shown of code. `script` is the path of the file that runs."""
+    """The code that a worker is shown. `script` is the path of the file that runs."""
 
     script: str
     files: tuple[CodeFile, ...]
@@ -72,10 +72,11 @@ class CodeReader:
         self._index = index
         self._began = time.time_ns()
         self._codes: dict[tuple[Path, ...], Code] = {}
-        self._modules: dict[_Place, _Module] = {}
+        self._modules: dict[_Location, _Module] = {}
 
     def read(self, action: Action) -> Code:
-        """SourceError PHI101 if a file is not there, RecipeError PHI202 if two have one path."""
+        """SourceError PHI101 if a file does not exist, RecipeError PHI202 if two have the same
+        path."""
         named = (action.worker, *action.worker_files)
         if action.code_root is not None:
             return _collect(named, action.code_root, {})
@@ -88,8 +89,8 @@ class CodeReader:
         return self._codes[named]
 
     def _recall(self, named: tuple[Path, ...]) -> Code | None:
-        """What was read of this code by an earlier process, if its files and all folders around
-        them are as they were: a new file may be one that is imported."""
+        """The code that an earlier process read, if its files and all folders around them are
+        unchanged: a new file may be one that is imported."""
         text = self._index.recall(named[0], "code") if self._index is not None else None
         if text is None:
             return None
@@ -102,16 +103,16 @@ class CodeReader:
         return Code(known["script"], files, Digest(known["digest"]))
 
     def _record(self, named: tuple[Path, ...], code: Code) -> None:
-        """Remember it, unless a file may have changed since the first was read."""
+        """Remember code, unless a file may have changed since the first was read."""
         paths = {__file__, *(path for file in code.files for path in _around(file))}
         seen = {path: _signature(path) for path in sorted(paths)}
-        is_old = all(one and one[0] < self._began - _TICK_NS for one in seen.values())
+        is_old = all(times and times[0] < self._began - _TICK_NS for times in seen.values())
         if self._index is None or not is_old:
             return
         known = {
             "named": [str(path) for path in named],
             "script": code.script,
-            "files": [(one.path, one.source, one.digest.hex) for one in code.files],
+            "files": [(file.path, file.source, file.digest.hex) for file in code.files],
             "digest": code.digest.hex,
             "seen": seen,
         }
@@ -137,8 +138,8 @@ def _around(file: CodeFile) -> Iterator[str]:
 
 
 def _signature(path: str) -> list[int]:
-    """What stays the same while a file or folder does, the time of its last change first; empty if
-    it is gone."""
+    """Numbers that change whenever a file or folder does, the time of its last change first; empty
+    if it is gone."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -146,50 +147,50 @@ def _signature(path: str) -> list[int]:
     return [stat.st_ctime_ns, stat.st_mtime_ns, stat.st_size, stat.st_ino]
 
 
-_Place = tuple[str, str]
-"""A file's path among the code, and where it comes from. Text, since each null build reads code."""
+_Location = tuple[str, str]
+"""A file's path among the code, and its source. Text, since each null build reads code."""
 
 
 class _Module(NamedTuple):
     """A file's digest, and the modules of its package and of phibuild that it imports."""
 
     digest: Digest
-    imports: tuple[_Place, ...]
+    imports: tuple[_Location, ...]
 
 
-def _collect(named: Iterable[Path], begin: Path, known: dict[_Place, _Module]) -> Code:
-    """All files, beginning at those that an action names, its script first. `begin` is where their
-    paths begin."""
+def _collect(named: Iterable[Path], begin: Path, known: dict[_Location, _Module]) -> Code:
+    """All files, beginning at those that an action names, its script first. `begin` is the folder
+    that their paths are relative to."""
     root, script, *others = map(normpath, (begin, *named))
     shown = script[len(root) + 1 :]
     package = shown.partition("/")[0]
     waiting = [(_PROTOCOL, f"{_FOR_WORKERS}/{_PROTOCOL}")]
-    waiting += [place for path in (script, *others) for place in _places(path, root)]
-    found: dict[str, CodeFile] = {}
+    waiting += [location for path in (script, *others) for location in _locations(path, root)]
+    files: dict[str, CodeFile] = {}
     while waiting:
-        path, source = place = waiting.pop()
-        if path in found:
-            if found[path].source != source:
+        path, source = location = waiting.pop()
+        if path in files:
+            if files[path].source != source:
                 raise RecipeError(
-                    f"{source} and {found[path].source} would both be the worker's {path}",
+                    f"{source} and {files[path].source} would both be the worker's {path}",
                     hint="rename one of them, or move it into a folder",
                     code="PHI202",
                 )
             continue
-        if place not in known:
-            known[place] = _module(place, root, package, known)
-        found[path] = CodeFile(path, source, known[place].digest)
-        waiting += known[place].imports
-    for init in _inits(found, root, package):
-        found.setdefault(init, CodeFile(init, None, _EMPTY))
-    files = tuple(sorted(found.values()))
-    digest = digest_of_value([[one.path, str(one.digest)] for one in files])
-    return Code(shown, files, digest)
+        if location not in known:
+            known[location] = _module(location, root, package, known)
+        files[path] = CodeFile(path, source, known[location].digest)
+        waiting += known[location].imports
+    for init in _inits(files, root, package):
+        files.setdefault(init, CodeFile(init, None, _EMPTY))
+    ordered = tuple(sorted(files.values()))
+    digest = digest_of_value([[file.path, str(file.digest)] for file in ordered])
+    return Code(shown, ordered, digest)
 
 
 def _inits(paths: Iterable[str], root: str, package: str) -> list[str]:
     """The `__init__.py` of each folder of a package that holds one of these files. Without it, an
-    installed package of the same name would be imported in place of what is shown."""
+    installed package of the same name would be imported instead."""
     folders = {path.rpartition("/")[0] for path in paths if path.startswith(f"{package}/")}
     for folder in tuple(folders):
         while folder := folder.rpartition("/")[0]:
@@ -206,7 +207,7 @@ def _around_package(worker: Path) -> Path:
     return folder
 
 
-def _places(named: str, root: str) -> Iterator[_Place]:
+def _locations(named: str, root: str) -> Iterator[_Location]:
     """A file, or the files in a folder, by their paths from the root, or from the folder that it
     lies in if that is elsewhere."""
     begin = root if named.startswith(f"{root}/") else named.rpartition("/")[0]
@@ -214,41 +215,41 @@ def _places(named: str, root: str) -> Iterator[_Place]:
         yield named[len(begin) + 1 :], named
         return
     for folder, folders, names in os.walk(named):
-        folders[:] = set(folders) - _SKIPPED_FOLDERS
+        folders[:] = set(folders) - SKIPPED_FOLDERS
         for source in (f"{folder}/{name}" for name in names):
             if isfile(source):
                 yield source[len(begin) + 1 :], source
 
 
-def _module(place: _Place, root: str, package: str, known: Container[_Place]) -> _Module:
-    path, source = place
+def _module(location: _Location, root: str, package: str, known: Container[_Location]) -> _Module:
+    path, source = location
     content = _read(source)
     imports: dict[str, str] = {}
-    for module, names in _imported(content, place[0], package) if path.endswith(".py") else ():
+    for module, names in _imported(content, path, package) if path.endswith(".py") else ():
         if (top := module.partition(".")[0]) in _OFFERED:
             imports[f"{top}.py"] = f"{_FOR_WORKERS}/{top}.py"
             continue
         inside = module.replace(".", "/")
         for file in (f"{inside}.py", *(f"{inside}/{name}.py" for name in names)):
-            found = (file, f"{root}/{file}")
-            if found in known or isfile(found[1]):
-                imports[file] = found[1]
+            imported = f"{root}/{file}"
+            if (file, imported) in known or isfile(imported):
+                imports[file] = imported
                 if file == f"{inside}.py":
                     break  # the names are its own
     return _Module(Digest.of(content), tuple(imports.items()))
 
 
 def _imported(content: bytes, path: str, package: str) -> Iterator[tuple[str, list[str]]]:
-    """What a file imports of its package and of phibuild, as far as it is written out: modules, and
-    the names that it takes from each, which may be modules too."""
-    wanted = {one.encode() for one in (package, *_OFFERED, "")}  # a relative one begins with a dot
+    """The modules of its package and of phibuild that a file imports by a written name, and the
+    names that it imports from each, which may be modules too."""
+    tops = {name.encode() for name in (package, *_OFFERED, "")}  # a relative name begins with a dot
     for match in _IMPORT.finditer(b"\n" + content):
         plain, source, several, rest = match.groups(b"")
         modules = [source]
         if plain:
-            modules = [words[0] for one in plain.split(b",") if (words := one.split())]
+            modules = [words[0] for part in plain.split(b",") if (words := part.split())]
         for module in modules:
-            if module.partition(b".")[0] in wanted:
+            if module.partition(b".")[0] in tops:
                 names = re.findall(r"\w+", (several or rest).decode("latin-1"))
                 yield _absolute(module.decode("latin-1"), path), names
 
@@ -270,12 +271,3 @@ def _read(source: str) -> bytes:
         raise SourceError(
             f"the worker's file {source} cannot be read: {error.strerror}", hint="check the path"
         ) from None
-
-
-def changed(file: Path | str) -> SourceError:
-    """The error for code that is not what a key says."""
-    return SourceError(
-        f"{file}, which is code of a worker, changed during the build",
-        hint="build again",
-        code="PHI106",
-    )

@@ -16,8 +16,8 @@ from phibuild.model.tree import THE_FILE, Tree
 
 
 def built_files(target: Path, manifest: Manifest | None) -> list[Path]:
-    """The files that cleaning removes: those which the manifest names, then the manifest. Empty if
-    the manifest belongs to another artifact or its place is a link now."""
+    """The files that cleaning removes: those that the manifest names, then the manifest. Empty if
+    the manifest belongs to another artifact or its path is a link now."""
     if manifest is None or manifest.artifact != target.name:
         return []
     if target.is_symlink() or Path(f"{target}{SUFFIX}").is_symlink():
@@ -30,7 +30,7 @@ def built_files(target: Path, manifest: Manifest | None) -> list[Path]:
 
 def remove_empty_folders(target: Path, tree: Tree) -> list[Path]:
     """Remove the folders of an artifact that became empty, and return what is left in the others:
-    files that phibuild did not build, and folders that it did not make."""
+    files and folders that phibuild did not create."""
     if tree.is_file:
         return [target] if os.path.lexists(target) else []
     if target.is_symlink() or not target.is_dir():

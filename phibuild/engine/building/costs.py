@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from phibuild.engine.workshop import Workshop
 from phibuild.model.action import Action, Step
 from phibuild.model.digest import digest_of_value
 from phibuild.model.tree import Tree
 from phibuild.source import Checkpoint
-from phibuild.store import Cost
+from phibuild.store import Cost, Store
 
 
 def input_size(step: Step, checkpoint: Checkpoint | None, trees: Mapping[str, Tree]) -> int:
@@ -18,19 +17,19 @@ def input_size(step: Step, checkpoint: Checkpoint | None, trees: Mapping[str, Tr
     return size + sum(tree.size for tree in trees.values())
 
 
-def record_cost(shop: Workshop, action: Action, cost: Cost) -> None:
+def record_cost(store: Store, action: Action, cost: Cost) -> None:
     """Remember what a run cost, for actions of its recipe and for all of its name."""
-    shop.store.index.record_cost(_kind(action), cost)
-    shop.store.index.record_cost(action.name, cost)
+    store.index.record_cost(_kind(action), cost)
+    store.index.record_cost(action.name, cost)
 
 
-def expected_cost(shop: Workshop, step: Step, size: int) -> Cost | None:
-    """What the last action of this name and recipe cost that read about as much, else one of this
-    name, scaled from the size of its input to `size`. What it makes is told by one of the recipe
-    only. None if no such action ever ran."""
-    last = shop.store.index.cost_of(_kind(step), near=size)
+def expected_cost(store: Store, step: Step, size: int) -> Cost | None:
+    """The cost of the last action of this name and recipe that read about as much, else of the last
+    one of this name, scaled from the size of its input to `size`. Only one of the recipe says how
+    large the output is. None if no such action ever ran."""
+    last = store.index.cost_of(_kind(step), near=size)
     if last is None:
-        last = shop.store.index.cost_of(step.name, near=size)
+        last = store.index.cost_of(step.name, near=size)
         if last is None:
             return None
         last = last._replace(output_bytes=None)

@@ -1,0 +1,1 @@
+"""What lies in place: artifacts and their manifests, replacing and removing them."""

@@ -1,0 +1,1 @@
+"""Which places targets claim, and which places no target may touch."""
