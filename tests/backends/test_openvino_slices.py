@@ -20,6 +20,7 @@ from phibuild.store import Store, store_root
 from phibuild.testing.checkpoint_edits import change_tensor, reshard, set_chat_template
 from phibuild.testing.checkpoints import FAMILIES, write_checkpoint
 from tests.backends.cases import artifact, path
+from tests.backends.slices import fresh_store
 from tests.conftest import Project
 
 pytestmark = pytest.mark.toolchain
@@ -159,8 +160,7 @@ class Models:
         toolchains with the session's."""
         root = self.folder / store
         if not root.exists():
-            root.mkdir()
-            (root / "toolchains").symlink_to(store_root() / "toolchains")
+            fresh_store(root)
         project = Project(self.folder / name, {"PHIBUILD_STORE": str(root)})
         project.sconstruct(artifact("openvino", precision))
         ran = project.scons()

@@ -115,7 +115,7 @@ class Views:
             script=code.script,
             workspace=folder.parent,
             tools={},
-            bytecode=self.folder / "bytecode",
+            bytecode=self.shop.store.root / "bytecode",
             identity=identity(self.shop.toolchains, action).hex,
             tensors=[
                 [span.name, span.dtype, span.shape, "0" * 64, str(path), span.offset, span.size]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from phibuild.engine.workshop import Workshop
-from phibuild.registry import sort_offers
+from phibuild.registry import Plugin, sort_offers
 from phibuild.store import Store
 from tests.conftest import Project
 from tests.engine.tiny_plugin import TinyPlugin
@@ -34,6 +34,6 @@ def shop(project: Project, plugin: TinyPlugin, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delitem(sys.modules, "tiny_plugin", raising=False)
     import tiny_plugin  # type: ignore[import-not-found]
 
-    registry = sort_offers([("tiny", "tiny-plugin", "1.0", tiny_plugin)])
+    registry = sort_offers([(Plugin("tiny", "tiny-plugin", "1.0"), tiny_plugin)])
     monkeypatch.delitem(sys.modules, "tiny_plugin")
     return Workshop.of(Store(Path(project.environment["PHIBUILD_STORE"])), registry)

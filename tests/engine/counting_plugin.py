@@ -61,7 +61,7 @@ def phibuild_backends():
 @hookimpl
 def phibuild_packagers():
     return (Packager(
-        name="count", builder="Pack", format="pack", recipe=Recipe,
+        name="count", builder="Pack", format="pack", kind="file", recipe=Recipe,
         check=logged("check", nothing), plan=logged("plan", pack), label=lambda recipe: recipe.name,
     ),)
 
