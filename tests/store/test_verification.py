@@ -48,7 +48,7 @@ def test_a_damaged_object_is_found_and_the_next_build_makes_it_anew(
     damage(max(objects(copying), key=lambda path: path.stat().st_size))
     ran = copying.phibuild("store", "verify")
     assert ran.status == 1, ran.text
-    assert "--repair removes what is wrong" in ran.text
+    assert "--repair removes damaged files" in ran.text
     assert copying.phibuild("store", "verify", "--repair").status == 0
     assert copying.phibuild("store", "verify").status == 0
     (copying.folder / "dist" / "copy" / "copy.txt").unlink()
