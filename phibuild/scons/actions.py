@@ -29,14 +29,11 @@ def build_target(target: Any, source: Any, env: Any) -> None:
 
     current = session()
     declaration = current.declarations[env["PHIBUILD_TARGET"]]
-    model, sources = env["PHIBUILD_SOURCES"]
     try:
         current.begin()
         digest_sources(source)
         result = realize_target(current.shop, declaration)
-        check_sources(
-            current.shop.sources, model, sources, began=current.began, reader=declaration.name
-        )
+        check_sources(current, declaration)
     except (PhiError, OSError) as error:
         phi_error = error if isinstance(error, PhiError) else as_phi_error(error)
         if phi_error.code == "PHI406":  # SCons replaces what we raise by "Build interrupted."

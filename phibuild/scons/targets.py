@@ -60,13 +60,13 @@ def declare_target(
     claim_sources(sources, "the input")
     files = (manifest, *(file_node(env, f"{path}/{name}") for name in nodes))
     current.declare(declaration, TargetClaim(path, declaration.name, tuple(nodes), files))
+    current.graph_sources[path] = (model, sources)
     own = current.environment
     own.Command(
         list(files),
         [*(model.nodes if model else ()), *(source.node for source in sources)],
         target_action(),
         PHIBUILD_TARGET=path,
-        PHIBUILD_SOURCES=(model, sources),
         PHIBUILD_SIGNATURE=graph_signature,
     )
     own.Precious(files)  # SCons would delete the old manifest before the new artifact is made
