@@ -71,7 +71,7 @@ def test_a_module_that_is_not_declared_does_not_exist_for_the_worker(helped: Pro
     ran = helped.scons()
     assert ran.status == 2
     assert "[PHI408] make imports helper, which its worker make.py is not shown" in ran.text
-    assert "hint: a module of your own belongs into modules=[...] of env.Artifact" in ran.text
+    assert "hint: declare a module of your own in modules=[...] of env.Artifact" in ran.text
     assert "Traceback" not in ran.text
 
 
