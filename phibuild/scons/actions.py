@@ -33,7 +33,7 @@ def build_target(target: Any, source: Any, env: Any) -> None:
         current.begin()
         digest_sources(source)
         result = realize_target(current.shop, declaration)
-        check_sources(current, declaration)
+        check_sources(current, declaration, source, signature=env["PHIBUILD_SIGNATURE"])
     except (PhiError, OSError) as error:
         phi_error = error if isinstance(error, PhiError) else as_phi_error(error)
         if phi_error.code == "PHI406":  # SCons replaces what we raise by "Build interrupted."

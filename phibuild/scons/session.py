@@ -28,7 +28,6 @@ from phibuild.store import FolderLock
 if TYPE_CHECKING:
     from phibuild.engine.building.realize import TargetResult
     from phibuild.scons.cleaning import Cleaning
-    from phibuild.scons.recorded import GraphSources
     from phibuild.scons.selection import Selection
 
 _MANY = 100
@@ -36,7 +35,7 @@ _MANY = 100
 
 class Session:
     """Declarations by absolute target path, in order; `results` grows as targets come up to date.
-    `graph_sources` are what SCons knows the sources of each by. Paths of targets are relative to `folder`: that of the SConstruct, unless `-f` names one
+    Paths of targets are relative to `folder`: that of the SConstruct, unless `-f` names one
     elsewhere. Our nodes are made in `environment`."""
 
     def __init__(self, folder: Path, display: Display) -> None:
@@ -44,7 +43,6 @@ class Session:
         self.began = time.time_ns()
         self.display = display
         self.declarations: dict[Path, Declaration] = {}
-        self.graph_sources: dict[Path, GraphSources] = {}
         self.results: list[TargetResult] = []
         self.environment = Environment(tools=[])
         self.environment.Decider("content")  # in an environment where nobody else decides

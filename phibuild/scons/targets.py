@@ -17,15 +17,14 @@ from phibuild.engine.declaration import (
     NO_MODEL,
     Conversion,
     Declaration,
-    Generation,
     Origin,
     Packaging,
 )
-from phibuild.engine.signatures import signature
 from phibuild.model.manifest import SUFFIX
 from phibuild.scons.actions import target_action
 from phibuild.scons.claims import TargetClaim, Use
 from phibuild.scons.models import Model
+from phibuild.scons.recorded import graph_signature
 from phibuild.scons.session import Session, session
 from phibuild.scons.translate import Source, file_node, target_node
 
@@ -56,18 +55,20 @@ def declare_target(
     )
     if current.only_cleans and isinstance(origin, Conversion | Packaging):
         origin.check(NO_MODEL)
-    graph_signature = "" if current.only_cleans else _signature(current, declaration, model)
+    checkpoint = model.checkpoint if model else None
+    signature = (
+        "" if current.only_cleans else graph_signature(current.shop, declaration, checkpoint)
+    )
     claim_sources(sources, "the input")
     files = (manifest, *(file_node(env, f"{path}/{name}") for name in nodes))
     current.declare(declaration, TargetClaim(path, declaration.name, tuple(nodes), files))
-    current.graph_sources[path] = (model, sources)
     own = current.environment
     own.Command(
         list(files),
         [*(model.nodes if model else ()), *(source.node for source in sources)],
         target_action(),
         PHIBUILD_TARGET=path,
-        PHIBUILD_SIGNATURE=graph_signature,
+        PHIBUILD_SIGNATURE=signature,
     )
     own.Precious(files)  # SCons would delete the old manifest before the new artifact is made
     own.NoCache(files)
@@ -90,15 +91,6 @@ def claim_sources(sources: Sequence[Source], role: str) -> None:
             is_file = isinstance(source.node, SCons.Node.FS.Base)
             built = is_file and source.node.has_builder()
             current.claims.use(Use(source.path, role, built=built))
-
-
-def _signature(current: Session, declaration: Declaration, model: Model | None) -> str:
-    shop = current.shop
-    plan = shop.plans.with_checkpoint(declaration, model.checkpoint if model else None)
-    digest = signature(shop.toolchains, plan.step, plan.checkpoint)
-    # What an answer must contain decides whether the target is built, and is in no key.
-    origin = declaration.origin
-    return f"{digest} {origin.expect}" if isinstance(origin, Generation) else str(digest)
 
 
 def _is_damaged(current: Session, declaration: Declaration) -> bool:
