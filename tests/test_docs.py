@@ -262,10 +262,13 @@ def test_the_table_of_edits_is_what_tests_assert() -> None:
         assert [spans_of(cell) for cell in table[edit]] == list(actions.values()), edit
 
 
-def test_the_map_of_rooms_has_every_room() -> None:
-    paths = (ROOT / "phibuild").iterdir()
+@pytest.mark.parametrize(
+    ("title", "folder"), [("Rooms", "phibuild"), ("Floors of the engine", "phibuild/engine")]
+)
+def test_the_map_has_every_room_and_floor(title: str, folder: str) -> None:
+    paths = (ROOT / folder).iterdir()
     rooms = {path.stem for path in paths if not path.name.startswith("_")}
-    table = rows(section(ROOT / "CONTRIBUTING.md", "Rooms"))
+    table = rows(section(ROOT / "CONTRIBUTING.md", title))
     assert {name for row in table for name in spans_of(row[0])} == rooms
 
 
