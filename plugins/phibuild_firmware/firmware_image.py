@@ -81,7 +81,15 @@ class ImageRecipe:
                 raise wrong("slot_size", f"more than the descriptor's page of {self.alignment}")
             if self.erase_size is not None and self.slot_size % self.erase_size:
                 raise wrong("slot_size", f"a multiple of erase_size={self.erase_size}")
-        if self.ram_budget is not None:
+        if self.ram_budget is None:
+            for field, unset in (("context", None), ("kv_bits", 16), ("ram_overhead", None)):
+                if getattr(self, field) != unset:
+                    raise RecipeError(
+                        f"{field}={getattr(self, field)!r} has no effect without ram_budget",
+                        hint=f"set ram_budget, or leave {field} out",
+                        code="PHI203",
+                    )
+        else:
             for field in ("context", "ram_overhead"):
                 if getattr(self, field) is None:
                     raise wrong(

@@ -36,15 +36,13 @@ GOOD: Mapping[str, list[dict[str, Any]]] = {
     "EspPartitions": [{"size": "4 MiB"}],
     "GenimageSlots": [{"slot_size": "4 MiB"}],
 }
-NEED_RAM_BUDGET = {"context", "kv_bits", "ram_overhead"}
-"""Ignored without ram_budget: to be refused."""
 
 
 def effect_of(packager: Packager, recipe: Any) -> Hashable:
     extras = {name: FileInput(f"{name}.pem") for name in packager.extras}
     packager.check(recipe, ABOUT, extras)
     plan = packager.plan(recipe, FileInput("model"), ABOUT, extras)
-    return plan, packager.room(recipe, ABOUT), packager.holds(recipe, 1 << 20)
+    return plan, packager.size_limit(recipe, ABOUT), packager.payload_limit(recipe, 1 << 20)
 
 
 PACKAGERS = [each for each in load_registry().packagers.values() if rules_of(each.recipe)]
@@ -57,12 +55,11 @@ def test_a_packager_ignores_no_field(packager: Packager) -> None:
         effect_of(packager, parse_recipe(packager.recipe, fields, builder=packager.builder))
     ignored = {
         name
-        for name, fields in ignored_fields(
+        for name, _ in ignored_fields(
             packager.recipe,
             good,
             lambda recipe: effect_of(packager, recipe),
             builder=packager.builder,
         )
-        if name not in NEED_RAM_BUDGET or "ram_budget" in fields
     }
     assert ignored == set()

@@ -11,9 +11,9 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-from phibuild.engine.realize import realize_tool
 from phibuild_gguf.format.file_types import DEFAULT_TYPES
 
+from phibuild.engine.building.realize import realize_tool
 from phibuild.engine.workshop import Workshop
 
 FORMAT = Path(__file__).parents[2] / "plugins/phibuild_gguf/format"
