@@ -8,7 +8,13 @@ from typing import Any
 
 from phibuild.engine.declaration import Declaration
 from phibuild.engine.forecast.size import Size, expected_size
-from phibuild.engine.forecast.state import ActionState, Standing, TargetState, target_state
+from phibuild.engine.forecast.state import (
+    ActionState,
+    Standing,
+    TargetState,
+    missing_source,
+    target_state,
+)
 from phibuild.model.errors import PhiError
 from phibuild.scons.session import Session
 
@@ -52,9 +58,10 @@ def _target(
     }
     shop = session.shop
     try:
-        state = target_state(shop, declaration)
-        has_size = with_sizes and state.standing is not Standing.WAITS
+        # First the size: a prediction may run actions, whose results the state then knows.
+        has_size = with_sizes and missing_source(shop.artifacts, declaration) is None
         size = expected_size(shop, shop.plans.of(declaration)) if has_size else None
+        state = target_state(shop, declaration)
     except PhiError as error:
         return document | {"error": str(error)}
     return document | {
