@@ -343,3 +343,14 @@ def test_a_full_disk_leaves_the_previous_artifact(copying: Project) -> None:
         assert copying.scons().status == 0
         copying.sconstruct(BUILD.replace("times=2", "times=100000"))
         refused(copying, code="PHI404")
+
+
+def test_what_a_build_left_that_was_killed_at_its_very_end_is_cleared(copying: Project) -> None:
+    """Artifact and manifest are in place, and SCons has not recorded it."""
+    assert copying.scons().status == 0
+    left = copying.folder / "dist" / ".copy.abcd_123.phi-new"
+    left.mkdir()
+    (left / "journal.json").write_text(json.dumps({"target": "copy", "files": []}), "ascii")
+    (copying.folder / ".sconsign.dblite").unlink()
+    assert copying.scons().names("recalled") == ["dist/copy"]
+    assert not left.exists()

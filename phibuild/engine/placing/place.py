@@ -26,7 +26,7 @@ from phibuild.store import (
     refuse,
     shown,
 )
-from phibuild.store.place import as_place_error, replace_file
+from phibuild.store.place import as_place_error, clear_leftovers, replace_file
 
 _BEGINNING = re.compile(r'\{\s*"manifest"\s*:\s*"phibuild-manifest/')
 _FIRST = '{\n "manifest": "phibuild-manifest/'
@@ -59,8 +59,12 @@ def place(
     with place_errors(target):
         _check_manifest(path)
         if is_held(artifacts, declaration, manifest.tree):
+            # A build may have been killed after it placed everything, before it cleared up.
+            kept: list[Path] = []
+            clear_leftovers(target, kept.append)
             if not _holds(path, text):
-                _report_kept(reporter, name, replace_file(path, text, is_ours=_is_free))
+                kept += replace_file(path, text, is_ours=_is_free)
+            _report_kept(reporter, name, kept)
             return
         done = place_artifact(
             artifacts.store,
