@@ -7,14 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from phibuild.store import Store, store_root
-from phibuild.store.settings import limit_of, set_limit
 from phibuild.store.store import object_name
 from phibuild.store.survey import installed_keys, read_result
 
 _SHARED = ("toolchains", "uv", "bytecode")
 _SUFFIX = "-tests"
-_LIMIT = 20_000_000_000
-"""Bytes. What earlier runs left goes when a build makes the store larger than that."""
 
 
 def store_of_tests() -> Path:
@@ -29,8 +26,6 @@ def store_of_tests() -> Path:
         (shared / name).mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             (root / name).symlink_to(shared / name)
-    if limit_of(root) is None:
-        set_limit(root, _LIMIT)
     own = Store(root)
     if (shared / "results").is_dir():
         results = {path.name: path for path in (shared / "results").iterdir()}
