@@ -17,7 +17,7 @@ from phibuild.store import Store, store_root
 from phibuild.store.collection import carry_out, collect_to_limit, plan_collection
 from phibuild.store.settings import limit_of, pin, pins_of, set_limit, unpin
 from phibuild.store.survey import read_result, survey
-from phibuild.store.usage import APART, counted, disk_usage
+from phibuild.store.usage import APART, counted, counted_usage, disk_usage
 
 _UNUSED_DAYS = 14.0
 """Days after which a result counts as unused, unless the user says otherwise."""
@@ -102,7 +102,7 @@ def collect(keep: int | None, unused: float | None, toolchains: bool, dry_run: b
     freed = carry_out(store, plan)
     for path in freed.kept:
         say(f"kept {path}: phibuild did not build it")
-    left = counted(disk_usage(store.root))
+    left = counted_usage(store.root)
     say(f"freed {show_size(max(0, freed.bytes))}, {show_size(left)} left")
     if keep is not None and left > keep:
         say("more than that is pinned, or in use by builds that are running")

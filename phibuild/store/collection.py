@@ -21,7 +21,7 @@ from phibuild.store.retention import Rule, kept
 from phibuild.store.settings import limit_of, pins_of
 from phibuild.store.store import Store
 from phibuild.store.survey import Survey, installed_keys, survey, targets_in_place
-from phibuild.store.usage import bytes_below, counted, disk_usage
+from phibuild.store.usage import bytes_below, counted_usage
 from phibuild.store.workspaces import remove
 
 _TICK_NS = 20_000_000
@@ -60,7 +60,7 @@ def plan_collection(store: Store, *, keep: int | None = None, since: float = 0.0
     content = survey(store)
     others = [*leftovers(store.root, now=time.time()), *content.damage]
     freed = sum(bytes_below(path) for path in others)
-    used = counted(disk_usage(store.root))
+    used = counted_usage(store.root)
     held = sum(content.objects.values()) + sum(result.bytes for result in content.results.values())
     room = None if keep is None else max(0, keep - (used - freed - held))
     in_place = set(targets_in_place(store).values()) | installed_keys(
@@ -83,7 +83,7 @@ def _unreferred(content: Survey, keys: set[str]) -> tuple[str, ...]:
 
 def carry_out(store: Store, plan: Plan) -> Freed:
     """Remove what was planned, except what a build has begun to use since."""
-    before = counted(disk_usage(store.root))
+    before = counted_usage(store.root)
     kept: list[Path] = []
     with locked(store.root / "locks" / "collection"):
         with store.workspace() as trash:
@@ -99,7 +99,7 @@ def carry_out(store: Store, plan: Plan) -> Freed:
             with suppress(OSError):
                 clear_leftovers(Path(target), kept.append)
     remove_locks(store.root)
-    return Freed(before - counted(disk_usage(store.root)), tuple(kept))
+    return Freed(before - counted_usage(store.root), tuple(kept))
 
 
 def _take_away(store: Store, plan: Plan, trash: Path) -> Sequence[str]:
@@ -129,7 +129,7 @@ def collect_to_limit(store: Store) -> Freed | None:
     """Collect if the store is larger than its limit; None if it is not. The process no longer uses
     the store."""
     limit = limit_of(store.root)
-    if limit is None or counted(disk_usage(store.root)) <= limit:
+    if limit is None or counted_usage(store.root) <= limit:
         return None
     store.lease.release()
     return carry_out(store, plan_collection(store, keep=int(limit * _SHARE)))

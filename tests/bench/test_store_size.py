@@ -16,7 +16,7 @@ from phibuild.store import store_root
 from phibuild.store.settings import set_limit
 from phibuild.store.store import Store, object_name
 from phibuild.store.survey import installed_keys, read_result
-from phibuild.store.usage import counted, disk_usage
+from phibuild.store.usage import counted_usage
 from phibuild.testing.checkpoint_edits import change_tensor, set_chat_template
 from phibuild.testing.checkpoints import random_checkpoint
 from tests.backends.cases import CALLS, INT4
@@ -58,7 +58,7 @@ def test_a_limit_holds_through_thirty_edits(project: Project, store: Store) -> N
     for number in range(EDITS):
         ran = project.scons()
         assert ran.status == 0, ran.text
-        sizes.append(counted(disk_usage(store.root)))
+        sizes.append(counted_usage(store.root))
         if number % 2:
             set_chat_template(model, f"{{{{ messages }}}} {number}")
         else:

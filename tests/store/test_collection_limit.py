@@ -9,7 +9,7 @@ import pytest
 from phibuild.store import Store
 from phibuild.store.collection import collect_to_limit
 from phibuild.store.settings import limit_of, set_limit
-from phibuild.store.usage import counted, disk_usage
+from phibuild.store.usage import counted, counted_usage, disk_usage
 from tests.conftest import Project
 from tests.store.collecting import KILOBYTE, a_result
 
@@ -80,3 +80,14 @@ def test_an_artifact_can_be_pinned(copying: Project) -> None:
     refused = copying.phibuild("store", "unpin", "dist/copy")
     assert (refused.status, "[PHI306]" in refused.text) == (2, True)
     assert "[PHI306]" in copying.phibuild("store", "pin", "nothing").text
+
+
+def test_a_limit_counts_what_the_whole_measurement_does_but_toolchains(tmp_path: Path) -> None:
+    for name in ("objects/one", "uv/two", "bytecode/three", "work/four"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(bytes(300 * KILOBYTE))
+    (tmp_path / "uv" / "same").hardlink_to(tmp_path / "work" / "four")  # counts for work
+    usage = disk_usage(tmp_path)
+    assert counted_usage(tmp_path) == counted(usage)
+    assert usage["work"] >= 300 * KILOBYTE
+    assert counted_usage(tmp_path) < sum(usage.values())
