@@ -12,8 +12,8 @@ from phibuild_delta.make import make_delta
 from phibuild_delta.records import Field
 
 from tests.delta.test_delta import NEW, OLD, a_gguf
+from tests.firmware.fuzzing import fuzz
 from tests.firmware.test_fuzz import DEVICE as MODEL
-from tests.firmware.test_fuzz import RUNS
 from tests.firmware.tools import needed_library, needed_tool
 
 HERE = Path(__file__).parent
@@ -151,7 +151,7 @@ def test_it_compiles_for_devices(tmp_path: Path, compiler: str, flags: tuple[str
 
 
 def test_no_delta_crashes_it(tmp_path: Path) -> None:
-    program, seeds = tmp_path / "fuzz", tmp_path / "seeds"
+    seeds = tmp_path / "seeds"
     seeds.mkdir()
     zero = bytes(32)
     fields = (Field(2, is_number=True), Field(16, is_sparse=True), Field(14))
@@ -165,19 +165,5 @@ def test_no_delta_crashes_it(tmp_path: Path) -> None:
         )
         header = records.Header(0, 8192, 1, 4096, 64, zero, zero)
         (seeds / str(kind)).write_bytes(header.to_bytes() + record.to_bytes())
-    command = [
-        needed_tool("clang"),
-        *("-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Werror", *INCLUDES),
-        *("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"),
-        *(HERE / "fuzz_delta.c", DELTA / "phi_delta.c", "-o", program),
-    ]
-    subprocess.run(command, check=True)
-    done = subprocess.run(
-        [program, f"-runs={RUNS}", "-max_len=2048", "-seed=1", seeds],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert f"Done {RUNS} runs" in done.stdout
+    sources = (HERE / "fuzz_delta.c", DELTA / "phi_delta.c")
+    fuzz(tmp_path, sources, seeds, includes=INCLUDES)
